@@ -1,0 +1,1 @@
+//! A stand-in for Vault Secrets Operator. A test double: it keeps to what was observed of the real one and can be told to misbehave.

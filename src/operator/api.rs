@@ -1,0 +1,398 @@
+//! The operator's custom resources, as far as a prober writes and reads them (`secrets.hashicorp.com/v1beta1`).
+//!
+//! Optional fields are left out when they are `None`, so that a value can be written either as most
+//! people write it or exactly as the operator serialises it: only the latter stays at generation 1.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Where Vault is, for the operator.
+#[derive(CustomResource, Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[kube(
+    group = "secrets.hashicorp.com",
+    version = "v1beta1",
+    kind = "VaultConnection",
+    namespaced,
+    status = "VaultConnectionStatus"
+)]
+#[serde(rename_all = "camelCase")]
+pub struct VaultConnectionSpec {
+    /// The URL of Vault.
+    pub address: String,
+    /// Headers sent with every request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headers: Option<BTreeMap<String, String>>,
+    /// The server name to expect in Vault's certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_server_name: Option<String>,
+    /// A Secret that holds the CA certificate under `ca.crt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_cert_secret_ref: Option<String>,
+    /// Whether Vault's certificate goes unchecked.
+    #[serde(default, rename = "skipTLSVerify")]
+    pub skip_tls_verify: bool,
+    /// How long one request may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<String>,
+}
+
+/// What the operator says of a [`VaultConnection`].
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct VaultConnectionStatus {
+    /// Whether Vault answered.
+    #[serde(default)]
+    pub valid: Option<bool>,
+    /// Its conditions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
+
+/// How the operator logs in to Vault.
+#[derive(CustomResource, Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[kube(
+    group = "secrets.hashicorp.com",
+    version = "v1beta1",
+    kind = "VaultAuth",
+    namespaced,
+    status = "VaultAuthStatus"
+)]
+#[serde(rename_all = "camelCase")]
+pub struct VaultAuthSpec {
+    /// The [`VaultConnection`] to use, `name` or `namespace/name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vault_connection_ref: Option<String>,
+    /// The Vault namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The Kubernetes namespaces that may refer to this one; `*` for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_namespaces: Option<Vec<String>>,
+    /// The auth method, e.g. `kubernetes`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// The mount of the auth method.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mount: Option<String>,
+    /// Parameters of the `kubernetes` method.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<VaultAuthKubernetes>,
+}
+
+/// The `kubernetes` method of a [`VaultAuth`].
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VaultAuthKubernetes {
+    /// The role in Vault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// The ServiceAccount, in the namespace of the resource that is synced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<String>,
+    /// The audiences of the token that is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audiences: Option<Vec<String>>,
+    /// The lifetime of that token, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_expiration_seconds: Option<i64>,
+}
+
+/// What the operator says of a [`VaultAuth`].
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct VaultAuthStatus {
+    /// Whether the operator took it; it says so whatever the role or ServiceAccount.
+    #[serde(default)]
+    pub valid: Option<bool>,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Its conditions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
+
+/// The Secret that a resource is synced to.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Destination {
+    /// Its name.
+    pub name: String,
+    /// Whether the operator makes it.
+    #[serde(default)]
+    pub create: bool,
+    /// Whether the operator takes one over that it did not make.
+    #[serde(default)]
+    pub overwrite: bool,
+    /// Labels for the Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<BTreeMap<String, String>>,
+    /// Annotations for the Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub annotations: Option<BTreeMap<String, String>>,
+    /// The Secret's type.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub type_: Option<String>,
+    /// How the data is shaped; an empty one is what the operator itself writes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transformation: Option<Transformation>,
+}
+
+/// How the data of a Secret is shaped; a prober only ever needs the empty one.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Transformation {
+    /// Leaves out the key [`RAW_KEY`](super::RAW_KEY).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exclude_raw: Option<bool>,
+}
+
+/// A KV secret, polled.
+#[derive(CustomResource, Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[kube(
+    group = "secrets.hashicorp.com",
+    version = "v1beta1",
+    kind = "VaultStaticSecret",
+    namespaced,
+    status = "VaultStaticSecretStatus"
+)]
+#[serde(rename_all = "camelCase")]
+pub struct VaultStaticSecretSpec {
+    /// The [`VaultAuth`], `name` or `namespace/name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vault_auth_ref: Option<String>,
+    /// The Vault namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The KV mount.
+    pub mount: String,
+    /// The path under the mount.
+    pub path: String,
+    /// `kv-v1` or `kv-v2`.
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// The time between polls, one number with one unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_after: Option<String>,
+    /// Whether drift is told by an HMAC of the data.
+    #[serde(default = "yes", rename = "hmacSecretData")]
+    pub hmac_secret_data: bool,
+    /// The Secret to write.
+    pub destination: Destination,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What the operator says of a [`VaultStaticSecret`].
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VaultStaticSecretStatus {
+    /// The generation last reconciled; set after failures too.
+    #[serde(default)]
+    pub last_generation: i64,
+    /// The HMAC of the data last written.
+    #[serde(default, rename = "secretMAC", skip_serializing_if = "Option::is_none")]
+    pub secret_mac: Option<String>,
+    /// The Vault client in use.
+    #[serde(default)]
+    pub vault_client_meta: VaultClientMeta,
+    /// Its conditions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
+
+/// A credential with a lease.
+#[derive(CustomResource, Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[kube(
+    group = "secrets.hashicorp.com",
+    version = "v1beta1",
+    kind = "VaultDynamicSecret",
+    namespaced,
+    status = "VaultDynamicSecretStatus"
+)]
+#[serde(rename_all = "camelCase")]
+pub struct VaultDynamicSecretSpec {
+    /// The [`VaultAuth`], `name` or `namespace/name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vault_auth_ref: Option<String>,
+    /// The Vault namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The mount of the secrets engine.
+    pub mount: String,
+    /// The path under the mount, e.g. `creds/app`.
+    pub path: String,
+    /// The share of the lease's duration, in percent, after which it is renewed; 90 at most.
+    #[serde(default = "renewal_percent")]
+    pub renewal_percent: i32,
+    /// Whether the lease is revoked at deletion. The operator ignores it and always revokes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoke: Option<bool>,
+    /// The Secret to write.
+    pub destination: Destination,
+}
+
+fn renewal_percent() -> i32 {
+    67
+}
+
+/// What the operator says of a [`VaultDynamicSecret`].
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VaultDynamicSecretStatus {
+    /// When the lease was last renewed, in seconds since 1970.
+    #[serde(default)]
+    pub last_renewal_time: i64,
+    /// The generation last reconciled.
+    #[serde(default)]
+    pub last_generation: i64,
+    /// The lease of the credential in the Secret.
+    #[serde(default)]
+    pub secret_lease: SecretLease,
+    /// The operator's pod that issued it.
+    #[serde(
+        default,
+        rename = "lastRuntimePodUID",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub last_runtime_pod_uid: Option<String>,
+    /// The Vault client in use.
+    #[serde(default)]
+    pub vault_client_meta: VaultClientMeta,
+    /// Its conditions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
+
+/// A lease in Vault. Its ID is a name, not a secret: it opens nothing.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct SecretLease {
+    /// Its ID.
+    #[serde(default)]
+    pub id: String,
+    /// Its duration, in seconds.
+    #[serde(default)]
+    pub duration: i64,
+    /// Whether it can be prolonged.
+    #[serde(default)]
+    pub renewable: bool,
+    /// The request that issued it.
+    #[serde(default, rename = "requestID")]
+    pub request_id: String,
+}
+
+/// The Vault client that the operator used last.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VaultClientMeta {
+    /// Its key in the operator's cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_key: Option<String>,
+    /// Its ID.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+}
+
+/// A Kubernetes condition (`metav1.Condition`).
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// `SecretSynced`, `Healthy`, `Ready`, `LeaseRenewal`, …
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// `True`, `False` or `Unknown`. Read this, not the reason.
+    pub status: String,
+    /// One word; stays `Synced` on failure.
+    #[serde(default)]
+    pub reason: String,
+    /// A sentence; carries `horizon=` and, on failure, `err=`.
+    #[serde(default)]
+    pub message: String,
+    /// When it last changed, RFC 3339 with a grain of one second.
+    #[serde(default)]
+    pub last_transition_time: String,
+    /// The generation it speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+}
+
+impl Condition {
+    /// The `horizon=` that the message announces, if it is a time ahead.
+    pub fn horizon(&self) -> Option<Duration> {
+        let rest = self.message.split("horizon=").nth(1)?;
+        go_duration(rest.split([',', ' ']).next()?)
+    }
+}
+
+/// Reads a duration as Go prints it (`8.5877181s`, `1m30s`, `500ms`, `12µs`); `None` if negative or malformed.
+pub fn go_duration(text: &str) -> Option<Duration> {
+    const UNITS: [(&str, f64); 7] = [
+        ("ns", 1e-9),
+        ("µs", 1e-6),
+        ("us", 1e-6),
+        ("ms", 1e-3),
+        ("h", 3600.0),
+        ("m", 60.0),
+        ("s", 1.0),
+    ];
+    let mut rest = text;
+    let mut seconds = 0.0;
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number: f64 = rest[..end].parse().ok()?;
+        let (unit, factor) = UNITS
+            .iter()
+            .find(|(unit, _)| rest[end..].starts_with(unit))?;
+        seconds += number * factor;
+        rest = &rest[end + unit.len()..];
+    }
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn go_durations_are_read() {
+        let check = |text: &str, expected: Option<f64>| {
+            assert_eq!(
+                go_duration(text).map(|d| d.as_secs_f64()),
+                expected,
+                "{text}"
+            );
+        };
+        check("8.5877181s", Some(8.587_718_1));
+        check("1m30s", Some(90.0));
+        check("500ms", Some(0.5));
+        check("2h45m", Some(9900.0));
+        check("-1ns", None);
+        check("", None);
+        check("5", None);
+        check("5 s", None);
+    }
+
+    #[test]
+    fn a_horizon_is_found_in_recorded_messages() {
+        let condition = |message: &str| Condition {
+            message: message.into(),
+            ..Default::default()
+        };
+        let horizon = condition("Secret synced, horizon=16.743745395s").horizon();
+        assert_eq!(horizon, Some(Duration::from_nanos(16_743_745_395)));
+        let failed =
+            "Failed to sync the secret, horizon=4.133600371s, err=Error making API request.";
+        assert_eq!(
+            condition(failed).horizon(),
+            Some(Duration::from_nanos(4_133_600_371))
+        );
+        assert_eq!(condition("VaultStaticSecretHealthy").horizon(), None);
+    }
+}
