@@ -235,6 +235,23 @@ pub enum KvVersion {
     V2,
 }
 
+/// A folder or a secret in a KV engine.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct KvPath {
+    /// The mount.
+    pub mount: String,
+    /// The version of its engine.
+    pub version: KvVersion,
+    /// The path under the mount, without `data/` or `metadata/`.
+    pub path: String,
+}
+
+impl std::fmt::Display for KvPath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.mount, self.path)
+    }
+}
+
 /// A credential to be synced.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DynamicTarget {

@@ -2,6 +2,21 @@
 
 pub mod api;
 
+use kube::Resource as _;
+use kube::core::{ApiResource, GroupVersionKind};
+
+use crate::model::Kind;
+use api::VaultAuth;
+
+/// The API resource of a kind of canary.
+pub fn api_resource(kind: Kind) -> ApiResource {
+    ApiResource::from_gvk(&GroupVersionKind::gvk(
+        &VaultAuth::group(&()),
+        &VaultAuth::version(&()),
+        kind.resource(),
+    ))
+}
+
 /// The label that the operator puts on every Secret it writes, with the UID of the owner.
 pub const OWNER_UID_LABEL: &str = "secrets.hashicorp.com/vso-ownerRefUID";
 
