@@ -29,11 +29,11 @@ pub fn render(runs: &[Run]) -> String {
             add_figures(&mut figures, probe, &own);
         }
     }
+    let bars = !table.is_empty();
     for table in [table, figures].iter().filter(|table| !table.is_empty()) {
         let _ = writeln!(text, "{table}");
     }
-    let legend = runs.iter().any(|run| !run.steps.is_empty());
-    if legend {
+    if bars {
         let _ = writeln!(
             text,
             "timeline: ▒ request  · until due  █ operator and delivery\n"
