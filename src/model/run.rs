@@ -68,8 +68,6 @@ pub struct StepReport {
     pub attribution: Attribution,
     /// The operator's own numbers over the step, where they are read.
     pub operator: Option<OperatorDelta>,
-    /// The operator's own numbers over the step, where they are read.
-    pub operator: Option<OperatorDelta>,
     /// Why it did not come out well.
     pub cause: Option<Cause>,
     /// Whom that concerns.
@@ -86,10 +84,6 @@ pub enum Attribution {
     /// From none: what lies between the request and the Secret is all `deliver`.
     None,
 }
-
-/// The operator's own numbers over a step. This version reads none.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
-pub enum OperatorDelta {}
 
 /// The operator's own numbers over a step. This version reads none.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
@@ -113,11 +107,6 @@ impl Run {
             .iter()
             .find(|step| step.result != Verdict::Success)
     }
-}
-
-/// A moment with six digits after the second, always: `2026-01-01T00:00:00.000000Z`.
-fn microseconds<S: Serializer>(moment: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{moment:.6}"))
 }
 
 /// A moment with six digits after the second, always: `2026-01-01T00:00:00.000000Z`.
