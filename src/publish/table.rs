@@ -33,7 +33,10 @@ pub fn render(runs: &[Run]) -> String {
     }
     let bars = !table.is_empty();
     for table in [table, figures].iter().filter(|table| !table.is_empty()) {
-        let _ = writeln!(text, "{table}");
+        for line in table.lines() {
+            let _ = writeln!(text, "{}", line.trim_end());
+        }
+        text.push('\n');
     }
     if bars {
         let _ = writeln!(
