@@ -188,9 +188,9 @@ impl<'s> Walk<'s> {
             let name = key.name.as_str();
             if let Some(line) = first.insert(name, key.position.line) {
                 let message = format!(
-                    "{} in {} is written twice; the first is on line {line}",
+                    "{} is written twice {}; the first is on line {line}",
                     words::shown(name).unwrap_or_else(|| "a key".to_owned()),
-                    words::place(path),
+                    words::inside(path),
                 );
                 self.report(key.position, message);
                 first.insert(name, line);
@@ -254,8 +254,8 @@ impl<'s> Walk<'s> {
             .map(|name| format!(" {name}"))
             .unwrap_or_default();
         let message = format!(
-            "unknown key{shown} in {}{hint}; allowed: {}",
-            words::place(path),
+            "unknown key{shown} {}{hint}; allowed: {}",
+            words::inside(path),
             listed(&allowed, ", "),
         );
         self.report(key.position, message);
@@ -289,7 +289,7 @@ impl<'s> Walk<'s> {
                 .unwrap_or_default();
             self.report(
                 at,
-                format!("{} lacks `{name}`{meaning}", words::place(path)),
+                format!("{} lacks `{name}`{meaning}", words::named(path)),
             );
         }
     }
@@ -323,16 +323,17 @@ impl<'s> Walk<'s> {
             [] => {
                 let message = format!(
                     "{} has none of {}; exactly one is needed",
-                    words::place(path),
+                    words::named(path),
                     listed(&keys, ", "),
                 );
                 self.report(at, message);
             }
             [_, (_, second), ..] => {
                 let names: Vec<&str> = taken.iter().map(|(key, _)| *key).collect();
+                let how_many = if may_be_empty { "at most" } else { "exactly" };
                 let message = format!(
-                    "{} has {}; exactly one of {} is allowed",
-                    words::place(path),
+                    "{} has {}; {how_many} one of {} is allowed",
+                    words::named(path),
                     listed(&names, " and "),
                     listed(&keys, ", "),
                 );
