@@ -270,7 +270,7 @@ fn syntax(error: &ScanError) -> Problem {
         "; check the indentation, and put a value that contains `: ` in quotes"
     } else if info.contains("quoted scalar") {
         "; a closing quote may be missing"
-    } else if info.contains("flow") {
+    } else if info.contains("flow") || info == "invalid indentation" {
         "; a closing bracket may be missing"
     } else if info.contains("indentation") || info.contains("expected key") {
         "; check the indentation"
