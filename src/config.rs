@@ -19,8 +19,8 @@ use serde::Deserialize;
 use crate::model::Step;
 
 pub use target::{
-    DynamicTarget, KvVersion, Manifest, PkiTarget, PostgresTarget, Refresh, SslMode, StaticTarget,
-    Target,
+    DynamicTarget, KvPath, KvVersion, Manifest, PkiTarget, PostgresTarget, Refresh, SslMode,
+    StaticTarget, Target,
 };
 
 /// Everything that the user configured, with defaults filled in.

@@ -31,9 +31,13 @@ impl Kind {
     /// The steps of this kind, in the order in which a run takes them.
     pub const fn steps(self) -> &'static [Step] {
         match self {
-            Self::Static => {
-                &[Step::Create, Step::Update, Step::Tamper, Step::Recreate, Step::Delete]
-            }
+            Self::Static => &[
+                Step::Create,
+                Step::Update,
+                Step::Tamper,
+                Step::Recreate,
+                Step::Delete,
+            ],
             Self::Dynamic => &[Step::Create, Step::Renew, Step::Rotate, Step::Delete],
             Self::Pki => &[Step::Create, Step::Rotate, Step::Delete],
         }

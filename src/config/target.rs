@@ -1,5 +1,6 @@
 //! What the canaries of a probe are.
 
+use std::fmt;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -84,6 +85,23 @@ impl KvVersion {
             Self::V1 => "kv-v1",
             Self::V2 => "kv-v2",
         }
+    }
+}
+
+/// A folder or a secret in a KV engine.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct KvPath {
+    /// The mount.
+    pub mount: String,
+    /// The version of its engine.
+    pub version: KvVersion,
+    /// The path under the mount, without `data/` or `metadata/`.
+    pub path: String,
+}
+
+impl fmt::Display for KvPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.mount, self.path)
     }
 }
 
