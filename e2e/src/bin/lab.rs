@@ -6,6 +6,7 @@
 )]
 
 use std::env;
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
@@ -55,9 +56,7 @@ enum Action {
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     let root = || Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name(".lab");
-    let place = Place {
-        dir: cli.dir.unwrap_or_else(root),
-    };
+    let place = Place::new(cli.dir.unwrap_or_else(root));
     let outcome = match cli.command {
         Action::Up {
             foreground: true,
@@ -69,7 +68,9 @@ async fn main() -> ExitCode {
         } => up(&place, keep).await,
         Action::Down => down(&place).await,
         Action::Status => status(&place).await,
-        Action::Env => place.running().map(|summary| print_env(&summary)),
+        Action::Env => place
+            .running()
+            .and_then(|summary| print(&exports(&summary))),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -84,9 +85,8 @@ async fn main() -> ExitCode {
 async fn up(place: &Place, keep: bool) -> Result<()> {
     let Some(lock) = place.lock()? else {
         let summary = place.running()?;
-        println!("a lab runs in `{place}` already");
-        print_env(&summary);
-        return Ok(());
+        let exports = exports(&summary);
+        return print(&format!("a lab runs in `{place}` already\n{exports}"));
     };
     place.unready();
     let log = place.log();
@@ -114,7 +114,7 @@ async fn up(place: &Place, keep: bool) -> Result<()> {
             let (ended, ready) = (owner.ended()?, place.is_ready());
             let mut news = Vec::new();
             log.read_to_end(&mut news)?;
-            io::stdout().write_all(&news)?;
+            print(&String::from_utf8_lossy(&news))?;
             if ended {
                 bail!("no lab was started, see above");
             }
@@ -174,8 +174,8 @@ async fn hold(place: &Place, keep: bool) -> Result<()> {
         () = &mut ended => bail!("interrupted; no lab was started"),
     };
     let summary = lab.summary().await?;
-    println!("ready; its logs are in {}", summary.folder.display());
-    print_env(&summary);
+    let (folder, exports) = (summary.folder.display(), exports(&summary));
+    print(&format!("ready; its logs are in {folder}\n{exports}"))?;
     place.remember(&summary)?;
     ended.await;
     drop(lab);
@@ -203,8 +203,7 @@ async fn asked_to_end() {
 async fn down(place: &Place) -> Result<()> {
     if place.is_ready() && !place.taken()? {
         place.forget();
-        println!("the lab had gone already; what was left of it is removed");
-        return Ok(());
+        return print("the lab had gone already; what was left of it is removed\n");
     }
     let owner = place.running()?.owner;
     end(owner)?;
@@ -218,8 +217,7 @@ async fn down(place: &Place) -> Result<()> {
     timeout(Duration::from_secs(30), gone)
         .await
         .with_context(late)??;
-    println!("the lab is stopped and removed");
-    Ok(())
+    print("the lab is stopped and removed\n")
 }
 
 fn end(pid: u32) -> Result<()> {
@@ -233,19 +231,19 @@ fn end(pid: u32) -> Result<()> {
 async fn status(place: &Place) -> Result<()> {
     let summary = place.running()?;
     let mut ill = 0;
-    println!("{:<24} {:>8}  {:<24} HEALTH", "PART", "PID", "ADDRESS");
+    let mut table = format!("{:<24} {:>8}  {:<24} HEALTH\n", "PART", "PID", "ADDRESS");
     for part in &summary.parts {
         let health = summary.health(part).await;
         ill += usize::from(health.is_err());
         let said = health.map_or_else(|error| format!("{error:#}"), |()| "ok".to_owned());
-        println!(
-            "{:<24} {:>8}  {:<24} {said}",
-            part.part,
-            part.pid,
-            part.address.as_deref().unwrap_or("-")
-        );
+        let address = part.address.as_deref().unwrap_or("-");
+        writeln!(
+            table,
+            "{:<24} {:>8}  {address:<24} {said}",
+            part.part, part.pid
+        )?;
     }
-    println!("logs: {}", summary.folder.display());
+    print(&format!("{table}logs: {}\n", summary.folder.display()))?;
     if ill > 0 {
         bail!(
             "{ill} of {} parts are not well; see their logs",
@@ -255,8 +253,16 @@ async fn status(place: &Place) -> Result<()> {
     Ok(())
 }
 
-fn print_env(summary: &Summary) {
-    for (name, value) in &summary.env {
-        println!("export {name}=\"{value}\"");
+/// The lines that let a shell use a lab.
+fn exports(summary: &Summary) -> String {
+    let line = |(name, value): &(String, String)| format!("export {name}=\"{value}\"\n");
+    summary.env.iter().map(line).collect()
+}
+
+/// Prints to standard output; a reader that has gone, as in `lab env | head -1`, is no failure.
+fn print(text: &str) -> Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome.context("could not write to standard output"),
     }
 }
