@@ -2,20 +2,14 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use e2e::lab::{Lab, NAMESPACE, OPERATOR_NAMESPACE, Options, Part, Place, Summary};
+use e2e::lab::{Lab, Options, Place, Summary};
 use futures::try_join;
-use k8s_openapi::api::core::v1::{Pod, Secret};
-use kube::api::{Api, DeleteParams, ListParams, PostParams};
-use serde_json::json;
 use tokio::time::{interval, timeout};
-use vso_prober::operator::api::{
-    Destination, VaultDynamicSecret, VaultDynamicSecretSpec, VaultStaticSecret,
-    VaultStaticSecretSpec,
-};
 
 /// Asks until the answer is `Some`.
 async fn until<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
@@ -79,8 +73,17 @@ async fn two_labs_run_side_by_side_and_leave_nothing() {
             .await
             .unwrap_or_else(|error| panic!("{}: {error:#}", part.part));
     }
-    drop(two);
-    assert_gone(&second);
+    let failed = catch_unwind(AssertUnwindSafe(|| {
+        let _two = two;
+        panic!("as a test does that fails");
+    }));
+    assert!(failed.is_err());
+    assert_eq!(processes(&second.folder), [""; 0]);
+    assert!(
+        second.folder.join("vault.log").exists(),
+        "the logs are kept"
+    );
+    fs::remove_dir_all(&second.folder).expect("they can be removed");
 }
 
 /// Starts a lab in a process of its own.
