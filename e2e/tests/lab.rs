@@ -111,10 +111,8 @@ async fn ends_with_its_owner(signal: &str) {
     let sent = Command::new("kill").args(["-s", signal, &pid]).status();
     assert!(sent.expect("`kill` runs").success());
     child.wait().expect("the owner ends");
-    until("nothing is left", async || {
-        (!summary.folder.exists()).then_some(())
-    })
-    .await;
+    let left = async || processes(&summary.folder).is_empty().then_some(());
+    until("nothing is left", left).await;
     assert_gone(&summary);
 }
 
