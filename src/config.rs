@@ -1,11 +1,19 @@
 //! The configuration, checked: a value of it can be run.
 
 pub mod check;
+pub mod duration;
+pub mod problem;
 pub mod raw;
+mod rule;
+mod tree;
+mod walk;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 use crate::model::{Kind, Step};
 
@@ -54,7 +62,7 @@ pub enum Auth {
         mount: String,
         /// The role.
         role: String,
-        /// The file with the ServiceAccount's token.
+        /// The file with the `ServiceAccount`'s token.
         token_file: PathBuf,
     },
     /// The `approle` method.
@@ -120,8 +128,8 @@ pub enum MetricsSource {
     Pods {
         /// The port.
         port: u16,
-        /// `http` or `https`.
-        scheme: String,
+        /// How the metrics are served.
+        scheme: Scheme,
         /// How to be let in.
         access: Access,
     },
@@ -134,6 +142,27 @@ pub enum MetricsSource {
         /// How to be let in.
         access: Access,
     },
+}
+
+/// How an HTTP endpoint is served.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum Scheme {
+    /// Plain.
+    Http,
+    /// With TLS.
+    #[default]
+    Https,
+}
+
+impl Scheme {
+    /// As in a URL.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
 }
 
 /// How to be let in at an HTTP endpoint.
@@ -156,7 +185,8 @@ pub struct Probe {
     pub target: Target,
     /// How its resources are written.
     pub manifest: Manifest,
-    /// The steps to take, each with the threshold that makes it good. Never empty; always has `create` and `delete`.
+    /// The steps to take, each with the threshold that makes it good, which is shorter than `timeout`. Always has
+    /// `create`; without `delete` the canary is deleted all the same, and that is not judged.
     pub steps: BTreeMap<Step, Duration>,
     /// The mean time between two runs.
     pub every: Duration,
@@ -191,7 +221,8 @@ impl Target {
 }
 
 /// How a resource is written.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(rename_all = "lowercase")]
 pub enum Manifest {
     /// As the operator serialises it: one reconcile, one lease.
     #[default]
@@ -203,7 +234,7 @@ pub enum Manifest {
 /// A KV secret to be synced.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StaticTarget {
-    /// The VaultAuth, `name` or `namespace/name`.
+    /// The `VaultAuth`, `name` or `namespace/name`.
     pub auth_ref: String,
     /// The KV mount.
     pub mount: String,
@@ -211,7 +242,7 @@ pub struct StaticTarget {
     pub version: KvVersion,
     /// The folder under the mount that the canaries go into.
     pub path: String,
-    /// The time between the operator's polls; written to the resource as the user wrote it.
+    /// The time between the operator's polls; there whenever `update` or `tamper` is a step.
     pub refresh_after: Option<Refresh>,
     /// Whether drift is told by an HMAC.
     pub hmac_secret_data: bool,
@@ -227,12 +258,24 @@ pub struct Refresh {
 }
 
 /// The version of a KV engine.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 pub enum KvVersion {
-    /// `kv-v1`
+    /// Without versions.
+    #[serde(rename = "kv-v1")]
     V1,
-    /// `kv-v2`
+    /// With versions.
+    #[serde(rename = "kv-v2")]
     V2,
+}
+
+impl KvVersion {
+    /// As the operator's resource has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::V1 => "kv-v1",
+            Self::V2 => "kv-v2",
+        }
+    }
 }
 
 /// A folder or a secret in a KV engine.
@@ -255,7 +298,7 @@ impl std::fmt::Display for KvPath {
 /// A credential to be synced.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DynamicTarget {
-    /// The VaultAuth, `name` or `namespace/name`.
+    /// The `VaultAuth`, `name` or `namespace/name`.
     pub auth_ref: String,
     /// The mount of the secrets engine.
     pub mount: String,
@@ -269,7 +312,7 @@ pub struct DynamicTarget {
     pub verify: Option<PostgresTarget>,
 }
 
-/// A PostgreSQL server to log in to.
+/// A `PostgreSQL` server to log in to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PostgresTarget {
     /// Its host.
@@ -278,14 +321,41 @@ pub struct PostgresTarget {
     pub port: u16,
     /// The database.
     pub database: String,
-    /// `disable`, `require`, `verify-ca` or `verify-full`.
-    pub ssl_mode: String,
+    /// How far TLS is asked for.
+    pub ssl_mode: SslMode,
+}
+
+/// How far TLS is asked for of a `PostgreSQL` server, as libpq names it.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum SslMode {
+    /// Not at all.
+    Disable,
+    /// TLS, whoever answers.
+    #[default]
+    Require,
+    /// TLS, with a certificate of a known CA.
+    VerifyCa,
+    /// TLS, with a certificate of a known CA that names the host.
+    VerifyFull,
+}
+
+impl SslMode {
+    /// As in a connection string.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Disable => "disable",
+            Self::Require => "require",
+            Self::VerifyCa => "verify-ca",
+            Self::VerifyFull => "verify-full",
+        }
+    }
 }
 
 /// A certificate to be synced.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PkiTarget {
-    /// The VaultAuth, `name` or `namespace/name`.
+    /// The `VaultAuth`, `name` or `namespace/name`.
     pub auth_ref: String,
     /// The mount of the PKI engine.
     pub mount: String,
@@ -295,7 +365,7 @@ pub struct PkiTarget {
     pub common_name: String,
     /// The certificate's time to live.
     pub ttl: Option<Refresh>,
-    /// When the certificate ends, as a time from its issue; OpenBao needs it.
+    /// When the certificate ends, as a time from its issue; `OpenBao` needs it.
     pub not_after: Option<Duration>,
     /// How long before its end the certificate is replaced.
     pub expiry_offset: Option<Refresh>,

@@ -85,6 +85,7 @@ fn judge_step(record: &Record, step: &StepRecord) -> StepReport {
         good: result == Verdict::Success,
         stages: stages(step, until, due),
         attribution: Attribution::None,
+        operator: None,
         cause: blame.as_ref().map(|blame| blame.cause),
         party: blame.as_ref().map(|blame| blame.cause.party()),
         evidence: blame.as_ref().map(Blame::evidence).unwrap_or_default(),

@@ -111,7 +111,7 @@ causes! {
         "look for two writers of the Secret, or for a resource that bumps its own generation";
     /// A lease outlived its resource.
     LeaseLeaked = "lease_leaked", Operator,
-        "revoke the lease by hand and look at the operator's `SecretLeaseRevoke` events and its policy on `sys/leases/revoke`";
+        "look at the operator's `SecretLeaseRevoke` events and its policy on `sys/leases/revoke`; written as the operator serialises it (`manifest: canonical`), a resource is issued one lease only";
     /// The credential in the Secret is dead.
     LeaseLost = "lease_lost", Operator,
         "look up the lease in Vault: the credential in the Secret is no longer valid there";

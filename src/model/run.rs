@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::cause::{Cause, Evidence, Party};
 use super::{Kind, Stage, Step, Verdict};
@@ -25,8 +25,10 @@ pub struct Run {
     /// The canary, `namespace/name`.
     pub canary: String,
     /// When it started.
+    #[serde(serialize_with = "microseconds")]
     pub started: Timestamp,
     /// When it ended.
+    #[serde(serialize_with = "microseconds")]
     pub finished: Timestamp,
     /// The verdict: the first step that did not come out well decides.
     pub result: Verdict,
@@ -48,6 +50,7 @@ pub struct StepReport {
     /// Its verdict.
     pub result: Verdict,
     /// When it started.
+    #[serde(serialize_with = "microseconds")]
     pub started: Timestamp,
     /// From just before the stimulus to the proof or, failing that, to the moment it was given up.
     pub latency_seconds: f64,
@@ -63,6 +66,8 @@ pub struct StepReport {
     pub stages: BTreeMap<Stage, f64>,
     /// Whose reconciles the stages are told from.
     pub attribution: Attribution,
+    /// The operator's own numbers over the step, where they are read.
+    pub operator: Option<OperatorDelta>,
     /// Why it did not come out well.
     pub cause: Option<Cause>,
     /// Whom that concerns.
@@ -79,6 +84,10 @@ pub enum Attribution {
     /// From none: what lies between the request and the Secret is all `deliver`.
     None,
 }
+
+/// The operator's own numbers over a step. This version reads none.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+pub enum OperatorDelta {}
 
 /// The leases of a canary.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -98,4 +107,9 @@ impl Run {
             .iter()
             .find(|step| step.result != Verdict::Success)
     }
+}
+
+/// A moment with six digits after the second, always: `2026-01-01T00:00:00.000000Z`.
+fn microseconds<S: Serializer>(moment: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{moment:.6}"))
 }

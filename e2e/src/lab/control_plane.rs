@@ -1,0 +1,160 @@
+//! Kubernetes' control plane: the API server with its audit log, and the controllers.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use kube::Client;
+use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use kube::core::Request;
+use kube::core::params::GetParams;
+use tokio::process::Command;
+
+use super::keys::Keys;
+use super::kubeconfig;
+use super::part::{Part, Process};
+use super::port;
+use super::site::Site;
+
+/// Whom the API server says its ServiceAccount tokens are from.
+pub(crate) const ISSUER: &str = "https://kubernetes.default.svc";
+
+/// Secrets and the operator's resources, each request once it was answered; nothing else.
+const AUDIT_POLICY: &str = r#"{
+  "apiVersion": "audit.k8s.io/v1",
+  "kind": "Policy",
+  "omitStages": ["RequestReceived"],
+  "rules": [
+    {"level": "Metadata", "resources": [{"group": "", "resources": ["secrets"]}, {"group": "secrets.hashicorp.com"}]},
+    {"level": "None"}
+  ]
+}"#;
+
+/// Those that a lab needs; each costs start-up time.
+const CONTROLLERS: &str = "garbage-collector-controller,namespace-controller,serviceaccount-controller,\
+    root-ca-certificate-publisher-controller,resourcequota-controller,job-controller,cronjob-controller";
+
+/// A running API server.
+pub(crate) struct ApiServer {
+    pub(crate) process: Process,
+    pub(crate) address: String,
+    /// Its certificate, which is its own authority.
+    pub(crate) ca: String,
+    pub(crate) admin: Client,
+    pub(crate) admin_token: String,
+    pub(crate) admin_kubeconfig: PathBuf,
+    pub(crate) audit: PathBuf,
+}
+
+pub(crate) async fn start_apiserver(site: &Site, etcd: &str, keys: &Keys) -> Result<ApiServer> {
+    let port = port::free()?;
+    let address = format!("https://127.0.0.1:{port}");
+    let token = format!("{:032x}", rand::random::<u128>());
+    let file = |name: &str, content: &str| site.write(name, content);
+    let policy = file("audit-policy.json", AUDIT_POLICY)?;
+    let tokens = file(
+        "tokens.csv",
+        &format!("{token},admin,admin,system:masters\n"),
+    )?;
+    let key = file("service-account.key", &keys.private)?;
+    let public_key = file("service-account.pub", &keys.public)?;
+    let certificates = site.folder.join("certificates");
+    let audit = site.folder.join("kube-audit.log");
+    let flag = |name: &str, path: &Path| format!("--{name}={}", path.display());
+    let mut command = Command::new(site.tools.kube_apiserver()?);
+    command
+        .arg(format!("--etcd-servers={etcd}"))
+        .args(["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1"])
+        .arg(format!("--secure-port={port}"))
+        .arg(flag("cert-dir", &certificates))
+        .arg(flag("token-auth-file", &tokens))
+        .arg(format!("--service-account-issuer={ISSUER}"))
+        .arg(format!("--api-audiences={ISSUER},vault"))
+        .arg(flag("service-account-key-file", &public_key))
+        .arg(flag("service-account-signing-key-file", &key))
+        .args(["--authorization-mode=RBAC", "--allow-privileged=true"])
+        .args([
+            "--service-cluster-ip-range=10.0.0.0/24",
+            "--endpoint-reconciler-type=none",
+        ])
+        .args(["--profiling=false", "--audit-log-mode=blocking"])
+        .arg(flag("audit-policy-file", &policy))
+        .arg(flag("audit-log-path", &audit));
+    let process = site.spawn(Part::ApiServer, &mut command)?;
+
+    let certificate = certificates.join("apiserver.crt");
+    let admin_kubeconfig = site.folder.join("admin.kubeconfig");
+    let (admin, ca) = process
+        .ready(Duration::from_secs(60), async || {
+            let ca =
+                fs::read_to_string(&certificate).context("it has written no certificate yet")?;
+            let text = kubeconfig::render(
+                &address,
+                &ca,
+                &[kubeconfig::User {
+                    name: "admin",
+                    token: &token,
+                    namespace: "default",
+                }],
+            );
+            site.write("admin.kubeconfig", &text)?;
+            let candidate = connect(&text).await?;
+            let readyz = Request::new("").get("readyz", &GetParams::default())?;
+            let answer = candidate.request_text(readyz).await?;
+            ensure!(answer == "ok", "`{answer}`");
+            Ok((candidate, ca))
+        })
+        .await?;
+    Ok(ApiServer {
+        process,
+        address,
+        ca,
+        admin,
+        admin_token: token,
+        admin_kubeconfig,
+        audit,
+    })
+}
+
+/// A client for what a kubeconfig says.
+pub(crate) async fn connect(kubeconfig: &str) -> Result<Client> {
+    let parsed = Kubeconfig::from_yaml(kubeconfig)?;
+    let config = Config::from_custom_kubeconfig(parsed, &KubeConfigOptions::default()).await?;
+    Ok(Client::try_from(config)?)
+}
+
+/// Starts the controllers. The CRDs must be there by now: the garbage collector looks for new kinds
+/// only every 30 s, and would leave Secrets of kinds it does not know until then.
+pub(crate) async fn start_controllers(site: &Site, apiserver: &ApiServer) -> Result<Process> {
+    let kubeconfig = apiserver.admin_kubeconfig.display();
+    let mut command = Command::new(site.tools.kube_controller_manager()?);
+    command
+        .arg(format!("--kubeconfig={kubeconfig}"))
+        .arg(format!(
+            "--service-account-private-key-file={}",
+            site.folder.join("service-account.key").display()
+        ))
+        .arg(format!(
+            "--root-ca-file={}",
+            site.folder.join("certificates/apiserver.crt").display()
+        ))
+        .args([
+            "--use-service-account-credentials",
+            "--leader-elect=false",
+            "--secure-port=0",
+        ])
+        .arg(format!("--controllers={CONTROLLERS}"));
+    let process = site.spawn(Part::ControllerManager, &mut command)?;
+    process
+        .ready(Duration::from_secs(60), async || {
+            let log = process.log();
+            ensure!(
+                log.contains("Proceeding to collect garbage"),
+                "its garbage collector has not synced yet"
+            );
+            Ok(())
+        })
+        .await?;
+    Ok(process)
+}

@@ -1,0 +1,183 @@
+//! Vault: a dev server of OpenBao or of HashiCorp, and requests to it as root.
+
+pub(crate) mod setup;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use super::part::{Part, Process};
+use super::port;
+use super::site::Site;
+
+/// A running Vault and its root token.
+#[derive(Clone, Debug)]
+pub struct Vault {
+    process: Process,
+    http: reqwest::Client,
+    address: String,
+    token: String,
+    audit: PathBuf,
+}
+
+impl Vault {
+    pub(crate) async fn start(site: &Site) -> Result<Self> {
+        let port = port::free()?;
+        let token = format!("root-{:032x}", rand::random::<u128>());
+        let audit = site.folder.join("vault-audit.log");
+        let mut command = match &site.options.vault {
+            Some(vault) => Command::new(vault),
+            None => Command::new(site.tools.bao()?),
+        };
+        command
+            .args(["server", "-dev", "-dev-no-store-token"])
+            .arg(format!("-dev-root-token-id={token}"))
+            .arg(format!("-dev-listen-address=127.0.0.1:{port}"))
+            .env("HOME", &site.folder);
+        if site.options.vault.is_none() {
+            // OpenBao takes audit devices from its configuration only.
+            let device = format!(
+                "audit \"file\" \"file\" {{\n  options {{\n    file_path = \"{}\"\n  }}\n}}\n",
+                audit.display()
+            );
+            command.arg(format!(
+                "-config={}",
+                site.write("vault.hcl", device)?.display()
+            ));
+        }
+        let process = site.spawn(Part::Vault, &mut command)?;
+        let address = format!("http://127.0.0.1:{port}");
+        let vault = Self {
+            process,
+            http: site.http.clone(),
+            address,
+            token,
+            audit,
+        };
+        // Only this server knows the token, so an answer can't be another's.
+        let asked = async || vault.read("auth/token/lookup-self").await;
+        vault.process.ready(Duration::from_secs(30), asked).await?;
+        if site.options.vault.is_some() {
+            let device = json!({"type": "file", "options": {"file_path": vault.audit}});
+            vault.write("sys/audit/file", device).await?;
+        }
+        Ok(vault)
+    }
+
+    /// Its process.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Its address, e.g. `http://127.0.0.1:8200`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The root token.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    pub(crate) fn audit_log(&self) -> &PathBuf {
+        &self.audit
+    }
+
+    /// The same server, asked with another token.
+    #[must_use]
+    pub fn with_token(&self, token: impl Into<String>) -> Self {
+        Self {
+            token: token.into(),
+            ..self.clone()
+        }
+    }
+
+    /// Sends a request to `path` under `/v1/` and returns whatever comes back; an empty body as null.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(StatusCode, Value)> {
+        let url = format!("{}/v1/{path}", self.address);
+        let mut request = self
+            .http
+            .request(method.clone(), &url)
+            .header("X-Vault-Token", &self.token);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let tried = || format!("{method} {url}");
+        let response = request.send().await.with_context(tried)?;
+        let status = response.status();
+        let text = response.text().await.with_context(tried)?;
+        if text.is_empty() {
+            return Ok((status, Value::Null));
+        }
+        Ok((
+            status,
+            serde_json::from_str(&text).unwrap_or(Value::String(text)),
+        ))
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
+        let (status, answer) = self.send(method.clone(), path, body).await?;
+        if !status.is_success() {
+            bail!("{method} `{path}` in Vault was answered {status}: {answer}");
+        }
+        Ok(answer)
+    }
+
+    /// Reads a path.
+    pub async fn read(&self, path: &str) -> Result<Value> {
+        self.call(Method::GET, path, None).await
+    }
+
+    /// Writes to a path.
+    pub async fn write(&self, path: &str, body: Value) -> Result<Value> {
+        self.call(Method::PUT, path, Some(&body)).await
+    }
+
+    /// Deletes a path.
+    pub async fn delete(&self, path: &str) -> Result<Value> {
+        self.call(Method::DELETE, path, None).await
+    }
+
+    /// The keys under a path; none if it does not exist.
+    pub async fn list(&self, path: &str) -> Result<Vec<String>> {
+        let (status, answer) = self
+            .send(Method::GET, &format!("{path}?list=true"), None)
+            .await?;
+        if status == StatusCode::NOT_FOUND {
+            return Ok(Vec::new());
+        }
+        ensure!(
+            status.is_success(),
+            "LIST `{path}` in Vault was answered {status}: {answer}"
+        );
+        Ok(serde_json::from_value(answer["data"]["keys"].clone())?)
+    }
+
+    /// Seals it: whatever is asked then is answered 503.
+    pub async fn seal(&self) -> Result<()> {
+        self.write("sys/seal", json!({})).await.map(drop)
+    }
+
+    /// Unseals it again, with the key that the dev server printed.
+    pub async fn unseal(&self) -> Result<()> {
+        let log = self.process.log();
+        let key = log
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("Unseal Key:"));
+        let key = key
+            .context("the dev server printed no `Unseal Key:`")?
+            .trim();
+        let answer = self.write("sys/unseal", json!({"key": key})).await?;
+        ensure!(answer["sealed"] == false, "Vault stayed sealed: {answer}");
+        Ok(())
+    }
+}

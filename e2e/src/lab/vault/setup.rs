@@ -1,0 +1,174 @@
+//! What is set up in Vault: secrets engines, auth methods, and who may do what.
+
+use anyhow::{Context, Result};
+use futures::future::try_join_all;
+use futures::try_join;
+use serde_json::{Value, json};
+
+use super::Vault;
+use crate::lab::control_plane::ISSUER;
+use crate::lab::{NAMESPACE, OPERATOR_ACCOUNT, PROBER};
+
+/// What the operator needs for the canaries, and no more.
+const OPERATOR_POLICY: &str = r#"
+path "kvv1/vso-prober/*" { capabilities = ["read"] }
+path "kvv2/data/vso-prober/*" { capabilities = ["read"] }
+path "database/creds/*" { capabilities = ["read"] }
+path "pki/issue/*" { capabilities = ["create", "update"] }
+path "pki/revoke" { capabilities = ["create", "update"] }
+path "sys/leases/renew" { capabilities = ["update"] }
+path "sys/leases/revoke" { capabilities = ["update"] }
+"#;
+
+/// What the prober needs, and no more.
+const PROBER_POLICY: &str = r#"
+path "kvv1/vso-prober/*" { capabilities = ["create", "update", "read", "delete", "list"] }
+path "kvv2/data/vso-prober/*" { capabilities = ["create", "update", "read"] }
+path "kvv2/metadata/vso-prober/*" { capabilities = ["read", "delete", "list"] }
+path "sys/leases/lookup" { capabilities = ["update"] }
+path "sys/leases/revoke" { capabilities = ["update"] }
+path "auth/token/lookup-self" { capabilities = ["read"] }
+path "auth/token/renew-self" { capabilities = ["update"] }
+"#;
+
+const CREATE_ROLE: &str =
+    "CREATE ROLE \"{{name}}\" WITH LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}';";
+
+/// The ways for the prober to log in that are not its ServiceAccount's token.
+#[derive(Clone, Debug)]
+pub(crate) struct AppRole {
+    pub(crate) role_id: String,
+    pub(crate) secret_id: String,
+}
+
+/// What needs nothing but Vault: mounts, policies, AppRole, PKI.
+pub(crate) async fn alone(vault: &Vault) -> Result<AppRole> {
+    let mounts = [
+        (
+            "sys/mounts/kvv1",
+            json!({"type": "kv", "options": {"version": "1"}}),
+        ),
+        (
+            "sys/mounts/kvv2",
+            json!({"type": "kv", "options": {"version": "2"}}),
+        ),
+        ("sys/mounts/database", json!({"type": "database"})),
+        (
+            "sys/mounts/pki",
+            json!({"type": "pki", "config": {"max_lease_ttl": "87600h"}}),
+        ),
+        ("sys/auth/kubernetes", json!({"type": "kubernetes"})),
+        ("sys/auth/approle", json!({"type": "approle"})),
+        ("sys/auth/jwt", json!({"type": "jwt"})),
+        ("sys/policies/acl/vso", json!({"policy": OPERATOR_POLICY})),
+        (
+            "sys/policies/acl/vso-prober",
+            json!({"policy": PROBER_POLICY}),
+        ),
+    ];
+    all(vault, mounts).await?;
+    let ((), approle) = try_join!(pki(vault), approle(vault))?;
+    Ok(approle)
+}
+
+async fn pki(vault: &Vault) -> Result<()> {
+    let root = json!({"common_name": "vso-prober lab", "ttl": "87600h", "key_type": "ec", "key_bits": 256});
+    vault.write("pki/root/generate/internal", root).await?;
+    let role = json!({
+        "allow_any_name": true, "enforce_hostnames": false, "key_type": "ec", "key_bits": 256,
+        "ttl": "1h", "max_ttl": "24h",
+    });
+    vault.write("pki/roles/probe", role).await.map(drop)
+}
+
+async fn approle(vault: &Vault) -> Result<AppRole> {
+    let role = "auth/approle/role/vso-prober";
+    vault
+        .write(role, json!({"token_policies": [PROBER], "token_ttl": "1h"}))
+        .await?;
+    let id = async || vault.read(&format!("{role}/role-id")).await;
+    let secret = async || vault.write(&format!("{role}/secret-id"), json!({})).await;
+    let (id, secret) = try_join!(id(), secret())?;
+    let field = |answer: &Value, name: &str| {
+        let value = answer["data"][name].as_str().map(str::to_owned);
+        value.with_context(|| format!("Vault gave no `{name}` for the AppRole"))
+    };
+    Ok(AppRole {
+        role_id: field(&id, "role_id")?,
+        secret_id: field(&secret, "secret_id")?,
+    })
+}
+
+/// What needs PostgreSQL: the connection, a role `probe` (10 min) and a role `short` (20 s).
+pub(crate) async fn database(vault: &Vault, port: u16) -> Result<()> {
+    let url = format!(
+        "postgresql://{{{{username}}}}:{{{{password}}}}@127.0.0.1:{port}/postgres?sslmode=disable"
+    );
+    let connection = json!({
+        "plugin_name": "postgresql-database-plugin", "allowed_roles": "*", "connection_url": url,
+        "username": "postgres", "password": "trusted",
+    });
+    vault.write("database/config/postgres", connection).await?;
+    let role = |ttl: &str, max: &str| json!({"db_name": "postgres", "creation_statements": [CREATE_ROLE], "default_ttl": ttl, "max_ttl": max});
+    let roles = [
+        ("database/roles/probe", role("10m", "1h")),
+        ("database/roles/short", role("20s", "1m")),
+    ];
+    all(vault, roles).await
+}
+
+/// What Vault must know of Kubernetes.
+#[derive(Debug)]
+pub(crate) struct Cluster<'a> {
+    pub(crate) address: &'a str,
+    pub(crate) ca: &'a str,
+    /// The token that Vault has other tokens reviewed with.
+    pub(crate) reviewer: &'a str,
+    /// The public key of ServiceAccount tokens.
+    pub(crate) public_key: &'a str,
+}
+
+/// What needs Kubernetes: logins with ServiceAccount tokens.
+pub(crate) async fn logins(vault: &Vault, cluster: &Cluster<'_>) -> Result<()> {
+    let kubernetes = json!({
+        "kubernetes_host": cluster.address, "kubernetes_ca_cert": cluster.ca,
+        "token_reviewer_jwt": cluster.reviewer, "disable_local_ca_jwt": true,
+    });
+    let jwt = json!({
+        "jwt_validation_pubkeys": [cluster.public_key], "jwt_supported_algs": ["ES256"], "bound_issuer": ISSUER,
+    });
+    all(
+        vault,
+        [
+            ("auth/kubernetes/config", kubernetes),
+            ("auth/jwt/config", jwt),
+        ],
+    )
+    .await?;
+    let account = |name: &str, policy: &str| {
+        json!({
+            "bound_service_account_names": [name], "bound_service_account_namespaces": [NAMESPACE],
+            "audience": "vault", "token_policies": [policy], "token_ttl": "1h",
+        })
+    };
+    let subject = json!({
+        "role_type": "jwt", "user_claim": "sub", "bound_audiences": ["vault"],
+        "bound_subject": format!("system:serviceaccount:{NAMESPACE}:{PROBER}"),
+        "token_policies": [PROBER], "token_ttl": "1h",
+    });
+    let roles = [
+        (
+            "auth/kubernetes/role/probe",
+            account(OPERATOR_ACCOUNT, "vso"),
+        ),
+        ("auth/kubernetes/role/vso-prober", account(PROBER, PROBER)),
+        ("auth/jwt/role/vso-prober", subject),
+    ];
+    all(vault, roles).await
+}
+
+async fn all<const N: usize>(vault: &Vault, writes: [(&str, Value); N]) -> Result<()> {
+    try_join_all(writes.map(|(path, body)| vault.write(path, body)))
+        .await
+        .map(drop)
+}

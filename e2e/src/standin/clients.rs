@@ -1,0 +1,374 @@
+//! The cache of Vault clients: one for each `VaultAuth` and `ServiceAccount`, made when first asked for.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
+use kube::api::PostParams;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde_json::json;
+use tokio::sync::{RwLock, mpsc};
+use vso_prober::operator::api::{VaultAuth, VaultConnection, go_duration};
+
+use super::content::hex_digest;
+use super::faults::{Place, Switchboard};
+use super::kind::Kind;
+use super::metrics::{self, Operation};
+use super::recorder::Recorder;
+use super::secret::words;
+use super::session::{Ancestor, Origin, Session};
+use super::vault::{Error, Reach, Vault};
+
+/// A reference to a resource that is not there is looked at again this often, this many times.
+const LOOK_AGAIN: (Duration, u32) = (Duration::from_millis(500), 60);
+
+/// Makes and keeps clients.
+pub struct Clients {
+    /// To Kubernetes.
+    pub client: Client,
+    /// The `VaultAuth`s.
+    pub auths: Store<VaultAuth>,
+    /// The `VaultConnection`s.
+    pub connections: Store<VaultConnection>,
+    /// Events.
+    pub recorder: Recorder,
+    /// Counts.
+    pub series: metrics::Vault,
+    /// Misbehaviour.
+    pub faults: Switchboard,
+    /// The operator's namespace, where defaults are looked for.
+    pub namespace: String,
+    /// Hears the key of each client that came to its end.
+    pub ended: mpsc::UnboundedSender<String>,
+    /// Held for reading while a client is asked for, for writing while some are thrown away: one dead Vault stalls all.
+    pub gate: RwLock<()>,
+    /// The clients.
+    pub cache: Mutex<HashMap<String, Cached>>,
+    /// One login at a time for each key.
+    pub locks: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+/// A client and the task that keeps its token alive.
+pub struct Cached {
+    session: Session,
+    keeper: tokio::task::AbortHandle,
+}
+
+/// Which client is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// `spec.vaultAuthRef`.
+    pub auth: Option<&'a str>,
+    /// `spec.namespace`.
+    pub vault_namespace: Option<&'a str>,
+}
+
+impl Clients {
+    /// The client for `consumer`.
+    pub async fn get<K: Kind>(
+        self: &Arc<Self>,
+        consumer: &K,
+        wanted: Wanted<'_>,
+    ) -> Result<Session, Error> {
+        let began = Instant::now();
+        let result = self.find_or_make(consumer, wanted).await;
+        self.series.factory(began, result.is_err());
+        result.map(|session| match wanted.vault_namespace {
+            Some(namespace) => session.within(namespace),
+            None => session,
+        })
+    }
+
+    async fn find_or_make<K: Kind>(
+        self: &Arc<Self>,
+        consumer: &K,
+        wanted: Wanted<'_>,
+    ) -> Result<Session, Error> {
+        let namespace = consumer.namespace().unwrap_or_default();
+        let source = self
+            .source(&namespace, wanted.auth)
+            .await
+            .inspect_err(|error| {
+                let message = format!("Failed to get cacheKey from obj, err={error}");
+                self.recorder
+                    .warning("vaultClientFactory", consumer, "Unrecoverable", message);
+            })?;
+        let key = source.origin.key.clone();
+        let _gate = self.gate.read().await;
+        let lock = self
+            .locks
+            .lock()
+            .expect("no holder panics")
+            .entry(key.clone())
+            .or_default()
+            .clone();
+        let _lock = lock.lock().await;
+        let cached = self.cache().get(&key).map(|cached| cached.session.clone());
+        if let Some(session) = cached {
+            self.series.hits.inc();
+            if session.is_valid().await {
+                return Ok(session);
+            }
+            self.remove(&key);
+            let _ = self.ended.send(key.clone());
+        } else {
+            self.series.misses.inc();
+        }
+        let session = self.login(&namespace, source).await?;
+        let keeper = tokio::spawn({
+            let (session, clients) = (session.clone(), Arc::downgrade(self));
+            async move {
+                session.keep_alive().await;
+                if let Some(clients) = clients.upgrade() {
+                    clients.cache().remove(&session.origin.key);
+                    let _ = clients.ended.send(session.origin.key.clone());
+                }
+            }
+        });
+        self.cache().insert(
+            key,
+            Cached {
+                session: session.clone(),
+                keeper: keeper.abort_handle(),
+            },
+        );
+        Ok(session)
+    }
+
+    async fn login(&self, namespace: &str, source: Source) -> Result<Session, Error> {
+        self.faults.pass(Place::Login).await;
+        let began = Instant::now();
+        let label = source.origin.label.clone();
+        let result = self.log_in(namespace, source).await;
+        self.series
+            .operation(Operation::Login, &label, began, result.is_err());
+        result
+    }
+
+    async fn log_in(&self, namespace: &str, source: Source) -> Result<Session, Error> {
+        let vault = self
+            .vault(&source.connection, source.auth.spec.namespace.clone())
+            .await?;
+        let spec = source.auth.spec.kubernetes.clone().unwrap_or_default();
+        let request = TokenRequest {
+            spec: TokenRequestSpec {
+                audiences: spec.audiences.unwrap_or_default(),
+                expiration_seconds: spec.token_expiration_seconds.or(Some(600)),
+                bound_object_ref: None,
+            },
+            ..TokenRequest::default()
+        };
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
+        let name = spec.service_account.unwrap_or_default();
+        let issued = accounts
+            .create_token_request(&name, &PostParams::default(), &request)
+            .await;
+        let issued = issued.map_err(|error| Error::Other(words(&error)))?.status;
+        let token = issued.map(|issued| issued.token);
+        let credentials = json!({"role": spec.role, "jwt": token});
+        let path = format!(
+            "auth/{}/login",
+            source.auth.spec.mount.as_deref().unwrap_or_default()
+        );
+        Session::login(
+            vault,
+            source.origin,
+            &path,
+            &credentials,
+            self.series.clone(),
+            self.faults.clone(),
+        )
+        .await
+    }
+
+    /// A client to that Vault that is not logged in.
+    pub async fn vault(
+        &self,
+        connection: &VaultConnection,
+        namespace: Option<String>,
+    ) -> Result<Vault, Error> {
+        let spec = &connection.spec;
+        let mut ca = None;
+        if let Some(name) = &spec.ca_cert_secret_ref {
+            let secrets: Api<Secret> = Api::namespaced(
+                self.client.clone(),
+                &connection.namespace().unwrap_or_default(),
+            );
+            let secret = secrets
+                .get(name)
+                .await
+                .map_err(|error| Error::Other(words(&error)))?;
+            ca = secret
+                .data
+                .unwrap_or_default()
+                .remove("ca.crt")
+                .map(|bytes| bytes.0);
+        }
+        Vault::new(Reach {
+            address: spec.address.clone(),
+            ca,
+            skip_verify: spec.skip_tls_verify,
+            timeout: spec.timeout.as_deref().and_then(go_duration),
+            namespace,
+        })
+    }
+
+    /// Everything that decides which client it is.
+    async fn source(&self, namespace: &str, auth: Option<&str>) -> Result<Source, Error> {
+        let wanted = self.reference(auth, namespace)?;
+        let auth = await_there(&self.auths, &wanted).await?;
+        let allowed = auth.spec.allowed_namespaces.clone().unwrap_or_default();
+        let default =
+            auth.name_any() == "default" && auth.namespace().as_deref() == Some(&self.namespace);
+        let own = auth.namespace().as_deref() == Some(namespace);
+        if !(own || default || allowed == ["*"] || allowed.iter().any(|other| other == namespace)) {
+            return Err(Error::Other(format!(
+                "target namespace \"{namespace}\" is not allowed by kind=VaultAuth obj={}, allowedNamespaces=[]",
+                named(&wanted)
+            )));
+        }
+        let wanted = self.connection_of(&auth)?;
+        let connection = self
+            .connections
+            .get(&wanted)
+            .ok_or_else(|| not_found(&wanted))?;
+        let spec = auth.spec.kubernetes.as_ref();
+        let spec =
+            spec.ok_or_else(|| Error::Other("kubernetes auth method not configured".into()))?;
+        let name = spec.service_account.as_deref().unwrap_or_default();
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
+        let account = accounts
+            .get_opt(name)
+            .await
+            .map_err(|error| Error::Other(words(&error)))?;
+        let account =
+            account.ok_or_else(|| Error::Other(format!("ServiceAccount \"{name}\" not found")))?;
+        let (a, c) = (ancestor(&*auth), ancestor(&*connection));
+        let input = format!(
+            "{}-{}.{}-{}.{}",
+            a.uid,
+            a.generation,
+            c.uid,
+            c.generation,
+            account.uid().unwrap_or_default()
+        );
+        let key = format!("kubernetes-{}", hex_digest(&input, 11));
+        let origin = Origin {
+            key,
+            auth: a,
+            connection: c,
+            label: named(&wanted),
+        };
+        Ok(Source {
+            auth,
+            connection,
+            origin,
+        })
+    }
+
+    /// The `VaultConnection` of an auth.
+    pub fn connection_of(&self, auth: &VaultAuth) -> Result<ObjectRef<VaultConnection>, Error> {
+        self.reference(
+            auth.spec.vault_connection_ref.as_deref(),
+            &auth.namespace().unwrap_or_default(),
+        )
+    }
+
+    fn reference<K: Kind>(
+        &self,
+        name: Option<&str>,
+        namespace: &str,
+    ) -> Result<ObjectRef<K>, Error> {
+        let parts: Vec<&str> = name.unwrap_or_default().split('/').collect();
+        match parts.as_slice() {
+            [""] => Ok(ObjectRef::new("default").within(&self.namespace)),
+            [name] => Ok(ObjectRef::new(name).within(namespace)),
+            [namespace, name] => Ok(ObjectRef::new(name).within(namespace)),
+            _ => Err(Error::Other(format!(
+                "invalid name: {}",
+                name.unwrap_or_default()
+            ))),
+        }
+    }
+
+    /// Throws away the clients that `stale` picks; who used one is woken if `wake`.
+    pub async fn prune(&self, stale: impl Fn(&Origin) -> bool, wake: bool) {
+        let _gate = self.gate.write().await;
+        let keys: Vec<String> = self
+            .cache()
+            .values()
+            .map(|c| &c.session.origin)
+            .filter(|o| stale(o))
+            .map(|o| o.key.clone())
+            .collect();
+        for key in keys {
+            self.remove(&key);
+            if wake {
+                let _ = self.ended.send(key);
+            }
+        }
+    }
+
+    /// How many clients there are.
+    pub fn count(&self) -> usize {
+        self.cache().len()
+    }
+
+    fn remove(&self, key: &str) {
+        if let Some(cached) = self.cache().remove(key) {
+            cached.keeper.abort();
+        }
+    }
+
+    fn cache(&self) -> MutexGuard<'_, HashMap<String, Cached>> {
+        self.cache.lock().expect("no holder panics")
+    }
+}
+
+struct Source {
+    auth: Arc<VaultAuth>,
+    connection: Arc<VaultConnection>,
+    origin: Origin,
+}
+
+/// UID and generation.
+pub fn ancestor<K: Resource>(object: &K) -> Ancestor {
+    Ancestor {
+        uid: object.uid().unwrap_or_default(),
+        generation: object.meta().generation.unwrap_or_default(),
+    }
+}
+
+/// Looks for a resource, for 30 s if need be; nothing is told meanwhile.
+pub async fn await_there<K: Kind>(
+    store: &Store<K>,
+    wanted: &ObjectRef<K>,
+) -> Result<Arc<K>, Error> {
+    let (pause, times) = LOOK_AGAIN;
+    for _ in 0..times {
+        if let Some(found) = store.get(wanted) {
+            return Ok(found);
+        }
+        tokio::time::sleep(pause).await;
+    }
+    store.get(wanted).ok_or_else(|| not_found(wanted))
+}
+
+fn not_found<K: Kind>(wanted: &ObjectRef<K>) -> Error {
+    Error::Other(format!(
+        "{}.secrets.hashicorp.com \"{}\" not found",
+        K::KIND,
+        wanted.name
+    ))
+}
+
+fn named<K: Kind>(object: &ObjectRef<K>) -> String {
+    format!(
+        "{}/{}",
+        object.namespace.as_deref().unwrap_or_default(),
+        object.name
+    )
+}

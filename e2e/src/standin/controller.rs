@@ -1,0 +1,246 @@
+//! A controller: a watch that fills the queue, and kube-runtime's applier that empties it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::channel::mpsc;
+use futures::future::BoxFuture;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::core::PartialObjectMeta;
+use kube::runtime::controller::applier;
+use kube::runtime::controller::{self, Action};
+use kube::runtime::reflector::{ObjectRef, Store, store::Writer};
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::{WatchStreamExt, reflector};
+use kube::{Api, Client, ResourceExt};
+use tokio::sync::watch;
+use vso_prober::operator::api::{VaultDynamicSecret, VaultStaticSecret};
+
+use super::faults::Switchboard;
+use super::horizon;
+use super::kind::Kind;
+use super::metrics::Ending;
+use super::queue::Queue;
+use super::secret;
+
+/// What a kind does when it is its turn.
+pub trait Reconcile<K: Kind>: Send + Sync + 'static {
+    /// Brings one resource in order; returns when to come again. Only Kubernetes' errors are errors.
+    fn reconcile(&self, object: K) -> BoxFuture<'_, Result<Option<Duration>, kube::Error>>;
+
+    /// The resource's labels or annotations have changed.
+    fn relabelled(&self, _object: &ObjectRef<K>) {}
+}
+
+/// One kind's watch and queue, before it runs.
+pub struct Controller<K: Kind> {
+    /// What the watch holds.
+    pub store: Store<K>,
+    /// Where reconciles are asked for.
+    pub queue: Queue<K>,
+    writer: Writer<K>,
+    receiver: mpsc::UnboundedReceiver<ObjectRef<K>>,
+    faults: Switchboard,
+    synced: watch::Sender<bool>,
+}
+
+impl<K: Kind> Controller<K> {
+    /// A controller whose metrics are `series`.
+    pub fn new(series: super::metrics::Controller, faults: &Switchboard) -> Self {
+        let (store, writer) = reflector::store();
+        let (queue, receiver) = Queue::new(series, faults.clone());
+        Self {
+            store,
+            queue,
+            writer,
+            receiver,
+            faults: faults.clone(),
+            synced: watch::Sender::new(false),
+        }
+    }
+
+    /// Turns true once the watch has listed everything.
+    pub fn synced(&self) -> watch::Receiver<bool> {
+        self.synced.subscribe()
+    }
+
+    /// Runs until it is dropped.
+    pub async fn run(self, client: Client, reconciler: Arc<dyn Reconcile<K>>) {
+        let Self {
+            store,
+            queue,
+            writer,
+            receiver,
+            faults,
+            synced,
+        } = self;
+        let pump = pump(client, writer, queue.clone(), reconciler.clone(), synced);
+        let worked = {
+            let (store, queue) = (store.clone(), queue.clone());
+            move |object: Arc<K>, _: Arc<()>| {
+                let key = ObjectRef::from_obj(&*object);
+                let (store, queue) = (store.clone(), queue.clone());
+                let (reconciler, faults) = (reconciler.clone(), faults.clone());
+                Box::pin(async move {
+                    let Some(measure) = queue.begin(&key) else {
+                        return Ok(Action::await_change());
+                    };
+                    faults.unhung().await;
+                    let object = store.get(&key).unwrap_or(object);
+                    let result = reconciler.reconcile(K::clone(&object)).await;
+                    Ok::<_, Infallible>(conclude(&queue, &key, measure, result))
+                })
+            }
+        };
+        let config = controller::Config::default().concurrency(K::WORKERS);
+        let results = applier(
+            worked,
+            |_, error, _| match *error {},
+            Arc::new(()),
+            store,
+            receiver.map(Ok::<_, Infallible>),
+            config,
+        );
+        let drive = results.for_each(|result| {
+            // What is gone from the watch is reconciled, too, by the real operator: it finds nothing.
+            if let Err(controller::Error::ObjectNotFound(gone)) = result {
+                let key = ObjectRef::new(&gone.name)
+                    .within(gone.namespace.as_deref().unwrap_or_default());
+                if let Some(measure) = queue.begin(&key) {
+                    measure.end(Ending::Success);
+                }
+            }
+            std::future::ready(())
+        });
+        tokio::join!(pump, drive);
+    }
+}
+
+fn conclude<K: Kind>(
+    queue: &Queue<K>,
+    key: &ObjectRef<K>,
+    measure: super::metrics::Reconciling,
+    result: Result<Option<Duration>, kube::Error>,
+) -> Action {
+    let (ending, delay) = match result {
+        Ok(None) => (Ending::Success, None),
+        Ok(Some(delay)) => (Ending::RequeueAfter, Some(delay)),
+        Err(error) => {
+            tracing::warn!(object = %key, %error, "reconcile failed");
+            (Ending::Error, Some(queue.failed(key)))
+        }
+    };
+    measure.end(ending);
+    if ending != Ending::Error {
+        queue.succeeded(key);
+    }
+    let Some(delay) = delay else {
+        return Action::await_change();
+    };
+    queue.again(key, delay);
+    Action::requeue(delay)
+}
+
+/// Fills the queue from the watch, past what the operator does not care for (its own writes of a status).
+async fn pump<K: Kind>(
+    client: Client,
+    writer: Writer<K>,
+    queue: Queue<K>,
+    reconciler: Arc<dyn Reconcile<K>>,
+    synced: watch::Sender<bool>,
+) {
+    let events = watcher(Api::<K>::all(client), watcher::Config::default()).default_backoff();
+    let mut events = std::pin::pin!(reflector(writer, events));
+    let mut sieve = Sieve::default();
+    // While the watch lists, the store does not yet hold what it hands out.
+    let mut listed = Vec::new();
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(Event::Init) => listed.clear(),
+            Ok(Event::InitApply(object)) => listed.push(object),
+            Ok(Event::InitDone) => {
+                for object in listed.drain(..) {
+                    sieve.take(&object, &queue, &*reconciler);
+                }
+                synced.send_replace(true);
+            }
+            Ok(Event::Apply(object)) => sieve.take(&object, &queue, &*reconciler),
+            Ok(Event::Delete(object)) => {
+                let key = ObjectRef::from_obj(&object);
+                sieve.0.remove(&key);
+                queue.add(key.clone());
+                queue.gone(&key);
+            }
+            Err(error) => tracing::warn!(kind = K::KIND, %error, "watch failed"),
+        }
+    }
+}
+
+type Words = BTreeMap<String, String>;
+
+/// What was seen last of each resource: its generation, labels and annotations.
+struct Sieve<K: Kind>(HashMap<ObjectRef<K>, (Option<i64>, Words, Words)>);
+
+impl<K: Kind> Default for Sieve<K> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<K: Kind> Sieve<K> {
+    fn take(&mut self, object: &K, queue: &Queue<K>, reconciler: &dyn Reconcile<K>) {
+        let key = ObjectRef::from_obj(object);
+        let now = (
+            object.meta().generation,
+            object.labels().clone(),
+            object.annotations().clone(),
+        );
+        let before = self.0.insert(key.clone(), now.clone());
+        let Some(before) = before else {
+            queue.first_seen(&key);
+            return queue.add(key);
+        };
+        if before.0 != now.0 {
+            queue.add(key);
+        } else if K::SYNCS && before != now {
+            reconciler.relabelled(&key);
+            queue.add(key);
+        }
+    }
+}
+
+/// Wakes the owner of each labelled Secret that goes, within 0.1 s.
+pub async fn wake_owners(
+    client: Client,
+    statics: Queue<VaultStaticSecret>,
+    dynamics: Queue<VaultDynamicSecret>,
+    synced: watch::Sender<bool>,
+) {
+    let api: Api<PartialObjectMeta<Secret>> = Api::all(client);
+    let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(Event::InitDone) => _ = synced.send_replace(true),
+            Ok(Event::Delete(gone)) if secret::is_labelled(gone.labels()) => {
+                wake(&gone, &statics);
+                wake(&gone, &dynamics);
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "watch of Secrets failed"),
+        }
+    }
+}
+
+fn wake<K: Kind>(gone: &PartialObjectMeta<Secret>, queue: &Queue<K>) {
+    let mine =
+        |owner: &&OwnerReference| owner.kind == K::KIND && owner.api_version == K::api_version(&());
+    for owner in gone.owner_references().iter().filter(mine) {
+        let key = ObjectRef::new(&owner.name).within(&gone.namespace().unwrap_or_default());
+        let delay = Duration::from_secs_f64(horizon::jitter(0.1, &mut rand::rng()));
+        queue.add_after(key, delay);
+    }
+}

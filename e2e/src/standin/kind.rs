@@ -1,0 +1,122 @@
+//! What the four kinds have in common: their names, their finalizers, and how their status is written.
+
+use std::fmt::Debug;
+
+use k8s_openapi::NamespaceResourceScope;
+use kube::api::PostParams;
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use vso_prober::operator::api::{
+    VaultAuth, VaultConnection, VaultDynamicSecret, VaultStaticSecret,
+};
+
+use super::canonical::Canonical;
+use super::faults::{Place, Switchboard};
+
+/// A custom resource of the operator.
+pub trait Kind:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Serialize
+    + Send
+    + Sync
+    + 'static
+{
+    /// Its name, which also is the source of its events.
+    const KIND: &'static str;
+    /// Its controller's name, in the metrics and in its finalizer.
+    const CONTROLLER: &'static str;
+    /// How many may be reconciled at once.
+    const WORKERS: u16;
+    /// Whether it writes a Secret: then a change of its labels or annotations counts, too.
+    const SYNCS: bool;
+
+    /// Its spec.
+    fn spec_mut(&mut self) -> &mut dyn Canonical;
+}
+
+macro_rules! kind {
+    ($kind:ident, $controller:literal, $workers:literal, $syncs:literal) => {
+        impl Kind for $kind {
+            const KIND: &'static str = stringify!($kind);
+            const CONTROLLER: &'static str = $controller;
+            const WORKERS: u16 = $workers;
+            const SYNCS: bool = $syncs;
+
+            fn spec_mut(&mut self) -> &mut dyn Canonical {
+                &mut self.spec
+            }
+        }
+    };
+}
+
+kind!(VaultConnection, "vaultconnection", 1, false);
+kind!(VaultAuth, "vaultauth", 1, false);
+kind!(VaultStaticSecret, "vaultstaticsecret", 100, true);
+kind!(VaultDynamicSecret, "vaultdynamicsecret", 100, true);
+
+/// Writes resources back.
+#[derive(Clone)]
+pub struct Writer {
+    /// To Kubernetes.
+    pub client: Client,
+    /// To be slow on demand.
+    pub faults: Switchboard,
+}
+
+impl Writer {
+    /// Writes the status, and takes over what the API server made of it.
+    pub async fn status<K: Kind>(&self, object: &mut K) -> Result<(), kube::Error> {
+        self.faults.pass(Place::Status).await;
+        *object = self
+            .api(object)
+            .replace_status(&object.name_any(), &PostParams::default(), object)
+            .await?;
+        Ok(())
+    }
+
+    /// Adds the finalizer if it is missing: a write of the whole object, its spec as the operator serialises it.
+    pub async fn add_finalizer<K: Kind>(&self, object: &mut K) -> Result<(), kube::Error> {
+        let finalizer = finalizer::<K>();
+        if object.meta().deletion_timestamp.is_some() || object.finalizers().contains(&finalizer) {
+            return Ok(());
+        }
+        self.faults.pass(Place::Finalizer).await;
+        object.finalizers_mut().push(finalizer);
+        self.replace(object).await
+    }
+
+    /// Removes the finalizer; false if it is to stick.
+    pub async fn remove_finalizer<K: Kind>(&self, object: &mut K) -> Result<bool, kube::Error> {
+        if self.faults.now().stick_finalizer {
+            return Ok(false);
+        }
+        let finalizer = finalizer::<K>();
+        if object.finalizers().contains(&finalizer) {
+            self.faults.pass(Place::Finalizer).await;
+            object.finalizers_mut().retain(|other| *other != finalizer);
+            self.replace(object).await?;
+        }
+        Ok(true)
+    }
+
+    async fn replace<K: Kind>(&self, object: &mut K) -> Result<(), kube::Error> {
+        object.spec_mut().canonicalise();
+        *object = self
+            .api(object)
+            .replace(&object.name_any(), &PostParams::default(), object)
+            .await?;
+        Ok(())
+    }
+
+    fn api<K: Kind>(&self, object: &K) -> Api<K> {
+        Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default())
+    }
+}
+
+fn finalizer<K: Kind>() -> String {
+    format!("{}.secrets.hashicorp.com/finalizer", K::CONTROLLER)
+}

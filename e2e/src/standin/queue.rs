@@ -1,0 +1,263 @@
+//! The queue before a controller: what is due since when, what is passed over, and how often it failed.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use futures::channel::mpsc;
+use kube::runtime::reflector::ObjectRef;
+
+use super::faults::Switchboard;
+use super::kind::Kind;
+use super::metrics::{Controller, Reconciling};
+
+/// Where reconciles are asked for. kube-runtime's own queue can't be looked into; this keeps count beside it.
+pub struct Queue<K: Kind> {
+    sender: mpsc::UnboundedSender<ObjectRef<K>>,
+    state: Arc<Mutex<State<K>>>,
+    series: Controller,
+    faults: Switchboard,
+}
+
+struct State<K: Kind> {
+    due: HashMap<ObjectRef<K>, Due>,
+    failures: HashMap<ObjectRef<K>, i32>,
+    /// Chosen by `ignoreNext`.
+    ignored: HashSet<ObjectRef<K>>,
+    /// Asked for while they were passed over.
+    missed: HashSet<ObjectRef<K>>,
+}
+
+#[derive(Clone, Copy)]
+struct Due {
+    at: Instant,
+    counted: bool,
+}
+
+impl<K: Kind> Clone for Queue<K> {
+    fn clone(&self) -> Self {
+        Self {
+            sender: self.sender.clone(),
+            state: self.state.clone(),
+            series: self.series.clone(),
+            faults: self.faults.clone(),
+        }
+    }
+}
+
+impl<K: Kind> Queue<K> {
+    /// A queue, and the end that kube-runtime takes from.
+    pub fn new(
+        series: Controller,
+        faults: Switchboard,
+    ) -> (Self, mpsc::UnboundedReceiver<ObjectRef<K>>) {
+        let (sender, receiver) = mpsc::unbounded();
+        let state = State {
+            due: HashMap::new(),
+            failures: HashMap::new(),
+            ignored: HashSet::new(),
+            missed: HashSet::new(),
+        };
+        (
+            Self {
+                sender,
+                state: Arc::new(Mutex::new(state)),
+                series,
+                faults,
+            },
+            receiver,
+        )
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<K>> {
+        self.state.lock().expect("no holder panics")
+    }
+
+    /// A resource is seen for the first time: `ignoreNext` may choose it.
+    pub fn first_seen(&self, object: &ObjectRef<K>) {
+        if K::SYNCS && self.faults.take_ignored() {
+            self.state().ignored.insert(object.clone());
+        }
+    }
+
+    /// A resource is gone.
+    pub fn gone(&self, object: &ObjectRef<K>) {
+        let mut state = self.state();
+        state.ignored.remove(object);
+        state.missed.remove(object);
+    }
+
+    /// Asks for a reconcile now.
+    pub fn add(&self, object: ObjectRef<K>) {
+        if self.passes_over(&object) {
+            return;
+        }
+        let now = Instant::now();
+        let mut state = self.state();
+        let due = state.due.entry(object.clone()).or_insert(Due {
+            at: now,
+            counted: false,
+        });
+        if due.at > now {
+            *due = Due {
+                at: now,
+                counted: false,
+            };
+        }
+        if !due.counted {
+            due.counted = true;
+            self.series.adds.inc();
+        }
+        drop(state);
+        // Fails only while the program ends.
+        let _ = self.sender.unbounded_send(object);
+    }
+
+    /// Asks for a reconcile after a while.
+    pub fn add_after(&self, object: ObjectRef<K>, delay: Duration) {
+        let queue = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
+            queue.add(object);
+        });
+    }
+
+    /// A reconcile begins; `None` if the resource is passed over.
+    pub fn begin(&self, object: &ObjectRef<K>) -> Option<Reconciling> {
+        if self.passes_over(object) {
+            return None;
+        }
+        let now = Instant::now();
+        let due = self.state().due.remove(object).unwrap_or(Due {
+            at: now,
+            counted: false,
+        });
+        if !due.counted {
+            self.series.adds.inc();
+        }
+        Some(self.series.begin(now.saturating_duration_since(due.at)))
+    }
+
+    /// A reconcile ended and comes again after `delay`, if nothing asks for it before.
+    pub fn again(&self, object: &ObjectRef<K>, delay: Duration) {
+        let at = Instant::now() + delay;
+        self.series.retries.inc();
+        let mut state = self.state();
+        let due = state
+            .due
+            .entry(object.clone())
+            .or_insert(Due { at, counted: false });
+        due.at = due.at.min(at);
+    }
+
+    /// A reconcile succeeded.
+    pub fn succeeded(&self, object: &ObjectRef<K>) {
+        self.state().failures.remove(object);
+    }
+
+    /// A reconcile failed; returns the delay before the next: 5 ms × 2ⁿ up to 1,000 s.
+    pub fn failed(&self, object: &ObjectRef<K>) -> Duration {
+        let mut state = self.state();
+        let failures = state.failures.entry(object.clone()).or_insert(0);
+        let delay =
+            Duration::from_secs_f64(0.005 * 2_f64.powi(*failures)).min(Duration::from_secs(1000));
+        *failures = (*failures + 1).min(30);
+        delay
+    }
+
+    /// Sets `workqueue_depth`: what is due and not begun.
+    pub fn measure(&self) {
+        let now = Instant::now();
+        let depth = self
+            .state()
+            .due
+            .values()
+            .filter(|due| due.at <= now)
+            .count();
+        self.series
+            .depth
+            .set(i64::try_from(depth).unwrap_or(i64::MAX));
+    }
+
+    /// Faults have changed: asks again for what is passed over no more.
+    pub fn reconsider(&self) {
+        let missed = {
+            let mut state = self.state();
+            state.ignored.clear();
+            std::mem::take(&mut state.missed)
+        };
+        missed.into_iter().for_each(|object| self.add(object));
+    }
+
+    fn passes_over(&self, object: &ObjectRef<K>) -> bool {
+        let mut state = self.state();
+        let over =
+            K::SYNCS && (state.ignored.contains(object) || self.faults.now().ignores(&object.name));
+        if over {
+            state.missed.insert(object.clone());
+        }
+        over
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::standin::faults::Faults;
+    use crate::standin::metrics::Metrics;
+    use vso_prober::operator::api::VaultStaticSecret;
+
+    fn queue() -> (
+        Queue<VaultStaticSecret>,
+        Switchboard,
+        mpsc::UnboundedReceiver<ObjectRef<VaultStaticSecret>>,
+    ) {
+        let faults = Switchboard::default();
+        let metrics = Metrics::register().expect("fresh registry");
+        let (queue, receiver) = Queue::new(metrics.controller("vaultstaticsecret"), faults.clone());
+        (queue, faults, receiver)
+    }
+
+    #[test]
+    fn what_is_due_is_counted_once() {
+        let (queue, _, _receiver) = queue();
+        let object = ObjectRef::new("s1").within("n");
+        queue.again(&object, Duration::from_secs(60));
+        queue.measure();
+        assert_eq!((queue.series.depth.get(), queue.series.adds.get()), (0, 0));
+        queue.add(object.clone());
+        queue.add(object.clone());
+        queue.measure();
+        assert_eq!((queue.series.depth.get(), queue.series.adds.get()), (1, 1));
+        assert!(queue.begin(&object).is_some());
+        queue.measure();
+        assert_eq!(queue.series.depth.get(), 0);
+    }
+
+    #[test]
+    fn the_passed_over_come_back_when_faults_end() {
+        let (queue, faults, mut receiver) = queue();
+        let object = ObjectRef::new("s1").within("n");
+        faults.set(Faults {
+            ignore_next: 1,
+            ..Faults::default()
+        });
+        queue.first_seen(&object);
+        queue.add(object.clone());
+        assert!(queue.begin(&object).is_none());
+        assert!(receiver.try_recv().is_err());
+        faults.set(Faults::default());
+        queue.reconsider();
+        assert_eq!(receiver.try_recv().ok(), Some(object));
+    }
+
+    #[test]
+    fn failures_back_off() {
+        let (queue, _, _receiver) = queue();
+        let object = ObjectRef::new("s1").within("n");
+        let delays: Vec<Duration> = (0..3).map(|_| queue.failed(&object)).collect();
+        assert_eq!(delays, [5, 10, 20].map(Duration::from_millis));
+        queue.succeeded(&object);
+        assert_eq!(queue.failed(&object), Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,245 @@
+//! A client logged in to Vault: what is read and written with it, and how its token is kept alive.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use serde_json::Value;
+
+use super::content::hex_digest;
+use super::faults::{Place, Switchboard};
+use super::metrics::{self, Operation};
+use super::vault::{Answer, Auth, Error, Vault};
+
+/// Where a client came from; it lives as long as these stay as they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Its key in the cache.
+    pub key: String,
+    /// The `VaultAuth`.
+    pub auth: Ancestor,
+    /// The `VaultConnection`.
+    pub connection: Ancestor,
+    /// `namespace/name` of the connection, as in the metrics.
+    pub label: String,
+}
+
+/// A resource at a generation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ancestor {
+    /// Its UID.
+    pub uid: String,
+    /// Its generation.
+    pub generation: i64,
+}
+
+/// A client logged in to Vault.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// Where it came from.
+    pub origin: Origin,
+    /// Told in a status: changes with every login.
+    pub id: String,
+    vault: Vault,
+    token: Arc<Token>,
+    series: metrics::Vault,
+    faults: Switchboard,
+}
+
+struct Token {
+    held: Mutex<Held>,
+    tainted: AtomicBool,
+    ended: AtomicBool,
+}
+
+#[derive(Clone)]
+struct Held {
+    secret: String,
+    lasts: Duration,
+    renewable: bool,
+    since: Instant,
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Token").finish_non_exhaustive()
+    }
+}
+
+impl From<&Auth> for Held {
+    fn from(auth: &Auth) -> Self {
+        Self {
+            secret: auth.client_token.clone(),
+            lasts: Duration::from_secs(auth.lease_duration),
+            renewable: auth.renewable,
+            since: Instant::now(),
+        }
+    }
+}
+
+impl Session {
+    /// Logs in at `path` with `credentials`, then renews at once, as the operator does.
+    pub async fn login(
+        vault: Vault,
+        origin: Origin,
+        path: &str,
+        credentials: &Value,
+        series: metrics::Vault,
+        faults: Switchboard,
+    ) -> Result<Self, Error> {
+        let answer = write(
+            &vault,
+            &series,
+            &origin.label,
+            path,
+            None,
+            Some(credentials),
+        )
+        .await?;
+        let auth = answer.ok_or_else(|| Error::Empty(path.into()))?.auth;
+        let auth = auth.ok_or_else(|| Error::Other("auth secret is nil".into()))?;
+        let token = Token {
+            held: Mutex::new(Held::from(&auth)),
+            tainted: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+        };
+        let session = Self {
+            id: hex_digest(&auth.accessor, 32),
+            vault,
+            token: Arc::new(token),
+            origin,
+            series,
+            faults,
+        };
+        if auth.renewable {
+            let began = Instant::now();
+            let renewed = session.write("auth/token/renew-self", None).await;
+            session.series.operation(
+                Operation::Renew,
+                &session.origin.label,
+                began,
+                renewed.is_err(),
+            );
+            session.take_over(&renewed?);
+        }
+        Ok(session)
+    }
+
+    /// Keeps the token alive; ends when Vault prolongs it no more, or the session was closed.
+    pub async fn keep_alive(&self) {
+        loop {
+            let held = self.held();
+            if !held.renewable {
+                return std::future::pending().await;
+            }
+            tokio::time::sleep(held.lasts.mul_f64(2.0 / 3.0)).await;
+            let renewed = self
+                .vault
+                .request(
+                    Method::PUT,
+                    "auth/token/renew-self",
+                    Some(&held.secret),
+                    None,
+                )
+                .await;
+            match renewed {
+                Ok(Some(answer)) => self.take_over(&answer),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::info!(key = self.origin.key, %error, "token not renewed");
+                    break;
+                }
+            }
+            // Near its last end, Vault grants less and less.
+            if self.held().lasts < held.lasts.mul_f64(0.2) {
+                break;
+            }
+        }
+        self.token.ended.store(true, Ordering::Relaxed);
+    }
+
+    fn take_over(&self, answer: &Answer) {
+        if let Some(auth) = &answer.auth {
+            *self.token.held.lock().expect("no holder panics") = Held::from(auth);
+        }
+    }
+
+    fn held(&self) -> Held {
+        self.token.held.lock().expect("no holder panics").clone()
+    }
+
+    /// The same session in another Vault namespace.
+    pub fn within(mut self, namespace: &str) -> Self {
+        self.vault = self.vault.within(namespace);
+        self
+    }
+
+    /// Has the session looked at before it is used again: Vault said 403.
+    pub fn taint(&self) {
+        self.token.tainted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it can still be used.
+    pub async fn is_valid(&self) -> bool {
+        let held = self.held();
+        if self.token.ended.load(Ordering::Relaxed) || held.since.elapsed() > held.lasts {
+            return false;
+        }
+        if self.token.tainted.load(Ordering::Relaxed) {
+            let valid = self.read("auth/token/lookup-self").await.is_ok();
+            self.token.tainted.store(false, Ordering::Relaxed);
+            return valid;
+        }
+        true
+    }
+
+    /// Reads what must be there.
+    pub async fn read(&self, path: &str) -> Result<Answer, Error> {
+        let began = Instant::now();
+        let result = self
+            .vault
+            .request(Method::GET, path, Some(&self.held().secret), None)
+            .await;
+        // Where nothing is, the real operator counts no error: it has had an answer.
+        self.series
+            .operation(Operation::Read, &self.origin.label, began, result.is_err());
+        result?.ok_or_else(|| Error::Empty(path.into()))
+    }
+
+    /// Reads, slowly if so told.
+    pub async fn read_slowly(&self, path: &str) -> Result<Answer, Error> {
+        self.faults.pass(Place::Read).await;
+        self.read(path).await
+    }
+
+    /// Writes.
+    pub async fn write(&self, path: &str, body: Option<&Value>) -> Result<Answer, Error> {
+        let token = self.held().secret;
+        let answer = write(
+            &self.vault,
+            &self.series,
+            &self.origin.label,
+            path,
+            Some(&token),
+            body,
+        )
+        .await?;
+        Ok(answer.unwrap_or_default())
+    }
+}
+
+async fn write(
+    vault: &Vault,
+    series: &metrics::Vault,
+    label: &str,
+    path: &str,
+    token: Option<&str>,
+    body: Option<&Value>,
+) -> Result<Option<Answer>, Error> {
+    let began = Instant::now();
+    let result = vault.request(Method::PUT, path, token, body).await;
+    series.operation(Operation::Write, label, began, result.is_err());
+    result
+}

