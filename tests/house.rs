@@ -220,7 +220,7 @@ fn every_file_says_what_it_is_for() {
             .lines()
             .map_while(|line| line.strip_prefix("//! "))
             .collect();
-        if !opening.join(" ").contains(['.', ':']) {
+        if !opening.join(" ").contains('.') {
             wrong.push(format!("{}: no `//!` sentence at its head", file.name));
         }
     }
@@ -272,7 +272,7 @@ fn the_map_names_every_room_and_every_test_it_names_exists() {
             .rsplit_once("(held by `")
             .and_then(|(_, rest)| rest.strip_suffix("`)"));
         match test {
-            Some(test) if tests.contains(&format!("fn {test}()")) => {}
+            Some(test) if tests.contains(&format!("fn {test}(")) => {}
             Some(test) => wrong.push(format!("there is no test `{test}`")),
             None => wrong.push(format!(
                 "an invariant does not end in (held by `TEST`): {line}"
@@ -312,7 +312,7 @@ fn paths_are_read_from_code_and_from_nothing_else() {
     assert_eq!(used, ["judge", "model", "model", "vault", "publish"]);
     let named = |wanted: &str| paths.iter().any(|(_, path)| names(path, wanted));
     assert!(named("eprintln!") && named("Instant::now") && named("std::time::Instant"));
-    assert!(!named("println!") && !named("Instant") && !named("time::now"));
+    assert!(!named("println!") && !named("eprintln") && !named("std::Instant"));
 }
 
 /// A file of `src`.
