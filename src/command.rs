@@ -62,7 +62,9 @@ pub async fn run(cli: Cli) -> Result<Exit, Error> {
                     checked
                         .map(|checked| checked.map(drop))
                         .context("tried to write to stdout")?
-                        .map_err(|problems| Error::Config(format!("the configuration can't be used\n{problems}")))?;
+                        .map_err(|problems| {
+                            Error::Config(format!("the configuration can't be used\n{problems}"))
+                        })?;
                     Ok(())
                 }
             };
