@@ -10,11 +10,12 @@ pub struct Retry(ExponentialBackoff);
 
 impl Default for Retry {
     fn default() -> Self {
-        let backoff = ExponentialBackoffBuilder::new()
+        let backoff: ExponentialBackoff = ExponentialBackoffBuilder::new()
             .with_initial_interval(Duration::from_millis(100))
             .with_max_interval(Duration::from_secs(10))
-            .with_max_elapsed_time(None);
-        Self(backoff.build())
+            .with_max_elapsed_time(None)
+            .build();
+        Self(backoff)
     }
 }
 
