@@ -22,7 +22,7 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::Result;
 use e2e::lab::Lab;
-use futures::future::BoxFuture;
+use futures::future::LocalBoxFuture;
 use libtest_mimic::{Arguments, Trial};
 use tokio::runtime::Runtime;
 use tokio::sync::RwLock;
@@ -35,7 +35,7 @@ struct Bench {
     turns: Arc<RwLock<()>>,
 }
 
-type Body = fn(Bench) -> BoxFuture<'static, Result<()>>;
+type Body = fn(Bench) -> LocalBoxFuture<'static, Result<()>>;
 
 /// A named case; `alone` has the lab for itself.
 struct Case {

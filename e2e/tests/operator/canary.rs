@@ -23,51 +23,51 @@ use crate::Bench;
 
 /// Something seen on a watch.
 #[derive(Clone, Debug)]
-pub struct Sighting {
+pub(crate) struct Sighting {
     /// `CR` or `Secret`.
-    pub what: &'static str,
+    pub(crate) what: &'static str,
     /// `ADDED`, `MODIFIED`, `DELETED`.
-    pub verb: &'static str,
+    pub(crate) verb: &'static str,
     /// When, here.
-    pub at: Instant,
+    pub(crate) at: Instant,
     /// When, in etcd: orders what two watches saw.
-    pub revision: u64,
+    pub(crate) revision: u64,
     /// The object.
-    pub object: Value,
+    pub(crate) object: Value,
 }
 
 /// A canary, its watches, and its traces.
-pub struct Canary {
+pub(crate) struct Canary {
     /// The lab.
-    pub lab: Arc<Lab>,
+    pub(crate) lab: Arc<Lab>,
     /// The name of everything that belongs to it.
-    pub name: String,
+    pub(crate) name: String,
     /// Its resources.
-    pub resources: Api<DynamicObject>,
+    pub(crate) resources: Api<DynamicObject>,
     /// Secrets.
-    pub secrets: Api<Secret>,
+    pub(crate) secrets: Api<Secret>,
     kind: ApiResource,
     seen: Arc<Mutex<Vec<Sighting>>>,
 }
 
 impl Canary {
     /// A static canary, not yet created.
-    pub async fn fixed(bench: &Bench, word: &str) -> Result<Self> {
+    pub(crate) async fn fixed(bench: &Bench, word: &str) -> Result<Self> {
         Self::new(bench, ApiResource::erase::<VaultStaticSecret>(&()), word).await
     }
 
     /// A dynamic canary, not yet created.
-    pub async fn dynamic(bench: &Bench, word: &str) -> Result<Self> {
+    pub(crate) async fn dynamic(bench: &Bench, word: &str) -> Result<Self> {
         Self::new(bench, ApiResource::erase::<VaultDynamicSecret>(&()), word).await
     }
 
     /// A `VaultAuth`.
-    pub async fn auth(bench: &Bench, word: &str) -> Result<Self> {
+    pub(crate) async fn auth(bench: &Bench, word: &str) -> Result<Self> {
         Self::new(bench, ApiResource::erase::<VaultAuth>(&()), word).await
     }
 
     /// A `VaultConnection`.
-    pub async fn connection(bench: &Bench, word: &str) -> Result<Self> {
+    pub(crate) async fn connection(bench: &Bench, word: &str) -> Result<Self> {
         Self::new(bench, ApiResource::erase::<VaultConnection>(&()), word).await
     }
 
@@ -97,12 +97,12 @@ impl Canary {
     }
 
     /// The path of its secret under a KV mount.
-    pub fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         format!("vso-prober/{}", self.name)
     }
 
     /// Writes its secret in KV v2.
-    pub async fn put(&self, value: &str) -> Result<()> {
+    pub(crate) async fn put(&self, value: &str) -> Result<()> {
         let path = format!("kvv2/data/{}", self.path());
         self.lab
             .vault()
@@ -112,31 +112,31 @@ impl Canary {
     }
 
     /// The spec of a static canary as most people write it.
-    pub fn minimal_static(&self, refresh: &str) -> Value {
+    pub(crate) fn minimal_static(&self, refresh: &str) -> Value {
         json!({"vaultAuthRef": "probe", "mount": "kvv2", "type": "kv-v2", "path": self.path(), "refreshAfter": refresh,
             "destination": {"name": self.name, "create": true}})
     }
 
     /// The spec of a static canary as the operator writes it.
-    pub fn canonical_static(&self, refresh: &str) -> Value {
+    pub(crate) fn canonical_static(&self, refresh: &str) -> Value {
         json!({"vaultAuthRef": "probe", "mount": "kvv2", "type": "kv-v2", "path": self.path(), "refreshAfter": refresh,
             "hmacSecretData": true, "destination": {"name": self.name, "create": true, "overwrite": false, "transformation": {}}})
     }
 
     /// The spec of a dynamic canary as most people write it.
-    pub fn minimal_dynamic(&self, role: &str) -> Value {
+    pub(crate) fn minimal_dynamic(&self, role: &str) -> Value {
         json!({"vaultAuthRef": "probe", "mount": "database", "path": format!("creds/{role}"), "revoke": false,
             "destination": {"name": self.name, "create": true}})
     }
 
     /// The spec of a dynamic canary as the operator writes it.
-    pub fn canonical_dynamic(&self, role: &str) -> Value {
+    pub(crate) fn canonical_dynamic(&self, role: &str) -> Value {
         json!({"vaultAuthRef": "probe", "mount": "database", "path": format!("creds/{role}"), "renewalPercent": 67,
             "destination": {"name": self.name, "create": true, "overwrite": false, "transformation": {}}})
     }
 
     /// Creates the resource.
-    pub async fn create(&self, spec: Value) -> Result<Instant> {
+    pub(crate) async fn create(&self, spec: Value) -> Result<Instant> {
         let object = DynamicObject::new(&self.name, &self.kind).data(json!({"spec": spec}));
         let at = Instant::now();
         self.resources
@@ -146,7 +146,7 @@ impl Canary {
     }
 
     /// Merges into the resource.
-    pub async fn patch(&self, patch: Value) -> Result<()> {
+    pub(crate) async fn patch(&self, patch: Value) -> Result<()> {
         self.resources
             .patch(&self.name, &PatchParams::default(), &Patch::Merge(patch))
             .await?;
@@ -154,7 +154,7 @@ impl Canary {
     }
 
     /// Deletes the resource.
-    pub async fn delete(&self) -> Result<()> {
+    pub(crate) async fn delete(&self) -> Result<()> {
         self.resources
             .delete(&self.name, &DeleteParams::default())
             .await?;
@@ -162,19 +162,19 @@ impl Canary {
     }
 
     /// The resource as it is.
-    pub async fn get(&self) -> Result<Value> {
+    pub(crate) async fn get(&self) -> Result<Value> {
         Ok(serde_json::to_value(self.resources.get(&self.name).await?)?)
     }
 
     /// Everything seen so far, as etcd ordered it.
-    pub fn seen(&self) -> Vec<Sighting> {
+    pub(crate) fn seen(&self) -> Vec<Sighting> {
         let mut seen = self.seen.lock().expect("no holder panics").clone();
         seen.sort_by_key(|sighting| sighting.revision);
         seen
     }
 
     /// Waits for a sighting.
-    pub async fn see(
+    pub(crate) async fn see(
         &self,
         what: &str,
         within: f64,
@@ -188,7 +188,7 @@ impl Canary {
     }
 
     /// Waits until its Secret holds that nonce.
-    pub async fn see_nonce(&self, value: &str, within: f64) -> Result<Sighting> {
+    pub(crate) async fn see_nonce(&self, value: &str, within: f64) -> Result<Sighting> {
         let wanted = encoded(value);
         let has = move |s: &Sighting| {
             s.what == "Secret" && s.verb != "DELETED" && s.object["data"]["nonce"] == wanted
@@ -198,7 +198,7 @@ impl Canary {
     }
 
     /// Waits until the condition holds or not, with a message that has the words.
-    pub async fn see_condition(
+    pub(crate) async fn see_condition(
         &self,
         type_: &str,
         holds: bool,
@@ -221,7 +221,7 @@ impl Canary {
     }
 
     /// Its events so far: type, reason, source, count, message.
-    pub async fn events(&self) -> Result<Vec<Told>> {
+    pub(crate) async fn events(&self) -> Result<Vec<Told>> {
         let api: Api<Event> = Api::namespaced(self.lab.client(), NAMESPACE);
         let fields = format!("involvedObject.name={}", self.name);
         let mut events = api
@@ -233,7 +233,7 @@ impl Canary {
     }
 
     /// Waits for an event of that reason whose message has the words.
-    pub async fn see_event(&self, reason: &str, words: &str, within: f64) -> Result<Told> {
+    pub(crate) async fn see_event(&self, reason: &str, words: &str, within: f64) -> Result<Told> {
         let found = async || {
             let events = self.events().await?;
             Ok(events
@@ -247,7 +247,7 @@ impl Canary {
     }
 
     /// What was seen, in short.
-    pub fn summary(&self) -> Vec<String> {
+    pub(crate) fn summary(&self) -> Vec<String> {
         let line = |s: &Sighting| {
             format!(
                 "{} {} gen={} at {:?}",
@@ -258,7 +258,7 @@ impl Canary {
     }
 
     /// The leases that Vault holds for the usernames its Secret ever had.
-    pub async fn live_leases(&self, role: &str) -> Result<Vec<String>> {
+    pub(crate) async fn live_leases(&self, role: &str) -> Result<Vec<String>> {
         self.lab
             .vault()
             .list(&format!("sys/leases/lookup/database/creds/{role}"))
@@ -266,24 +266,24 @@ impl Canary {
     }
 
     /// The Secret as it is.
-    pub async fn secret(&self) -> Result<Option<Secret>> {
+    pub(crate) async fn secret(&self) -> Result<Option<Secret>> {
         Ok(self.secrets.get_opt(&self.name).await?)
     }
 }
 
 /// An event.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Told {
+pub(crate) struct Told {
     /// Whether it is a warning.
-    pub warning: bool,
+    pub(crate) warning: bool,
     /// Its reason.
-    pub reason: String,
+    pub(crate) reason: String,
     /// Who said it.
-    pub source: String,
+    pub(crate) source: String,
     /// How often.
-    pub count: i32,
+    pub(crate) count: i32,
     /// Its message.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 impl From<Event> for Told {
@@ -303,17 +303,17 @@ impl From<Event> for Told {
 }
 
 /// The conditions of a resource.
-pub fn conditions(resource: &Value) -> Vec<Condition> {
+pub(crate) fn conditions(resource: &Value) -> Vec<Condition> {
     serde_json::from_value(resource["status"]["conditions"].clone()).unwrap_or_default()
 }
 
 /// Base64, as in a Secret.
-pub fn encoded(text: &str) -> Value {
+pub(crate) fn encoded(text: &str) -> Value {
     serde_json::to_value(k8s_openapi::ByteString(text.as_bytes().to_vec())).expect("plain data")
 }
 
 /// Asks again and again until there is an answer.
-pub async fn until<T: Debug>(
+pub(crate) async fn until<T: Debug>(
     what: &str,
     within: f64,
     ask: impl AsyncFn() -> Result<Option<T>>,
@@ -333,7 +333,7 @@ pub async fn until<T: Debug>(
 }
 
 /// Asserts an order of sightings; others may stand between.
-pub fn in_order(
+pub(crate) fn in_order(
     seen: &[Sighting],
     wanted: &[(&str, &dyn Fn(&Sighting) -> bool)],
 ) -> Result<Vec<Sighting>> {

@@ -54,7 +54,7 @@ async fn first_sync(canary: &Canary) -> Result<Vec<Sighting>> {
     )
 }
 
-pub async fn a_minimal_static_secret_is_reconciled_twice(bench: Bench) -> Result<()> {
+pub(crate) async fn a_minimal_static_secret_is_reconciled_twice(bench: Bench) -> Result<()> {
     let canary = Canary::fixed(&bench, "twice").await?;
     canary.put("one").await?;
     canary.create(canary.minimal_static("30s")).await?;
@@ -172,7 +172,7 @@ async fn check_secret(canary: &Canary, resource: &Value) -> Result<()> {
     Ok(())
 }
 
-pub async fn a_canonical_static_secret_is_reconciled_once(bench: Bench) -> Result<()> {
+pub(crate) async fn a_canonical_static_secret_is_reconciled_once(bench: Bench) -> Result<()> {
     let canary = Canary::fixed(&bench, "once").await?;
     canary.put("one").await?;
     canary.create(canary.canonical_static("30s")).await?;
@@ -221,7 +221,7 @@ pub async fn a_canonical_static_secret_is_reconciled_once(bench: Bench) -> Resul
     Ok(())
 }
 
-pub async fn a_minimal_dynamic_secret_gets_two_leases(bench: Bench) -> Result<()> {
+pub(crate) async fn a_minimal_dynamic_secret_gets_two_leases(bench: Bench) -> Result<()> {
     let canary = Canary::dynamic(&bench, "two-leases").await?;
     canary.create(canary.minimal_dynamic("probe")).await?;
     let steps = first_sync(&canary).await?;
@@ -278,7 +278,7 @@ pub async fn a_minimal_dynamic_secret_gets_two_leases(bench: Bench) -> Result<()
     Ok(())
 }
 
-pub async fn a_canonical_dynamic_secret_gets_one_lease(bench: Bench) -> Result<()> {
+pub(crate) async fn a_canonical_dynamic_secret_gets_one_lease(bench: Bench) -> Result<()> {
     let canary = Canary::dynamic(&bench, "one-lease").await?;
     canary.create(canary.canonical_dynamic("probe")).await?;
     let steps = first_sync(&canary).await?;
@@ -307,13 +307,13 @@ pub async fn a_canonical_dynamic_secret_gets_one_lease(bench: Bench) -> Result<(
         data.keys()
     );
     let raw: Value = serde_json::from_slice(&data["_raw"].0)?;
-    ensure!(raw["username"].as_str().map(str::as_bytes) == Some(&data["username"].0));
+    ensure!(raw["username"].as_str().map(str::as_bytes) == Some(data["username"].0.as_slice()));
     let pod = &canary.get().await?["status"]["lastRuntimePodUID"];
     ensure!(pod.as_str().is_some_and(|uid| uid.len() == 36), "{pod}");
     Ok(())
 }
 
-pub async fn kv1_and_destination_labels(bench: Bench) -> Result<()> {
+pub(crate) async fn kv1_and_destination_labels(bench: Bench) -> Result<()> {
     let canary = Canary::fixed(&bench, "kv1").await?;
     let path = format!("kvv1/{}", canary.path());
     bench

@@ -84,7 +84,7 @@ async fn warned(canary: &Canary, source: &str, reason: &str, message: &str) -> R
     Ok(())
 }
 
-pub async fn a_bad_role(bench: Bench) -> Result<()> {
+pub(crate) async fn a_bad_role(bench: Bench) -> Result<()> {
     let auth = auth(&bench, "badrole", |spec| {
         spec["kubernetes"]["role"] = json!("nope")
     })
@@ -108,7 +108,7 @@ pub async fn a_bad_role(bench: Bench) -> Result<()> {
     until("the same event, counted", 10.0, again).await
 }
 
-pub async fn a_missing_service_account(bench: Bench) -> Result<()> {
+pub(crate) async fn a_missing_service_account(bench: Bench) -> Result<()> {
     let auth = auth(&bench, "badsa", |spec| {
         spec["kubernetes"]["serviceAccount"] = json!("ghost")
     })
@@ -133,7 +133,7 @@ pub async fn a_missing_service_account(bench: Bench) -> Result<()> {
     .await
 }
 
-pub async fn a_missing_path(bench: Bench) -> Result<()> {
+pub(crate) async fn a_missing_path(bench: Bench) -> Result<()> {
     let canary = Canary::fixed(&bench, "missing").await?;
     canary.create(canary.minimal_static("10s")).await?;
     let error = format!(
@@ -160,7 +160,7 @@ pub async fn a_missing_path(bench: Bench) -> Result<()> {
     Ok(())
 }
 
-pub async fn a_denied_path(bench: Bench) -> Result<()> {
+pub(crate) async fn a_denied_path(bench: Bench) -> Result<()> {
     let canary = Canary::fixed(&bench, "denied").await?;
     let mut spec = canary.minimal_static("10s");
     spec["path"] = json!("../../sys/x");
@@ -179,7 +179,7 @@ pub async fn a_denied_path(bench: Bench) -> Result<()> {
     .await
 }
 
-pub async fn a_missing_auth_is_silent_for_half_a_minute(bench: Bench) -> Result<()> {
+pub(crate) async fn a_missing_auth_is_silent_for_half_a_minute(bench: Bench) -> Result<()> {
     let canary = created(&bench, "ghost-auth", "ghost").await?;
     sleep(Duration::from_secs(27)).await;
     ensure!(
@@ -206,7 +206,7 @@ pub async fn a_missing_auth_is_silent_for_half_a_minute(bench: Bench) -> Result<
     .await
 }
 
-pub async fn an_auth_that_does_not_allow_the_namespace(bench: Bench) -> Result<()> {
+pub(crate) async fn an_auth_that_does_not_allow_the_namespace(bench: Bench) -> Result<()> {
     let elsewhere = Canary::fixed(&bench, "elsewhere").await?;
     elsewhere.put("one").await?;
     // The auth `probe` lives in another namespace than the canary would; so ask for one in the operator's.
@@ -236,7 +236,7 @@ pub async fn an_auth_that_does_not_allow_the_namespace(bench: Bench) -> Result<(
     .await
 }
 
-pub async fn an_auth_without_its_connection(bench: Bench) -> Result<()> {
+pub(crate) async fn an_auth_without_its_connection(bench: Bench) -> Result<()> {
     let auth = auth(&bench, "noconn", |spec| {
         spec["vaultConnectionRef"] = json!("nowhere")
     })
@@ -255,7 +255,7 @@ pub async fn an_auth_without_its_connection(bench: Bench) -> Result<()> {
     auth.delete().await
 }
 
-pub async fn a_taken_destination(bench: Bench) -> Result<()> {
+pub(crate) async fn a_taken_destination(bench: Bench) -> Result<()> {
     let canary = Canary::fixed(&bench, "taken").await?;
     canary.put("one").await?;
     let mut stranger = Secret::default();
@@ -309,7 +309,7 @@ pub async fn a_taken_destination(bench: Bench) -> Result<()> {
     Ok(())
 }
 
-pub async fn a_dead_vault(bench: Bench) -> Result<()> {
+pub(crate) async fn a_dead_vault(bench: Bench) -> Result<()> {
     let connection = Canary::connection(&bench, "dead").await?;
     connection
         .create(json!({"address": "http://127.0.0.1:9"}))
@@ -334,7 +334,7 @@ pub async fn a_dead_vault(bench: Bench) -> Result<()> {
     Ok(())
 }
 
-pub async fn dynamic_secrets_tell_less(bench: Bench) -> Result<()> {
+pub(crate) async fn dynamic_secrets_tell_less(bench: Bench) -> Result<()> {
     let auth = auth(&bench, "badrole", |spec| {
         spec["kubernetes"]["role"] = json!("nope")
     })
@@ -374,7 +374,7 @@ pub async fn dynamic_secrets_tell_less(bench: Bench) -> Result<()> {
     Ok(())
 }
 
-pub async fn a_sealed_vault(bench: Bench) -> Result<()> {
+pub(crate) async fn a_sealed_vault(bench: Bench) -> Result<()> {
     let canary = Canary::fixed(&bench, "sealed").await?;
     canary.put("one").await?;
     canary.create(canary.canonical_static("3s")).await?;

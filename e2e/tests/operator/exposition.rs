@@ -13,10 +13,10 @@ use crate::canary::Canary;
 type Labels = BTreeMap<String, String>;
 
 /// A scrape.
-pub struct Scrape(Vec<(String, Labels, f64)>);
+pub(crate) struct Scrape(Vec<(String, Labels, f64)>);
 
 /// Scrapes the operator.
-pub async fn scrape(lab: &Lab) -> Result<Scrape> {
+pub(crate) async fn scrape(lab: &Lab) -> Result<Scrape> {
     let text = lab.metrics().await?;
     let lines = text
         .lines()
@@ -42,7 +42,7 @@ fn read(line: &str) -> Result<(String, Labels, f64)> {
 
 impl Scrape {
     /// The sum of the series of that name with those labels, if there is one.
-    pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+    pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let fits = |has: &Labels| {
             labels
                 .iter()
@@ -77,7 +77,7 @@ impl Scrape {
 
 const STATIC: &[(&str, &str)] = &[("controller", "vaultstaticsecret")];
 
-pub async fn names_labels_and_buckets_are_there(bench: Bench) -> Result<()> {
+pub(crate) async fn names_labels_and_buckets_are_there(bench: Bench) -> Result<()> {
     let canary = Canary::dynamic(&bench, "counted").await?;
     canary.create(canary.canonical_dynamic("probe")).await?;
     canary.see_condition("SecretSynced", true, "", 15.0).await?;
@@ -238,7 +238,7 @@ pub async fn names_labels_and_buckets_are_there(bench: Bench) -> Result<()> {
     Ok(())
 }
 
-pub async fn one_create_moves_the_counters(bench: Bench) -> Result<()> {
+pub(crate) async fn one_create_moves_the_counters(bench: Bench) -> Result<()> {
     let canary = Canary::fixed(&bench, "moves").await?;
     canary.put("one").await?;
     sleep(Duration::from_secs(1)).await;

@@ -29,7 +29,7 @@ async fn silent(canary: &Canary, seconds: f64) -> Result<()> {
     Ok(())
 }
 
-pub async fn hang(bench: Bench) -> Result<()> {
+pub(crate) async fn hang(bench: Bench) -> Result<()> {
     let canary = prepared(&bench, "hang").await?;
     with(&bench, json!({"hang": true}), async || {
         canary.create(canary.canonical_static("30s")).await?;
@@ -39,7 +39,7 @@ pub async fn hang(bench: Bench) -> Result<()> {
     canary.see_nonce("one", 3.0).await.map(drop)
 }
 
-pub async fn slow(bench: Bench) -> Result<()> {
+pub(crate) async fn slow(bench: Bench) -> Result<()> {
     for place in ["read", "write"] {
         let canary = prepared(&bench, "slow").await?;
         with(
@@ -75,7 +75,7 @@ pub async fn slow(bench: Bench) -> Result<()> {
     Ok(())
 }
 
-pub async fn ignore(bench: Bench) -> Result<()> {
+pub(crate) async fn ignore(bench: Bench) -> Result<()> {
     let (passed, other) = (
         prepared(&bench, "passed-over").await?,
         prepared(&bench, "other").await?,
@@ -90,7 +90,7 @@ pub async fn ignore(bench: Bench) -> Result<()> {
     passed.see_nonce("one", 3.0).await.map(drop)
 }
 
-pub async fn ignore_next(bench: Bench) -> Result<()> {
+pub(crate) async fn ignore_next(bench: Bench) -> Result<()> {
     let (passed, other) = (
         prepared(&bench, "next").await?,
         prepared(&bench, "next").await?,
@@ -106,7 +106,7 @@ pub async fn ignore_next(bench: Bench) -> Result<()> {
     passed.see_nonce("one", 3.0).await.map(drop)
 }
 
-pub async fn content(bench: Bench) -> Result<()> {
+pub(crate) async fn content(bench: Bench) -> Result<()> {
     let canary = prepared(&bench, "stale").await?;
     canary.create(canary.canonical_static("2s")).await?;
     canary.see_nonce("one", 3.0).await?;
@@ -129,7 +129,7 @@ pub async fn content(bench: Bench) -> Result<()> {
     .await
 }
 
-pub async fn leak_leases(bench: Bench) -> Result<()> {
+pub(crate) async fn leak_leases(bench: Bench) -> Result<()> {
     let canary = Canary::dynamic(&bench, "leak").await?;
     canary.create(canary.canonical_dynamic("probe")).await?;
     canary.see_condition("SecretSynced", true, "", 5.0).await?;
@@ -153,7 +153,7 @@ pub async fn leak_leases(bench: Bench) -> Result<()> {
     .await
 }
 
-pub async fn stick_finalizer(bench: Bench) -> Result<()> {
+pub(crate) async fn stick_finalizer(bench: Bench) -> Result<()> {
     let canary = prepared(&bench, "stuck").await?;
     canary.create(canary.canonical_static("30s")).await?;
     let finalized = |s: &crate::canary::Sighting| s.object["metadata"]["finalizers"].is_array();
@@ -171,7 +171,7 @@ pub async fn stick_finalizer(bench: Bench) -> Result<()> {
         .map(drop)
 }
 
-pub async fn rewrite(bench: Bench) -> Result<()> {
+pub(crate) async fn rewrite(bench: Bench) -> Result<()> {
     let canary = prepared(&bench, "churn").await?;
     canary.create(canary.canonical_static("60s")).await?;
     canary.see_nonce("one", 3.0).await?;
@@ -201,7 +201,7 @@ pub async fn rewrite(bench: Bench) -> Result<()> {
     .await
 }
 
-pub async fn unknown_is_refused(bench: Bench) -> Result<()> {
+pub(crate) async fn unknown_is_refused(bench: Bench) -> Result<()> {
     let Err(error) = bench.lab.faults(&json!({"hangs": true})).await else {
         anyhow::bail!("`hangs` was taken");
     };

@@ -43,7 +43,7 @@ fn lease(resource: &Value) -> String {
         .to_owned()
 }
 
-pub async fn an_update_arrives_within_the_horizon(bench: Bench) -> Result<()> {
+pub(crate) async fn an_update_arrives_within_the_horizon(bench: Bench) -> Result<()> {
     let canary = created(&bench, "update", "6s").await?;
     let first = canary.see_nonce("one", 1.0).await?.at;
     let horizon = conditions(&canary.get().await?)[0]
@@ -72,7 +72,7 @@ pub async fn an_update_arrives_within_the_horizon(bench: Bench) -> Result<()> {
     Ok(())
 }
 
-pub async fn each_poll_leaves_a_heartbeat(bench: Bench) -> Result<()> {
+pub(crate) async fn each_poll_leaves_a_heartbeat(bench: Bench) -> Result<()> {
     let canary = created(&bench, "heartbeat", "3s").await?;
     let before = canary.seen().len();
     sleep(Duration::from_secs(9)).await;
@@ -101,7 +101,7 @@ pub async fn each_poll_leaves_a_heartbeat(bench: Bench) -> Result<()> {
     Ok(())
 }
 
-pub async fn a_deleted_secret_is_put_back_at_once(bench: Bench) -> Result<()> {
+pub(crate) async fn a_deleted_secret_is_put_back_at_once(bench: Bench) -> Result<()> {
     let canary = created(&bench, "recreate", "60s").await?;
     canary
         .secrets
@@ -126,7 +126,7 @@ pub async fn a_deleted_secret_is_put_back_at_once(bench: Bench) -> Result<()> {
     Ok(())
 }
 
-pub async fn an_edited_secret_is_put_right_at_the_next_poll(bench: Bench) -> Result<()> {
+pub(crate) async fn an_edited_secret_is_put_right_at_the_next_poll(bench: Bench) -> Result<()> {
     let canary = created(&bench, "tamper", "6s").await?;
     let edit = json!({"data": {"nonce": encoded("edited")}});
     canary
@@ -149,7 +149,7 @@ pub async fn an_edited_secret_is_put_right_at_the_next_poll(bench: Bench) -> Res
     Ok(())
 }
 
-pub async fn a_deleted_version_empties_the_secret(bench: Bench) -> Result<()> {
+pub(crate) async fn a_deleted_version_empties_the_secret(bench: Bench) -> Result<()> {
     let canary = created(&bench, "emptied", "3s").await?;
     bench
         .lab
@@ -179,7 +179,7 @@ pub async fn a_deleted_version_empties_the_secret(bench: Bench) -> Result<()> {
     Ok(())
 }
 
-pub async fn a_changed_spec_is_synced_at_once(bench: Bench) -> Result<()> {
+pub(crate) async fn a_changed_spec_is_synced_at_once(bench: Bench) -> Result<()> {
     let canary = created(&bench, "respec", "60s").await?;
     canary.put("two").await?;
     canary
@@ -198,7 +198,7 @@ pub async fn a_changed_spec_is_synced_at_once(bench: Bench) -> Result<()> {
     Ok(())
 }
 
-pub async fn a_label_gives_a_dynamic_secret_a_new_credential(bench: Bench) -> Result<()> {
+pub(crate) async fn a_label_gives_a_dynamic_secret_a_new_credential(bench: Bench) -> Result<()> {
     let canary = issued(&bench, "label", "probe").await?;
     let before = lease(&canary.get().await?);
     canary
@@ -211,7 +211,7 @@ pub async fn a_label_gives_a_dynamic_secret_a_new_credential(bench: Bench) -> Re
     Ok(())
 }
 
-pub async fn a_static_secret_is_deleted(bench: Bench) -> Result<()> {
+pub(crate) async fn a_static_secret_is_deleted(bench: Bench) -> Result<()> {
     let canary = created(&bench, "delete", "60s").await?;
     canary.delete().await?;
     let resource = canary
@@ -234,7 +234,7 @@ pub async fn a_static_secret_is_deleted(bench: Bench) -> Result<()> {
     Ok(())
 }
 
-pub async fn a_dynamic_secret_is_deleted_and_its_lease_revoked(bench: Bench) -> Result<()> {
+pub(crate) async fn a_dynamic_secret_is_deleted_and_its_lease_revoked(bench: Bench) -> Result<()> {
     let canary = issued(&bench, "revoke", "probe").await?;
     let id = lease(&canary.get().await?);
     ensure!(is_live(&bench.lab, &id).await?);
@@ -269,7 +269,7 @@ async fn is_live(lab: &Lab, id: &str) -> Result<bool> {
     Ok(status.is_success())
 }
 
-pub async fn a_deleted_dynamic_secret_is_replaced_and_its_lease_left(bench: Bench) -> Result<()> {
+pub(crate) async fn a_deleted_dynamic_secret_is_replaced_and_its_lease_left(bench: Bench) -> Result<()> {
     let canary = issued(&bench, "orphan", "probe").await?;
     let before = lease(&canary.get().await?);
     canary
@@ -288,7 +288,7 @@ pub async fn a_deleted_dynamic_secret_is_replaced_and_its_lease_left(bench: Benc
     Ok(())
 }
 
-pub async fn a_lease_is_renewed_then_replaced(bench: Bench) -> Result<()> {
+pub(crate) async fn a_lease_is_renewed_then_replaced(bench: Bench) -> Result<()> {
     let role = format!("brief-{:08x}", rand::random::<u32>());
     let statement =
         "CREATE ROLE \"{{name}}\" WITH LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}';";
@@ -374,7 +374,7 @@ pub async fn a_lease_is_renewed_then_replaced(bench: Bench) -> Result<()> {
     Ok(())
 }
 
-pub async fn a_restart_disturbs_nothing(bench: Bench) -> Result<()> {
+pub(crate) async fn a_restart_disturbs_nothing(bench: Bench) -> Result<()> {
     let fixed = created(&bench, "restart", "60s").await?;
     let dynamic = issued(&bench, "restart", "probe").await?;
     let (secrets, before) = (versions(&fixed).await?, lease(&dynamic.get().await?));

@@ -8,7 +8,7 @@ use crate::canary::{Canary, conditions, until};
 use crate::exposition::scrape;
 use e2e::lab::NAMESPACE;
 
-pub async fn a_connection_is_checked(bench: Bench) -> Result<()> {
+pub(crate) async fn a_connection_is_checked(bench: Bench) -> Result<()> {
     let good = Canary::connection(&bench, "good").await?;
     let address = bench.lab.vault().address().to_owned();
     good.create(json!({"address": address})).await?;
@@ -80,7 +80,7 @@ pub async fn a_connection_is_checked(bench: Bench) -> Result<()> {
     Ok(())
 }
 
-pub async fn an_auth_is_healthy_whatever_it_says(bench: Bench) -> Result<()> {
+pub(crate) async fn an_auth_is_healthy_whatever_it_says(bench: Bench) -> Result<()> {
     let auth = Canary::auth(&bench, "nonsense").await?;
     auth.create(
         json!({"vaultConnectionRef": "probe", "method": "kubernetes", "mount": "nowhere",
