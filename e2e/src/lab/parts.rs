@@ -64,13 +64,12 @@ impl Parts {
             site.say("vault: logins for Kubernetes' ServiceAccounts");
             setup::logins(&vault, &cluster).await
         };
-        let (controllers, operator, (), (), (), ()) = try_join!(
+        let (controllers, operator, (), (), ()) = try_join!(
             control_plane::start_controllers(site, &apiserver),
             start_operator(site, &apiserver, &tokens),
             setup::database(&vault, postgres.port),
             cluster::references(&apiserver.admin, vault.address()),
             logins,
-            apiserver.settled(),
         )?;
         sleep_until(unhindered).await;
         let operator = Arc::new(Mutex::new(operator));
@@ -121,6 +120,8 @@ async fn start_operator(
     apiserver: &ApiServer,
     tokens: &Tokens,
 ) -> Result<Operator> {
+    // It asks what resources there are at once, and may not before the default roles are there.
+    apiserver.settled().await?;
     site.say("operator: starting");
     let user = User {
         name: "operator",
