@@ -9,7 +9,7 @@ use crate::config::{Config, raw};
 /// Checks the configuration `text` of the file that is called `file`, and says what it holds.
 ///
 /// What is wrong with it comes back, to be printed where errors are.
-pub fn check(
+pub(super) fn check(
     out: &mut impl Write,
     text: &str,
     file: &str,
@@ -35,12 +35,12 @@ pub fn check(
 }
 
 /// Prints the JSON Schema.
-pub fn schema(out: &mut impl Write) -> io::Result<()> {
+pub(super) fn schema(out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{}", raw::schema())
 }
 
 /// Prints a commented example.
-pub fn example(out: &mut impl Write) -> io::Result<()> {
+pub(super) fn example(out: &mut impl Write) -> io::Result<()> {
     out.write_all(EXAMPLE.as_bytes())
 }
 

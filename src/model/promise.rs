@@ -8,7 +8,7 @@ use super::Mark;
 use super::timeline::{Resource, Seen, Timeline};
 
 /// The operator polls again after a share of `refreshAfter` that it draws between these two.
-const JITTER: (f64, f64) = (0.8, 0.9);
+pub const POLL_JITTER: (f64, f64) = (0.8, 0.9);
 /// By how much a poll may seem to come too early, as its predecessor was seen late.
 const WATCH_SLACK: Duration = Duration::from_millis(100);
 
@@ -46,15 +46,15 @@ impl Promise {
         let polls = polls(timeline, until);
         let before = polls.iter().rfind(|poll| poll.at <= started);
         let due = before.map_or_else(
-            || started.plus(period.mul_f64(JITTER.1)),
-            |poll| next(poll, JITTER.1),
+            || started.plus(period.mul_f64(POLL_JITTER.1)),
+            |poll| next(poll, POLL_JITTER.1),
         );
         let in_flight = polls.iter().find(|poll| poll.at > started).filter(|_| {
-            before.is_none_or(|poll| next(poll, JITTER.0) <= submitted.plus(WATCH_SLACK))
+            before.is_none_or(|poll| next(poll, POLL_JITTER.0) <= submitted.plus(WATCH_SLACK))
         });
         Some(
             in_flight
-                .map_or(due, |poll| next(poll, JITTER.1).max(due))
+                .map_or(due, |poll| next(poll, POLL_JITTER.1).max(due))
                 .max(started),
         )
     }
