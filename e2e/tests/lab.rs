@@ -89,18 +89,22 @@ async fn two_labs_run_side_by_side_and_leave_nothing() {
 /// Starts a lab in a process of its own.
 async fn owner(dir: &Path) -> (Child, Summary) {
     let place = Place::new(dir.join("place"));
-    let child = Command::new(env!("CARGO_BIN_EXE_lab"))
+    let mut child = Command::new(env!("CARGO_BIN_EXE_lab"))
         .args(["up", "--foreground", "--dir"])
         .arg(place.dir())
         .stdout(Stdio::null())
         .spawn()
         .expect("the lab's command starts");
-    let ready = async || {
-        place
-            .is_ready()
-            .then(|| place.running().expect("it says how"))
-    };
-    let summary = until("the lab is ready", ready).await;
+    let mut tick = interval(Duration::from_millis(50));
+    while !place.is_ready() {
+        tick.tick().await;
+        assert_eq!(
+            child.try_wait().expect("a child can be asked"),
+            None,
+            "it ended, see above"
+        );
+    }
+    let summary = place.running().expect("it says how");
     (child, summary)
 }
 
