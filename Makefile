@@ -17,7 +17,8 @@ build: ## Build the prober for release
 	cargo build --release --locked --bin vso-prober
 
 demo: tools ## See the prober at work, in a lab of its own
-	@e2e/demo.sh
+	@cargo build --quiet --locked --workspace --bins
+	@cargo run --quiet --locked --package e2e --bin demo
 
 test: tools ## Run every test, those against the lab too
 	cargo test --workspace --locked --no-fail-fast

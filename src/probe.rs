@@ -211,13 +211,14 @@ impl Walk<'_> {
         match record.end {
             End::Proven => record.findings.lease = self.lease_lives(step).await,
             End::TimedOut => {
-                record.findings = evidence::gather(
+                // Boxed: it is long and rare, and would weigh on every run under way.
+                record.findings = Box::pin(evidence::gather(
                     self.shell,
                     self.canary,
                     step,
                     self.instant(started),
                     self.wall + started.elapsed(),
-                )
+                ))
                 .await;
             }
             End::Met(_) | End::Interrupted => {}

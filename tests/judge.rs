@@ -234,7 +234,7 @@ fn the_probers_own_obstacles_are_its_own() {
                     at,
                     how,
                     text: "why".into(),
-                })
+                });
             },
             cause,
         );

@@ -1,5 +1,6 @@
 //! Removes what earlier runs left behind.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 
 use anyhow::Context as _;
@@ -26,16 +27,17 @@ pub(super) async fn run(config: &Config, args: &CleanupArgs) -> Result<Exit, Err
     };
     let mut text = String::new();
     for what in &swept.removed {
-        text.push_str(&format!("{verb} {what}\n"));
+        let _ = writeln!(text, "{verb} {what}");
     }
     for what in &swept.left {
-        text.push_str(&format!("left: {what}\n"));
+        let _ = writeln!(text, "left: {what}");
     }
-    text.push_str(&format!(
-        "{verb} {}, left {}\n",
+    let _ = writeln!(
+        text,
+        "{verb} {}, left {}",
         swept.removed.len(),
         swept.left.len()
-    ));
+    );
     std::io::stdout()
         .write_all(text.as_bytes())
         .context("tried to write to stdout")?;

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::problem::quoted;
+
 /// The units, longest first, with their length in nanoseconds.
 const UNITS: [(&str, u128); 6] = [
     ("h", 3_600_000_000_000),
@@ -31,7 +33,7 @@ pub enum DurationError {
     #[error("has no unit")]
     NoUnit,
     /// The unit is not one of those.
-    #[error("has the unknown unit `{0}`")]
+    #[error("has the unknown unit {}", quoted(.0))]
     UnknownUnit(String),
     /// Beyond what Go can hold.
     #[error("is longer than 292 years")]

@@ -286,7 +286,7 @@ pub(super) struct RemoteWrite {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("required" = ["path"]))]
 pub(super) struct History {
-    /// The folder.
+    /// The folder that they are kept in.
     #[schemars(length(min = 1), extend("examples" = ["/var/lib/vso-prober"]))]
     pub(super) path: Option<String>,
     /// How long they are kept; days (`d`) are taken here too.

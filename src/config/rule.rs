@@ -42,11 +42,12 @@ pub(super) fn refresh(text: &str) -> Checked<Refresh> {
             period,
         }),
         (None, Ok(meant)) if !meant.is_zero() => Err(format!(
-            "is {}; {single}, as the operator takes no other: `{}`",
+            "is {}; the operator takes only one number with one unit of `s`, `m`, `h`: `{}`",
             quoted(text),
             duration::format_single(meant),
         )),
         (_, Ok(_)) => Err(format!("is {}; it must be longer than `0s`", quoted(text))),
+        (_, Err(DurationError::TooLong)) => Err(too_long(text)),
         (_, Err(error)) => Err(format!("{}; {single}, such as `90s`", wrong(text, &error))),
     }
 }
@@ -211,7 +212,8 @@ pub(super) fn series_selector(text: &str) -> Checked<String> {
 
 /// A host, by name or address.
 pub(super) fn host(text: &str) -> Checked<String> {
-    if text.contains("://") || text.contains(|c: char| c.is_whitespace() || "/@?#".contains(c)) {
+    let port = text.contains(':') && text.parse::<std::net::Ipv6Addr>().is_err();
+    if port || text.contains(|c: char| c.is_whitespace() || "/@?#".contains(c)) {
         return Err(
             "is no host; it must be a name or an IP address, without scheme, port \
                     and credentials"
@@ -256,11 +258,16 @@ fn positive(
             Err(format!("is {}; it must be longer than `0s`", quoted(text)))
         }
         Ok(period) => Ok(period),
+        Err(DurationError::TooLong) => Err(too_long(text)),
         Err(error) => Err(format!(
             "{}; it must be numbers, each with a unit of {units}, such as {examples}",
             wrong(text, &error),
         )),
     }
+}
+
+fn too_long(text: &str) -> String {
+    format!("is {}; it must be shorter than 292 years", quoted(text))
 }
 
 fn wrong(text: &str, error: &DurationError) -> String {

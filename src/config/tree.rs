@@ -264,10 +264,16 @@ fn problem(marker: Marker, message: &str) -> Problem {
 
 fn syntax(error: &ScanError) -> Problem {
     let info = error.info();
-    let advice = if info.contains("tab") {
+    let advice = if info.contains("tab ") || info.contains("tabs ") || info.ends_with(" tab") {
         "; indent with spaces"
     } else if info.contains("mapping values are not allowed") {
         "; check the indentation, and put a value that contains `: ` in quotes"
+    } else if info.contains("quoted scalar") {
+        "; a closing quote may be missing"
+    } else if info.contains("flow") || info == "invalid indentation" {
+        "; a closing bracket may be missing"
+    } else if info.contains("indentation") || info.contains("expected key") {
+        "; check the indentation"
     } else {
         ""
     };

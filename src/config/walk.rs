@@ -1,13 +1,17 @@
 //! Structure: the tree against the JSON Schema, with every misfit reported and left out of what goes on.
 
+mod places;
 mod words;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json};
 
 use super::problem::{Position, Problem, listed, quoted};
 use super::tree::{Key, Node, Value};
+
+use places::Place;
+pub(super) use places::Places;
 
 /// What a walk leaves: only what fits the schema, and where it all stands.
 #[derive(Debug)]
@@ -18,46 +22,6 @@ pub(super) struct Walked {
     pub(super) problems: Vec<Problem>,
     /// What stands where.
     pub(super) places: Places,
-}
-
-/// Where each path of the file stands: `probes[0].every`.
-#[derive(Debug, Default)]
-pub(super) struct Places {
-    known: BTreeMap<String, Place>,
-    /// Paths that a misspelt key was probably meant for; to call them missing would be noise.
-    presumed: BTreeSet<String>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    key: Position,
-    value: Position,
-}
-
-impl Places {
-    /// Whether the user wrote something there, right or wrong.
-    pub(super) fn written(&self, path: &str) -> bool {
-        self.known.contains_key(path) || self.presumed.contains(path)
-    }
-
-    /// Where the value stands, or else what encloses it.
-    pub(super) fn value(&self, path: &str) -> Position {
-        self.known
-            .get(path)
-            .map_or_else(|| self.enclosing(path), |place| place.value)
-    }
-
-    /// Where the key stands, or else what encloses it.
-    pub(super) fn key(&self, path: &str) -> Position {
-        self.known
-            .get(path)
-            .map_or_else(|| self.enclosing(path), |place| place.key)
-    }
-
-    fn enclosing(&self, path: &str) -> Position {
-        path.rfind(['.', '['])
-            .map_or(Position::START, |end| self.key(&path[..end]))
-    }
 }
 
 /// Holds `node`, the whole file, against `schema`.
@@ -188,9 +152,9 @@ impl<'s> Walk<'s> {
             let name = key.name.as_str();
             if let Some(line) = first.insert(name, key.position.line) {
                 let message = format!(
-                    "{} in {} is written twice; the first is on line {line}",
+                    "{} is written twice {}; the first is on line {line}",
                     words::shown(name).unwrap_or_else(|| "a key".to_owned()),
-                    words::place(path),
+                    words::inside(path),
                 );
                 self.report(key.position, message);
                 first.insert(name, line);
@@ -254,8 +218,8 @@ impl<'s> Walk<'s> {
             .map(|name| format!(" {name}"))
             .unwrap_or_default();
         let message = format!(
-            "unknown key{shown} in {}{hint}; allowed: {}",
-            words::place(path),
+            "unknown key{shown} {}{hint}; allowed: {}",
+            words::inside(path),
             listed(&allowed, ", "),
         );
         self.report(key.position, message);
@@ -289,7 +253,7 @@ impl<'s> Walk<'s> {
                 .unwrap_or_default();
             self.report(
                 at,
-                format!("{} lacks `{name}`{meaning}", words::place(path)),
+                format!("{} lacks `{name}`{meaning}", words::named(path)),
             );
         }
     }
@@ -323,16 +287,17 @@ impl<'s> Walk<'s> {
             [] => {
                 let message = format!(
                     "{} has none of {}; exactly one is needed",
-                    words::place(path),
+                    words::named(path),
                     listed(&keys, ", "),
                 );
                 self.report(at, message);
             }
             [_, (_, second), ..] => {
                 let names: Vec<&str> = taken.iter().map(|(key, _)| *key).collect();
+                let how_many = if may_be_empty { "at most" } else { "exactly" };
                 let message = format!(
-                    "{} has {}; exactly one of {} is allowed",
-                    words::place(path),
+                    "{} has {}; {how_many} one of {} is allowed",
+                    words::named(path),
                     listed(&names, " and "),
                     listed(&keys, ", "),
                 );

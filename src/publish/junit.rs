@@ -1,5 +1,6 @@
 //! Runs as JUnit XML: a suite a probe, a case a step of a run.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
@@ -50,9 +51,9 @@ fn non_success(kind: NonSuccessKind, step: &StepReport) -> TestCaseStatus {
         status.set_message(format!("{cause} (concerns: {})", cause.party()));
         let mut text = String::new();
         for evidence in &step.evidence {
-            text.push_str(&format!("{}: {}\n", source(evidence.source), evidence.text));
+            let _ = writeln!(text, "{}: {}", source(evidence.source), evidence.text);
         }
-        text.push_str(&format!("→ {}", cause.advice()));
+        let _ = write!(text, "→ {}", cause.advice());
         status.set_description(text);
     }
     status

@@ -24,14 +24,19 @@ pub fn render(runs: &[Run]) -> String {
     for probe in probes(runs) {
         let own: Vec<_> = runs.iter().filter(|run| run.probe == probe).collect();
         if own.len() < MANY {
-            own.iter().for_each(|run| add_run(&mut table, run));
+            for run in own {
+                add_run(&mut table, run);
+            }
         } else {
             add_figures(&mut figures, probe, &own);
         }
     }
     let bars = !table.is_empty();
     for table in [table, figures].iter().filter(|table| !table.is_empty()) {
-        let _ = writeln!(text, "{table}");
+        for line in table.lines() {
+            let _ = writeln!(text, "{}", line.trim_end());
+        }
+        text.push('\n');
     }
     if bars {
         let _ = writeln!(
@@ -40,12 +45,13 @@ pub fn render(runs: &[Run]) -> String {
         );
     }
     for run in runs.iter().filter(|run| run.result != Verdict::Success) {
-        run.steps
+        for step in run
+            .steps
             .iter()
             .filter(|step| step.result != Verdict::Success)
-            .for_each(|step| {
-                blame(&mut text, run, step);
-            });
+        {
+            blame(&mut text, run, step);
+        }
     }
     for run in runs.iter().filter(|run| !run.leftovers.is_empty()) {
         let _ = writeln!(

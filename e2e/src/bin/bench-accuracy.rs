@@ -8,7 +8,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use e2e::lab::{KubeRequest, Lab, Options, Tools};
+use e2e::lab::{KubeRequest, Lab, NAMESPACE, Options, Tools};
 use tokio::process::Command;
 use vso_prober::model::Step;
 use vso_prober::model::run::Run;
@@ -31,8 +31,6 @@ kubectl create -f "$1" >/dev/null || exit 1
 until kubectl get secret "$2" >/dev/null 2>&1; do sleep 0.05; done
 echo $(( $(date +%s%N) - start ))
 "#;
-
-const NAMESPACE: &str = "vso-probe";
 
 #[tokio::main]
 async fn main() -> Result<()> {

@@ -1,5 +1,7 @@
 //! What is set up in Kubernetes: the operator's CRDs, namespaces, and who may do what.
 
+mod rights;
+
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -19,7 +21,6 @@ use vso_prober::operator::api::{
 use super::{NAMESPACE, OPERATOR_ACCOUNT, OPERATOR_NAMESPACE, PROBER};
 
 const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 pub(crate) const OPERATOR: &str = "vault-secrets-operator-controller-manager";
 const GROUP: &str = "secrets.hashicorp.com";
 
@@ -147,7 +148,7 @@ async fn accounts(client: &Client) -> Result<Tokens> {
         token(client, OPERATOR_NAMESPACE, OPERATOR, None),
         token(client, NAMESPACE, PROBER, None),
         token(client, NAMESPACE, PROBER, Some("vault")),
-        rights(client),
+        rights::grant(client),
     )?;
     Ok(Tokens {
         reviewer,
@@ -172,131 +173,6 @@ async fn token(
     let answer = create(client, &path, &body).await?;
     let token = answer["status"]["token"].as_str().map(str::to_owned);
     token.with_context(|| format!("no token came back for the ServiceAccount {namespace}/{name}"))
-}
-
-async fn rights(client: &Client) -> Result<()> {
-    let rule = |group: &str, resources: &[&str], verbs: &[&str]| json!({"apiGroups": [group], "resources": resources, "verbs": verbs});
-    let watched = ["get", "list", "watch"];
-    let canaries = [
-        "vaultstaticsecrets",
-        "vaultdynamicsecrets",
-        "vaultpkisecrets",
-    ];
-    let prober = [
-        rule(
-            GROUP,
-            &canaries,
-            &["create", "get", "list", "watch", "delete", "patch"],
-        ),
-        rule(GROUP, &["vaultauths", "vaultconnections"], &["get"]),
-        rule(
-            "",
-            &["secrets"],
-            &["get", "list", "watch", "delete", "patch"],
-        ),
-        rule("", &["events"], &["get", "list"]),
-    ];
-    let prober_at_operator = [
-        rule("", &["pods"], &["get", "list"]),
-        rule("coordination.k8s.io", &["leases"], &["get"]),
-    ];
-    // As in the operator's own chart.
-    let workloads = ["daemonsets", "deployments", "statefulsets"];
-    let operator = [
-        rule("", &["configmaps", "serviceaccounts"], &watched),
-        rule("", &["events"], &["create", "patch"]),
-        rule("", &["secrets"], &["*"]),
-        rule(
-            "",
-            &["serviceaccounts/token"],
-            &["create", "get", "list", "watch"],
-        ),
-        rule("apps", &workloads, &["get", "list", "patch", "watch"]),
-        rule(GROUP, &["*"], &["*"]),
-    ];
-    let leader = [
-        rule("coordination.k8s.io", &["leases"], &["*"]),
-        rule("", &["configmaps"], &["*"]),
-    ];
-    let in_namespace =
-        |namespace: &str, plural: &str| format!("{RBAC}/namespaces/{namespace}/{plural}");
-    let objects = [
-        role(in_namespace(NAMESPACE, "roles"), "Role", PROBER, &prober),
-        binding(
-            in_namespace(NAMESPACE, "rolebindings"),
-            "Role",
-            PROBER,
-            (NAMESPACE, PROBER),
-        ),
-        role(
-            in_namespace(OPERATOR_NAMESPACE, "roles"),
-            "Role",
-            PROBER,
-            &prober_at_operator,
-        ),
-        binding(
-            in_namespace(OPERATOR_NAMESPACE, "rolebindings"),
-            "Role",
-            PROBER,
-            (NAMESPACE, PROBER),
-        ),
-        role(
-            in_namespace(OPERATOR_NAMESPACE, "roles"),
-            "Role",
-            OPERATOR,
-            &leader,
-        ),
-        binding(
-            in_namespace(OPERATOR_NAMESPACE, "rolebindings"),
-            "Role",
-            OPERATOR,
-            (OPERATOR_NAMESPACE, OPERATOR),
-        ),
-        role(
-            format!("{RBAC}/clusterroles"),
-            "ClusterRole",
-            OPERATOR,
-            &operator,
-        ),
-        binding(
-            format!("{RBAC}/clusterrolebindings"),
-            "ClusterRole",
-            OPERATOR,
-            (OPERATOR_NAMESPACE, OPERATOR),
-        ),
-        binding(
-            format!("{RBAC}/clusterrolebindings"),
-            "ClusterRole",
-            "system:auth-delegator",
-            ("vault", "vault"),
-        ),
-    ];
-    all(client, objects).await
-}
-
-fn role(path: String, kind: &str, name: &str, rules: &[Value]) -> (String, Value) {
-    let metadata = json!({"name": name});
-    (
-        path,
-        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": metadata, "rules": rules}),
-    )
-}
-
-/// Binds a role to a ServiceAccount, both of whose names the binding takes, so that none is taken twice.
-fn binding(
-    path: String,
-    kind: &str,
-    role: &str,
-    (namespace, account): (&str, &str),
-) -> (String, Value) {
-    let body = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": format!("{kind}Binding"),
-        "metadata": {"name": format!("lab:{account}:{role}")},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role},
-        "subjects": [{"kind": "ServiceAccount", "namespace": namespace, "name": account}],
-    });
-    (path, body)
 }
 
 /// The VaultConnection and the VaultAuth that canaries refer to, both called `probe`.

@@ -177,25 +177,26 @@ pub(in crate::config) struct Pki {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("required" = ["create"]))]
 pub(in crate::config) struct Steps {
-    /// The resource is created → the Secret is there, with the right content. Of every kind.
+    /// How soon the Secret must be there, with the right content, once the resource is created. Of every kind.
     #[schemars(length(min = 1), extend("examples" = ["5s"]))]
     pub(in crate::config) create: Option<String>,
-    /// A new value in Vault → the Secret has it. Of `static`, with `refreshAfter`.
+    /// How late the Secret may have a new value of Vault's, counted from the poll that is due. Of `static`, with `refreshAfter`.
     #[schemars(length(min = 1), extend("examples" = ["2s"]))]
     pub(in crate::config) update: Option<String>,
-    /// The Secret is edited → it is put right. Of `static`, with `refreshAfter` and `hmacSecretData`.
+    /// How late an edited Secret may be put right, counted from the poll that is due. Of `static`, with `refreshAfter` and
+    /// `hmacSecretData`.
     #[schemars(length(min = 1), extend("examples" = ["2s"]))]
     pub(in crate::config) tamper: Option<String>,
-    /// The Secret is deleted → it is put back. Of `static`.
+    /// How soon a deleted Secret must be put back. Of `static`.
     #[schemars(length(min = 1), extend("examples" = ["5s"]))]
     pub(in crate::config) recreate: Option<String>,
-    /// The lease nears its end → it is prolonged. Of `dynamic`.
+    /// How late the lease may be prolonged, counted from the renewal that is due. Of `dynamic`.
     #[schemars(length(min = 1), extend("examples" = ["5s"]))]
     pub(in crate::config) renew: Option<String>,
-    /// The credential or certificate nears its end → a new one is in place. Of `dynamic` and `pki`.
+    /// How late a new credential or certificate may be in place, counted from the rotation that is due. Of `dynamic` and `pki`.
     #[schemars(length(min = 1), extend("examples" = ["5s"]))]
     pub(in crate::config) rotate: Option<String>,
-    /// The resource is deleted → the Secret is gone, its leases revoked. Of every kind.
+    /// How soon the Secret must be gone, its leases revoked, once the resource is deleted. Of every kind.
     #[schemars(length(min = 1), extend("examples" = ["10s"]))]
     pub(in crate::config) delete: Option<String>,
 }

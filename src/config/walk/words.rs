@@ -8,10 +8,11 @@ use crate::config::tree::Value;
 /// What is wrong with a value, and what is allowed in its place. Strings are not repeated where
 /// they don't belong: a secret may have been put there by mistake.
 pub(super) fn misfit(value: &Value, schema: &Json, resolved: &Json) -> String {
-    let optional = "write a value or leave the key out";
     let found = match value {
-        Value::Null => return format!("has no value; {optional}"),
-        Value::Text(text) if text.trim().is_empty() => return format!("is empty; {optional}"),
+        Value::Null => return "has no value; write one or leave it out".to_owned(),
+        Value::Text(text) if text.trim().is_empty() => {
+            return "is empty; write a value or leave it out".to_owned();
+        }
         Value::List(items) if items.is_empty() && accepts(resolved, "array") => {
             return "is empty; it must have at least one item".to_owned();
         }
@@ -29,7 +30,9 @@ pub(super) fn misfit(value: &Value, schema: &Json, resolved: &Json) -> String {
             ", without quotes"
         }
         Value::Number(..) | Value::Bool(_)
-            if accepts(resolved, "string") && allowed(resolved).is_none() =>
+            if accepts(resolved, "string")
+                && allowed(resolved).is_none()
+                && !example(schema).is_some_and(lacks_only_a_unit) =>
         {
             ", or be put in quotes"
         }
@@ -74,11 +77,11 @@ pub(super) fn named(path: &str) -> String {
 }
 
 /// A path as a place.
-pub(super) fn place(path: &str) -> String {
+pub(super) fn inside(path: &str) -> String {
     if path.is_empty() {
-        "the top level".to_owned()
+        "at the top level".to_owned()
     } else {
-        format!("`{path}`")
+        format!("in `{path}`")
     }
 }
 
@@ -99,18 +102,18 @@ pub(super) fn in_passing(description: &str) -> String {
         .split(['.', ';', '\n'])
         .next()
         .unwrap_or_default();
-    let mut characters = sentence.chars();
-    let Some(first) = characters.next() else {
-        return String::new();
-    };
-    // `URL` stays, `The` does not.
-    let rest = characters.as_str();
-    let lower = if rest.starts_with(|second: char| second.is_uppercase()) {
-        first.to_string()
+    let (first, rest) = sentence.split_at(sentence.find(' ').unwrap_or(sentence.len()));
+    // `Vault` and `URL` stay as they are.
+    let ordinary = matches!(
+        first,
+        "A" | "An" | "How" | "The" | "When" | "Where" | "Whether"
+    );
+    let first = if ordinary {
+        first.to_lowercase()
     } else {
-        first.to_lowercase().to_string()
+        first.to_owned()
     };
-    format!(": {lower}{rest}")
+    format!(": {first}{rest}")
 }
 
 /// The key that was probably meant.
@@ -157,15 +160,23 @@ fn expected(schema: &Json, resolved: &Json) -> String {
     } else if accepts(resolved, "number") {
         format!("a number{range}")
     } else {
-        let example = schema
-            .get("default")
-            .or_else(|| schema.pointer("/examples/0"));
-        let example = example.and_then(Json::as_str);
-        example.map_or_else(
+        example(schema).map_or_else(
             || "a string".to_owned(),
             |one| format!("a string, such as `{one}`"),
         )
     }
+}
+
+fn example(schema: &Json) -> Option<&str> {
+    schema
+        .get("default")
+        .or_else(|| schema.pointer("/examples/0"))
+        .and_then(Json::as_str)
+}
+
+/// Whether a number is on the way to what is asked for, as to `60s`, so that quotes would not help.
+fn lacks_only_a_unit(example: &str) -> bool {
+    example.starts_with(|first: char| first.is_ascii_digit())
 }
 
 fn is_numeric(resolved: &Json) -> bool {
