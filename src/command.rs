@@ -62,7 +62,9 @@ pub async fn run(cli: Cli) -> Result<Exit, Error> {
                     checked
                         .map(|checked| checked.map(drop))
                         .context("tried to write to stdout")?
-                        .map_err(|problems| Error::Config(problems.to_string()))?;
+                        .map_err(|problems| {
+                            Error::Config(format!("the configuration can't be used\n{problems}"))
+                        })?;
                     Ok(())
                 }
             };
@@ -76,7 +78,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Error> {
 fn load(file: Option<&Path>) -> Result<Config, Error> {
     let (name, text) = read(file)?;
     crate::config::check::load(&text, &name, env)
-        .map_err(|problems| Error::Config(problems.to_string()))
+        .map_err(|problems| Error::Config(format!("the configuration can't be used\n{problems}")))
 }
 
 /// Reads the configuration: the file's name and its text.

@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
-use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff as _;
+use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
 
 /// Waits that grow from 100 ms to 10 s, half as much again each time, spread by half either way.
 pub struct Retry(ExponentialBackoff);
 
 impl Default for Retry {
     fn default() -> Self {
-        Self(ExponentialBackoff {
-            initial_interval: Duration::from_millis(100),
-            max_interval: Duration::from_secs(10),
-            max_elapsed_time: None,
-            ..ExponentialBackoff::default()
-        })
+        let backoff: ExponentialBackoff = ExponentialBackoffBuilder::new()
+            .with_initial_interval(Duration::from_millis(100))
+            .with_max_interval(Duration::from_secs(10))
+            .with_max_elapsed_time(None)
+            .build();
+        Self(backoff)
     }
 }
 
