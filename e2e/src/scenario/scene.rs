@@ -349,9 +349,8 @@ impl Scene {
         })
     }
 
-    /// A VaultAuth of this name that logs in as `probe` does, but for what is in `spec` and in
-    /// `kubernetes` within it.
-    pub async fn vault_auth(&self, name: &str, spec: Value) -> Result<()> {
+    /// Applies a VaultAuth that logs in as `probe` does, but for what `spec` says.
+    pub async fn vault_auth(&self, namespace: &str, name: &str, spec: Value) -> Result<()> {
         let mut whole = json!({
             "vaultConnectionRef": "probe", "method": "kubernetes", "mount": "kubernetes", "allowedNamespaces": [NAMESPACE],
             "kubernetes": {"role": "probe", "serviceAccount": "probe", "audiences": ["vault"]},
@@ -359,7 +358,7 @@ impl Scene {
         merge(&mut whole, spec);
         self.apply(json!({
             "apiVersion": "secrets.hashicorp.com/v1beta1", "kind": "VaultAuth",
-            "metadata": {"name": name, "namespace": NAMESPACE}, "spec": whole,
+            "metadata": {"name": name, "namespace": namespace}, "spec": whole,
         }))
         .await
     }
