@@ -2,6 +2,7 @@
 
 mod audit;
 mod cluster;
+mod configuration;
 mod control_plane;
 mod etcd;
 mod keys;
@@ -20,8 +21,8 @@ mod vault;
 mod watchdog;
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -110,6 +111,11 @@ impl Lab {
         &self.parts.access.kubeconfig
     }
 
+    /// A configuration with which the prober can be tried on this lab at once.
+    pub fn prober_config(&self) -> PathBuf {
+        self.folder().join("prober.yaml")
+    }
+
     /// A kubeconfig for the prober alone, with its rights only.
     pub fn prober_kubeconfig(&self) -> &Path {
         &self.parts.access.prober_kubeconfig
@@ -133,7 +139,7 @@ impl Lab {
 
     /// Where PostgreSQL listens; its database is `postgres`.
     pub fn postgres(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.parts.postgres.port).into()
+        self.parts.postgres.address
     }
 
     /// The process of a part.

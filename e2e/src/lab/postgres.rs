@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -35,7 +36,7 @@ const SETTINGS: [&str; 6] = [
 #[derive(Debug)]
 pub(crate) struct Postgres {
     pub(crate) process: Process,
-    pub(crate) port: u16,
+    pub(crate) address: SocketAddr,
 }
 
 /// Makes the data folder.
@@ -88,7 +89,8 @@ pub(crate) async fn start(site: &Site) -> Result<Postgres> {
             Ok(())
         })
         .await?;
-    Ok(Postgres { process, port })
+    let address = (Ipv4Addr::LOCALHOST, port).into();
+    Ok(Postgres { process, address })
 }
 
 /// PostgreSQL refuses to run as root, so root hands it to the user that Debian's package makes.
