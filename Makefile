@@ -43,17 +43,21 @@ advisories: | $(LINTERS) ## Check what the tree pulls in against known advisorie
 shellcheck: | $(LINTERS) ## Check the scripts
 	'$(LINTERS)/bin/shellcheck' .ci/run $$(git ls-files '*.sh')
 
-bench-accuracy: tools build ## Compare what the prober measures with the API server's own audit log
+bench-accuracy: tools ## Compare what the prober measures with the API server's own audit log
+	cargo build --release --locked --workspace --bins
 	cargo run --release --locked --package e2e --bin bench-accuracy
 
 lab-up: tools ## Start a lab: a real control plane, Vault, PostgreSQL and the operator, on loopback
-	@cargo run --quiet --package e2e --bin lab -- up
+	@cargo build --quiet --locked --package e2e --bins
+	@cargo run --quiet --locked --package e2e --bin lab -- up
 
 lab-down: ## Stop it and remove it
-	@cargo run --quiet --package e2e --bin lab -- down
+	@cargo run --quiet --locked --package e2e --bin lab -- down
 
 clean: ## Remove what was built here; the cache stays
 	cargo clean
+
+# `demo`, `bench-accuracy` and `lab-up` build all binaries first: the lab looks for the stand-in beside its own.
 
 # As a whole or not at all, so that an interrupted installation is none.
 $(LINTERS):

@@ -20,6 +20,7 @@ pub mod process;
 pub mod queue;
 pub mod recorder;
 pub mod secret;
+pub mod secrets;
 pub mod session;
 pub mod static_secret;
 pub mod transport;
@@ -27,13 +28,11 @@ pub mod vault;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use anyhow::Context as _;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ObjectMeta, PostParams};
-use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Client};
 use tokio::net::TcpListener;
 use tokio::sync::{RwLock, mpsc, watch};
@@ -53,6 +52,7 @@ use kind::{Kind, Writer};
 use metrics::Metrics;
 use options::Options;
 use recorder::Recorder;
+use secrets::Secrets;
 use static_secret::StaticSecrets;
 
 /// The Secret in the operator's namespace that holds the HMACs' key.
@@ -199,102 +199,6 @@ fn controller_of<K: Kind>(metrics: &Metrics, faults: &Switchboard) -> Controller
 async fn endless(part: impl Future<Output = ()>) -> std::io::Result<()> {
     part.await;
     Err(std::io::Error::other("it should run for ever"))
-}
-
-type Part<K, R> = (kube::runtime::reflector::Store<K>, queue::Queue<K>, Arc<R>);
-
-/// The two kinds that write Secrets.
-#[derive(Clone)]
-struct Secrets {
-    statics: Part<VaultStaticSecret, StaticSecrets>,
-    dynamics: Part<VaultDynamicSecret, DynamicSecrets>,
-}
-
-impl Secrets {
-    /// A client's end wakes all who used it, within 0.2 s; a dynamic secret gets a new credential.
-    async fn wake_users(self, mut ends: mpsc::UnboundedReceiver<String>) {
-        while let Some(key) = ends.recv().await {
-            let delay = || Duration::from_secs_f64(horizon::jitter(0.2, &mut rand::rng()));
-            for user in self.statics.0.state() {
-                if user
-                    .status
-                    .as_ref()
-                    .is_some_and(|status| status.vault_client_meta.cache_key.as_ref() == Some(&key))
-                {
-                    self.statics
-                        .1
-                        .add_after(ObjectRef::from_obj(&*user), delay());
-                }
-            }
-            for user in self.dynamics.0.state() {
-                if user
-                    .status
-                    .as_ref()
-                    .is_some_and(|status| status.vault_client_meta.cache_key.as_ref() == Some(&key))
-                {
-                    self.force_new(&user);
-                    self.dynamics
-                        .1
-                        .add_after(ObjectRef::from_obj(&*user), delay());
-                }
-            }
-        }
-    }
-
-    fn force_new(&self, object: &VaultDynamicSecret) {
-        let mut memory = self.dynamics.2.memory.lock().expect("no holder panics");
-        memory.forced.insert(ObjectRef::from_obj(object));
-    }
-
-    /// Asks again for what was passed over, whenever faults change.
-    async fn reconsider(self, faults: Switchboard) {
-        let mut changes = faults.subscribe();
-        let mut before = faults.now();
-        while changes.changed().await.is_ok() {
-            let now = changes.borrow_and_update().clone();
-            // Counting down is no change.
-            let counted = faults::Faults {
-                ignore_next: now.ignore_next,
-                ..before
-            };
-            if counted != now
-                || now.ignore_next == 0 && now.ignore.is_empty() && before.ignore_next == 0
-            {
-                self.statics.1.reconsider();
-                self.dynamics.1.reconsider();
-            }
-            before = now;
-        }
-    }
-
-    /// Writes every Secret again and again while told so.
-    async fn rewrite(self, faults: Switchboard) {
-        let mut changes = faults.subscribe();
-        loop {
-            let told = changes
-                .wait_for(|faults| faults.rewrite_every.is_some())
-                .await;
-            let Some(every) = told.ok().and_then(|faults| faults.rewrite_every) else {
-                return std::future::pending().await;
-            };
-            tokio::time::sleep(every).await;
-            for object in self.statics.0.state() {
-                let key = ObjectRef::from_obj(&*object);
-                self.statics
-                    .2
-                    .memory
-                    .lock()
-                    .expect("no holder panics")
-                    .forced
-                    .insert(key.clone());
-                self.statics.1.add(key);
-            }
-            for object in self.dynamics.0.state() {
-                self.force_new(&object);
-                self.dynamics.1.add(ObjectRef::from_obj(&*object));
-            }
-        }
-    }
 }
 
 /// The key of the HMACs, from its Secret or made anew: after a restart, nothing is written without need.

@@ -11,24 +11,36 @@ use tokio::time::Instant;
 use super::Error;
 use crate::canary::Canary;
 use crate::cli::{Exit, OutputFormat, ProbeArgs};
-use crate::config::{Config, Probe};
+use crate::config::{Config, DynamicTarget, Probe, Target};
 use crate::janitor::{self, Scope};
 use crate::judge::judge;
 use crate::model::record::Obstacle;
 use crate::model::run::Run;
-use crate::model::{Kind, Step, Verdict};
+use crate::model::{Step, Verdict};
 use crate::probe::{self, Progress, Shell};
 use crate::publish::progress::Board;
 use crate::publish::{junit, table};
 use crate::shutdown::Shutdown;
 
-/// The steps that this version can take.
-const fn can_take(kind: Kind, step: Step) -> bool {
-    match kind {
-        Kind::Static => true,
-        Kind::Dynamic => matches!(step, Step::Create | Step::Delete),
-        Kind::Pki => false,
+/// What a probe asks for that this version can't do. To leave it out without a word would claim more
+/// than was proven.
+fn beyond(probe: &Probe) -> Option<String> {
+    let can_take = |step: Step| match &probe.target {
+        Target::Static(_) => true,
+        Target::Dynamic(_) => matches!(step, Step::Create | Step::Delete),
+        Target::Pki(_) => false,
+    };
+    if let Target::Dynamic(DynamicTarget {
+        verify: Some(_), ..
+    }) = &probe.target
+    {
+        return Some("`verify`".to_owned());
     }
+    let step = probe.steps.keys().copied().find(|step| !can_take(*step))?;
+    Some(format!(
+        "the step `{step}` of the kind `{}`",
+        probe.target.kind()
+    ))
 }
 
 pub(super) async fn run(config: &Config, args: &ProbeArgs) -> Result<Exit, Error> {
@@ -37,6 +49,9 @@ pub(super) async fn run(config: &Config, args: &ProbeArgs) -> Result<Exit, Error
     let shutdown = Shutdown::on_signals()?;
     let board = Board::new(args.output_format == OutputFormat::Table);
 
+    if config.operator.metrics.is_some() {
+        tracing::warn!("`operator.metrics` is not read by this version: `attribution` is `none`");
+    }
     let begun = Instant::now();
     let shell = open(config, &probes).await;
     if let Ok(shell) = &shell {
@@ -82,10 +97,9 @@ fn select<'a>(config: &'a Config, names: &[String]) -> Result<Vec<&'a Probe>, Er
     let chosen = |probe: &&Probe| names.is_empty() || names.contains(&probe.name);
     let probes: Vec<_> = config.probes.iter().filter(chosen).collect();
     for probe in &probes {
-        let kind = probe.target.kind();
-        if let Some(step) = probe.steps.keys().find(|step| !can_take(kind, **step)) {
+        if let Some(what) = beyond(probe) {
             return Err(Error::Usage(format!(
-                "probe `{}` asks for the step `{step}` of the kind `{kind}`, which this version can't take yet; leave it out, or choose others with `--probe`",
+                "probe `{}` asks for {what}, which this version can't do yet; leave it out, or choose other probes with `--probe`",
                 probe.name
             )));
         }

@@ -1,29 +1,29 @@
 //! The cache of Vault clients: one for each `VaultAuth` and `ServiceAccount`, made when first asked for.
 
+mod source;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::api::PostParams;
-use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::runtime::reflector::Store;
+use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use tokio::sync::{RwLock, mpsc};
 use vso_prober::operator::api::{VaultAuth, VaultConnection, go_duration};
 
-use super::content::hex_digest;
 use super::faults::{Place, Switchboard};
 use super::kind::Kind;
 use super::metrics::{self, Operation};
 use super::recorder::Recorder;
 use super::secret::words;
-use super::session::{Ancestor, Origin, Session};
+use super::session::{Origin, Session};
 use super::vault::{Error, Reach, Vault};
-
-/// A reference to a resource that is not there is looked at again this often, this many times.
-const LOOK_AGAIN: (Duration, u32) = (Duration::from_millis(500), 60);
+use source::Source;
+pub use source::{ancestor, await_there};
 
 /// Makes and keeps clients.
 pub struct Clients {
@@ -216,84 +216,6 @@ impl Clients {
         })
     }
 
-    /// Everything that decides which client it is.
-    async fn source(&self, namespace: &str, auth: Option<&str>) -> Result<Source, Error> {
-        let wanted = self.reference(auth, namespace)?;
-        let auth = await_there(&self.auths, &wanted).await?;
-        let allowed = auth.spec.allowed_namespaces.clone().unwrap_or_default();
-        let default =
-            auth.name_any() == "default" && auth.namespace().as_deref() == Some(&self.namespace);
-        let own = auth.namespace().as_deref() == Some(namespace);
-        if !(own || default || allowed == ["*"] || allowed.iter().any(|other| other == namespace)) {
-            return Err(Error::Other(format!(
-                "target namespace \"{namespace}\" is not allowed by kind=VaultAuth obj={}, allowedNamespaces=[]",
-                named(&wanted)
-            )));
-        }
-        let wanted = self.connection_of(&auth)?;
-        let connection = self
-            .connections
-            .get(&wanted)
-            .ok_or_else(|| not_found(&wanted))?;
-        let spec = auth.spec.kubernetes.as_ref();
-        let spec =
-            spec.ok_or_else(|| Error::Other("kubernetes auth method not configured".into()))?;
-        let name = spec.service_account.as_deref().unwrap_or_default();
-        let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
-        let account = accounts
-            .get_opt(name)
-            .await
-            .map_err(|error| Error::Other(words(&error)))?;
-        let account =
-            account.ok_or_else(|| Error::Other(format!("ServiceAccount \"{name}\" not found")))?;
-        let (a, c) = (ancestor(&*auth), ancestor(&*connection));
-        let input = format!(
-            "{}-{}.{}-{}.{}",
-            a.uid,
-            a.generation,
-            c.uid,
-            c.generation,
-            account.uid().unwrap_or_default()
-        );
-        let key = format!("kubernetes-{}", hex_digest(&input, 11));
-        let origin = Origin {
-            key,
-            auth: a,
-            connection: c,
-            label: named(&wanted),
-        };
-        Ok(Source {
-            auth,
-            connection,
-            origin,
-        })
-    }
-
-    /// The `VaultConnection` of an auth.
-    pub fn connection_of(&self, auth: &VaultAuth) -> Result<ObjectRef<VaultConnection>, Error> {
-        self.reference(
-            auth.spec.vault_connection_ref.as_deref(),
-            &auth.namespace().unwrap_or_default(),
-        )
-    }
-
-    fn reference<K: Kind>(
-        &self,
-        name: Option<&str>,
-        namespace: &str,
-    ) -> Result<ObjectRef<K>, Error> {
-        let parts: Vec<&str> = name.unwrap_or_default().split('/').collect();
-        match parts.as_slice() {
-            [""] => Ok(ObjectRef::new("default").within(&self.namespace)),
-            [name] => Ok(ObjectRef::new(name).within(namespace)),
-            [namespace, name] => Ok(ObjectRef::new(name).within(namespace)),
-            _ => Err(Error::Other(format!(
-                "invalid name: {}",
-                name.unwrap_or_default()
-            ))),
-        }
-    }
-
     /// Throws away the clients that `stale` picks; who used one is woken if `wake`.
     pub async fn prune(&self, stale: impl Fn(&Origin) -> bool, wake: bool) {
         let _gate = self.gate.write().await;
@@ -326,49 +248,4 @@ impl Clients {
     fn cache(&self) -> MutexGuard<'_, HashMap<String, Cached>> {
         self.cache.lock().expect("no holder panics")
     }
-}
-
-struct Source {
-    auth: Arc<VaultAuth>,
-    connection: Arc<VaultConnection>,
-    origin: Origin,
-}
-
-/// UID and generation.
-pub fn ancestor<K: Resource>(object: &K) -> Ancestor {
-    Ancestor {
-        uid: object.uid().unwrap_or_default(),
-        generation: object.meta().generation.unwrap_or_default(),
-    }
-}
-
-/// Looks for a resource, for 30 s if need be; nothing is told meanwhile.
-pub async fn await_there<K: Kind>(
-    store: &Store<K>,
-    wanted: &ObjectRef<K>,
-) -> Result<Arc<K>, Error> {
-    let (pause, times) = LOOK_AGAIN;
-    for _ in 0..times {
-        if let Some(found) = store.get(wanted) {
-            return Ok(found);
-        }
-        tokio::time::sleep(pause).await;
-    }
-    store.get(wanted).ok_or_else(|| not_found(wanted))
-}
-
-fn not_found<K: Kind>(wanted: &ObjectRef<K>) -> Error {
-    Error::Other(format!(
-        "{}.secrets.hashicorp.com \"{}\" not found",
-        K::KIND,
-        wanted.name
-    ))
-}
-
-fn named<K: Kind>(object: &ObjectRef<K>) -> String {
-    format!(
-        "{}/{}",
-        object.namespace.as_deref().unwrap_or_default(),
-        object.name
-    )
 }

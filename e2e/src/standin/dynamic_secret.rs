@@ -1,5 +1,7 @@
 //! `VaultDynamicSecret`: a credential with a lease, renewed, replaced and at last revoked.
 
+mod lease;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -22,7 +24,8 @@ use super::kind::{Kind, Writer};
 use super::secret;
 use super::session::Session;
 use super::static_secret::STUCK;
-use super::vault::{self, Answer};
+use super::vault;
+use lease::{has_renewable_lease, lease_of, renewal_is_due, seconds, until_renewal};
 
 type Key = ObjectRef<VaultDynamicSecret>;
 
@@ -466,43 +469,4 @@ impl DynamicSecrets {
         }
         self.writer.add_finalizer(o).await
     }
-}
-
-fn lease_of(answer: &Answer) -> SecretLease {
-    SecretLease {
-        id: answer.lease_id.clone(),
-        duration: answer.lease_duration,
-        renewable: answer.renewable,
-        request_id: answer.request_id.clone(),
-    }
-}
-
-fn has_renewable_lease(o: &VaultDynamicSecret) -> bool {
-    o.status
-        .as_ref()
-        .is_some_and(|status| status.secret_lease.renewable && !status.secret_lease.id.is_empty())
-}
-
-fn renewal_is_due(o: &VaultDynamicSecret) -> bool {
-    until_renewal(o) < 0.0
-}
-
-/// Seconds until the lease may be renewed.
-fn until_renewal(o: &VaultDynamicSecret) -> f64 {
-    let status = o.status.clone().unwrap_or_default();
-    let opens = horizon::renewable_after(
-        seconds(status.secret_lease.duration),
-        o.spec.renewal_percent,
-    );
-    let passed = Timestamp::now().as_millisecond() - status.last_renewal_time * 1000;
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a lease lasts less than millennia"
-    )]
-    let passed = passed as f64 / 1e3;
-    opens.as_secs_f64() - passed
-}
-
-fn seconds(number: i64) -> Duration {
-    Duration::from_secs(u64::try_from(number).unwrap_or(0))
 }
