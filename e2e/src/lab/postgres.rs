@@ -129,8 +129,13 @@ async fn run(site: &Site, command: &mut Command) -> Result<()> {
         .with_context(|| format!("could not run `{shown}` to set up PostgreSQL"))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
+        let hint = if said.contains("Permission denied") {
+            "; the user `postgres` must be able to reach the lab's folder: set TMPDIR to another"
+        } else {
+            ""
+        };
         bail!(
-            "`{shown}` failed while setting up PostgreSQL ({}):\n{}",
+            "`{shown}` failed while setting up PostgreSQL ({}): {}{hint}",
             output.status,
             said.trim()
         );
