@@ -33,6 +33,7 @@ use anyhow::Context as _;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ObjectMeta, PostParams};
+use kube::runtime::reflector;
 use kube::{Api, Client};
 use tokio::net::TcpListener;
 use tokio::sync::{RwLock, mpsc, watch};
@@ -77,12 +78,15 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let statics = controller_of::<VaultStaticSecret>(&metrics, &faults);
     let dynamics = controller_of::<VaultDynamicSecret>(&metrics, &faults);
     let secrets_synced = watch::Sender::new(false);
+    let accounts_synced = watch::Sender::new(false);
+    let (accounts, accounts_writer) = reflector::store();
     let synced = [
         auths.synced(),
         connections.synced(),
         statics.synced(),
         dynamics.synced(),
         secrets_synced.subscribe(),
+        accounts_synced.subscribe(),
     ];
     let ready = move || synced.iter().all(|synced| *synced.borrow());
 
@@ -99,6 +103,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         client: client.clone(),
         auths: auths.store.clone(),
         connections: connections.store.clone(),
+        accounts,
         recorder,
         series: metrics.vault.clone(),
         faults: faults.clone(),
@@ -165,6 +170,11 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         statics.queue.clone(),
         dynamics.queue.clone(),
         secrets_synced,
+    )));
+    tasks.spawn(endless(controller::watch_accounts(
+        client.clone(),
+        accounts_writer,
+        accounts_synced,
     )));
     let (of_connections, of_auths) = (
         Connections {

@@ -9,6 +9,7 @@ use std::time::Instant;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::api::PostParams;
+use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::Store;
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
@@ -33,6 +34,8 @@ pub struct Clients {
     pub auths: Store<VaultAuth>,
     /// The `VaultConnection`s.
     pub connections: Store<VaultConnection>,
+    /// The `ServiceAccount`s, by name only.
+    pub accounts: Store<PartialObjectMeta<ServiceAccount>>,
     /// Events.
     pub recorder: Recorder,
     /// Counts.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::channel::mpsc;
 use futures::future::BoxFuture;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::core::PartialObjectMeta;
 use kube::runtime::controller::applier;
@@ -231,6 +231,24 @@ pub async fn wake_owners(
             }
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "watch of Secrets failed"),
+        }
+    }
+}
+
+/// Holds what is known of `ServiceAccount`s.
+pub async fn watch_accounts(
+    client: Client,
+    writer: Writer<PartialObjectMeta<ServiceAccount>>,
+    synced: watch::Sender<bool>,
+) {
+    let api: Api<PartialObjectMeta<ServiceAccount>> = Api::all(client);
+    let events = watcher(api, watcher::Config::default()).default_backoff();
+    let mut events = std::pin::pin!(reflector(writer, events));
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(Event::InitDone) => _ = synced.send_replace(true),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "watch of ServiceAccounts failed"),
         }
     }
 }

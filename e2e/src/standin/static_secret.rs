@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
@@ -142,7 +143,7 @@ impl StaticSecrets {
                 return self.give_up(o, &error, horizon::on_error()).await;
             }
         };
-        self.deliver(key, o, data).await
+        self.deliver(key, o, found, data).await
     }
 
     /// Asks Vault; the inner error is of what it answered.
@@ -185,6 +186,7 @@ impl StaticSecrets {
         &self,
         key: Key,
         mut o: VaultStaticSecret,
+        found: Option<Secret>,
         data: Data,
     ) -> Result<Option<Duration>, kube::Error> {
         let mut period = o.spec.refresh_after.as_deref().and_then(go_duration);
@@ -192,13 +194,7 @@ impl StaticSecrets {
         if o.spec.hmac_secret_data {
             period = period.or(Some(DEFAULT_PERIOD));
             let mac = self.mac.of(&data);
-            let same = match self.is_same(&o, &mac).await {
-                Ok(same) => same,
-                Err(error) => {
-                    let error = secret::words(&error);
-                    return self.give_up(o, &error, horizon::on_error()).await;
-                }
-            };
+            let same = self.is_same(&o, found, &mac);
             let status = o.status.get_or_insert_default();
             if Some(status.last_generation) == o.metadata.generation {
                 due = !same;
@@ -243,20 +239,14 @@ impl StaticSecrets {
     }
 
     /// Whether neither Vault's data nor the Secret's has changed since the last write.
-    async fn is_same(&self, o: &VaultStaticSecret, mac: &str) -> Result<bool, kube::Error> {
+    fn is_same(&self, o: &VaultStaticSecret, found: Option<Secret>, mac: &str) -> bool {
         let last = o
             .status
             .as_ref()
             .and_then(|status| status.secret_mac.as_deref());
-        if last != Some(mac) {
-            return Ok(false);
-        }
-        let namespace = o.namespace().unwrap_or_default();
-        let found = secret::find(&self.writer.client, &namespace, &o.spec.destination.name).await?;
-        let held = found
-            .filter(secret::is_visible)
-            .map(|secret| secret.data.unwrap_or_default());
-        Ok(held.is_some_and(|data| self.mac.of(&data) == mac))
+        let held = found.filter(secret::is_visible);
+        let held = held.map(|secret| self.mac.of(&secret.data.unwrap_or_default()));
+        last == Some(mac) && held.as_deref() == Some(mac)
     }
 
     async fn give_up(

@@ -269,7 +269,9 @@ async fn is_live(lab: &Lab, id: &str) -> Result<bool> {
     Ok(status.is_success())
 }
 
-pub(crate) async fn a_deleted_dynamic_secret_is_replaced_and_its_lease_left(bench: Bench) -> Result<()> {
+pub(crate) async fn a_deleted_dynamic_secret_is_replaced_and_its_lease_left(
+    bench: Bench,
+) -> Result<()> {
     let canary = issued(&bench, "orphan", "probe").await?;
     let before = lease(&canary.get().await?);
     canary

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Api, Resource, ResourceExt};
+use kube::{Resource, ResourceExt};
 use vso_prober::operator::api::{VaultAuth, VaultConnection};
 
 use super::Clients;
 use crate::standin::content::hex_digest;
 use crate::standin::kind::Kind;
-use crate::standin::secret::words;
 use crate::standin::session::{Ancestor, Origin};
 use crate::standin::vault::Error;
 
@@ -46,11 +44,7 @@ impl Clients {
         let spec =
             spec.ok_or_else(|| Error::Other("kubernetes auth method not configured".into()))?;
         let name = spec.service_account.as_deref().unwrap_or_default();
-        let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
-        let account = accounts
-            .get_opt(name)
-            .await
-            .map_err(|error| Error::Other(words(&error)))?;
+        let account = self.accounts.get(&ObjectRef::new(name).within(namespace));
         let account =
             account.ok_or_else(|| Error::Other(format!("ServiceAccount \"{name}\" not found")))?;
         let (a, c) = (ancestor(&*auth), ancestor(&*connection));
