@@ -1,15 +1,64 @@
 # `make` alone says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help tools lab-up lab-down
+.PHONY: help tools build demo test lint fmt-check clippy doc deny shellcheck advisories bench-accuracy lab-up lab-down clean
+
+CACHE := $(or $(VSO_PROBER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vso-prober)
+# The linters, in a folder that is named after what it holds.
+LINTERS := $(CACHE)/linters-$(firstword $(shell cksum .ci/requirements.txt))
+PYTHON ?= python3
 
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-tools: ## Build and install the parts of the lab (minutes the first time, nothing after)
-	@e2e/tools/install.sh
+tools: ## Build and install the parts of the lab (minutes the first time, nothing after); VAULT=1 for HashiCorp Vault too
+	@VAULT=$(VAULT) e2e/tools/install.sh
+
+build: ## Build the prober for release
+	cargo build --release --locked --bin vso-prober
+
+demo: tools ## See the prober at work on real parts, in a lab of its own
+	cargo build --locked --workspace --bins
+	@target/debug/demo
+
+test: tools ## Run every test, those against the lab too
+	cargo test --workspace --locked --no-fail-fast
+
+lint: fmt-check shellcheck deny clippy doc ## Run every check that is not a test
+
+fmt-check: ## Check the format
+	cargo fmt --all --check
+
+clippy: ## Check the code
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+doc: ## Check the documentation
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
+
+deny: | $(LINTERS) ## Check licences, bans and sources of what the tree pulls in
+	PATH='$(LINTERS)/bin':"$$PATH" cargo deny --locked check --hide-inclusion-graph licenses bans sources
+
+advisories: | $(LINTERS) ## Check what the tree pulls in against known advisories
+	PATH='$(LINTERS)/bin':"$$PATH" cargo deny --locked check --hide-inclusion-graph advisories
+
+shellcheck: | $(LINTERS) ## Check the scripts
+	'$(LINTERS)/bin/shellcheck' .ci/run $$(git ls-files '*.sh')
+
+bench-accuracy: tools build ## Compare what the prober measures with the API server's own audit log
+	cargo run --release --locked --package e2e --bin bench-accuracy
 
 lab-up: tools ## Start a lab: a real control plane, Vault, PostgreSQL and the operator, on loopback
 	@cargo run --quiet --package e2e --bin lab -- up
 
 lab-down: ## Stop it and remove it
 	@cargo run --quiet --package e2e --bin lab -- down
+
+clean: ## Remove what was built here; the cache stays
+	cargo clean
+
+# As a whole or not at all, so that an interrupted installation is none.
+$(LINTERS):
+	@mkdir -p '$(CACHE)'
+	@rm -rf '$@.new'
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps \
+		--only-binary :all: --require-hashes --target '$@.new' --requirement .ci/requirements.txt
+	@mv '$@.new' '$@'

@@ -1,2 +1,29 @@
 //! vso-prober: a synthetic end-to-end prober for HashiCorp's Vault Secrets Operator.
+//!
+//! ```text
+//! config ─► canary ─► probe: stimulus ─► watch ─► proof ─► cleanup ─► Record ─► judge ─► Run ─► publish
+//!
+//! main → cli → command → { config, probe, publish, janitor }
+//! probe → { canary, observe, vault, kubernetes, janitor } → model
+//! command → judge → model        publish → model        canary → { config, operator } → model
+//! ```
+//!
+//! `model`, `judge`, `canary`, `config` and `operator` are pure: no clock, no I/O, no chance of their own.
+
+pub mod canary;
+pub mod cli;
+pub mod command;
+pub mod config;
+pub mod janitor;
+pub mod judge;
+pub mod kubernetes;
+pub mod model;
+pub mod observe;
 pub mod operator;
+pub mod probe;
+pub mod publish;
+pub mod retry;
+pub mod shutdown;
+pub mod telemetry;
+pub mod vault;
+pub mod wire;

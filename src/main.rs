@@ -1,2 +1,28 @@
 //! The binary: parse, run, print the error once, exit.
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use vso_prober::cli::{Cli, Exit};
+use vso_prober::{command, telemetry};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    telemetry::init(cli.log_format, cli.verbose);
+    // Both of the program's HTTP clients take this one; a second provider would only add weight.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("can't start: {error}"), Exit::Unknown),
+    };
+    match runtime.block_on(command::run(cli)) {
+        Ok(exit) => exit.into(),
+        Err(error) => fail(&error.to_string(), error.exit()),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the one place that prints an error")]
+fn fail(text: &str, exit: Exit) -> ExitCode {
+    eprintln!("error: {text}");
+    exit.into()
+}

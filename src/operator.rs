@@ -2,14 +2,27 @@
 
 pub mod api;
 
+use kube::Resource as _;
+use kube::core::{ApiResource, GroupVersionKind};
+
+use crate::model::Kind;
+pub use crate::model::promise::POLL_JITTER;
+use api::VaultAuth;
+
+/// The API resource of a kind of canary.
+pub fn api_resource(kind: Kind) -> ApiResource {
+    ApiResource::from_gvk(&GroupVersionKind::gvk(
+        &VaultAuth::group(&()),
+        &VaultAuth::version(&()),
+        kind.resource(),
+    ))
+}
+
 /// The label that the operator puts on every Secret it writes, with the UID of the owner.
 pub const OWNER_UID_LABEL: &str = "secrets.hashicorp.com/vso-ownerRefUID";
 
 /// The name of the Lease that the operator's replicas contend for, in the operator's namespace.
 pub const LEADER_LEASE: &str = "b0d477c0.hashicorp.com";
-
-/// The lower and the upper bound of the share of `refreshAfter` after which the operator polls again.
-pub const POLL_JITTER: (f64, f64) = (0.8, 0.9);
 
 /// The key of a synced Secret that holds the whole response of Vault.
 pub const RAW_KEY: &str = "_raw";

@@ -5,20 +5,20 @@
     reason = "a command line's output"
 )]
 
-use std::fs::{self, File, TryLockError};
-use std::io::{Read, Write};
-use std::net::SocketAddr;
+use std::env;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
-use e2e::lab::{Lab, Options, PartSummary, Summary};
-use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use e2e::lab::{Lab, Options, Place, Summary};
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
@@ -56,9 +56,7 @@ enum Action {
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     let root = || Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name(".lab");
-    let place = Place {
-        dir: cli.dir.unwrap_or_else(root),
-    };
+    let place = Place::new(cli.dir.unwrap_or_else(root));
     let outcome = match cli.command {
         Action::Up {
             foreground: true,
@@ -70,7 +68,9 @@ async fn main() -> ExitCode {
         } => up(&place, keep).await,
         Action::Down => down(&place).await,
         Action::Status => status(&place).await,
-        Action::Env => place.running().map(|summary| print_env(&summary)),
+        Action::Env => place
+            .running()
+            .and_then(|summary| print(&exports(&summary))),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -81,98 +81,45 @@ async fn main() -> ExitCode {
     }
 }
 
-/// The folder that remembers a lab. Its owner holds the lock as long as it lives.
-struct Place {
-    dir: PathBuf,
-}
-
-impl Place {
-    fn file(&self, name: &str) -> PathBuf {
-        self.dir.join(name)
-    }
-
-    /// Takes the lock, `None` if another process has it.
-    fn lock(&self) -> Result<Option<File>> {
-        let path = self.file("lock");
-        let tried = || format!("could not lock `{}`", path.display());
-        fs::create_dir_all(&self.dir).with_context(tried)?;
-        let file = File::options()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .with_context(tried)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(file)),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error).with_context(tried),
-        }
-    }
-
-    /// What is known of the lab that runs here.
-    fn running(&self) -> Result<Summary> {
-        let none = || {
-            format!(
-                "no lab runs in `{}`; `lab up` starts one",
-                self.dir.display()
-            )
-        };
-        if !self.dir.exists() || self.lock()?.is_some() {
-            bail!(none());
-        }
-        let text = fs::read(self.file("lab.json"))
-            .context("the lab is still starting; try again in a moment")?;
-        serde_json::from_slice(&text).with_context(|| {
-            format!(
-                "`{}` was not written by this version",
-                self.file("lab.json").display()
-            )
-        })
-    }
-
-    /// Forgets a lab that has gone.
-    fn forget(&self) {
-        let _ = fs::remove_dir_all(&self.dir);
-    }
-}
-
 /// Starts an owner that outlives this command, and shows what it says until the lab is ready.
 async fn up(place: &Place, keep: bool) -> Result<()> {
     let Some(lock) = place.lock()? else {
-        println!("a lab runs in `{}` already", place.dir.display());
-        print_env(&place.running()?);
-        return Ok(());
+        let summary = place.running()?;
+        let exports = exports(&summary);
+        return print(&format!("a lab runs in `{place}` already\n{exports}"));
     };
-    let _ = fs::remove_file(place.file("lab.json"));
-    let log = place.file("lab.log");
+    place.unready();
+    let log = place.log();
     let output =
         File::create(&log).with_context(|| format!("could not write `{}`", log.display()))?;
-    // The owner takes it over. Another `up` in the moment between would find it taken and stop.
+    // The owner takes it over; of two commands at once, one owner finds it taken and ends.
     drop(lock);
-    let mut owner = Command::new(std::env::current_exe()?);
-    owner.args(["up", "--foreground", "--dir"]).arg(&place.dir);
+    let mut owner = Command::new(env::current_exe()?);
+    owner.args(["up", "--foreground", "--dir"]).arg(place.dir());
     if keep {
         owner.arg("--keep");
     }
-    let owner = owner
+    owner
         .stdin(Stdio::null())
         .stdout(output.try_clone()?)
         .stderr(output)
-        .process_group(0)
-        .spawn()
-        .context("could not start the lab's owner")?;
-    let mut owner = Starting { owner: Some(owner) };
+        .process_group(0);
+    let mut owner = Starting(Some(
+        owner.spawn().context("could not start the lab's owner")?,
+    ));
     let mut log = File::open(&log)?;
     let follow = async {
         loop {
-            let ended = owner.ended()?;
+            // Asked before the log is read, so that the last of it is shown.
+            let (ended, ready) = (owner.ended()?, place.is_ready());
             let mut news = Vec::new();
             log.read_to_end(&mut news)?;
-            std::io::stdout().write_all(&news)?;
-            if place.file("lab.json").exists() {
-                return Ok(());
-            }
+            print(&String::from_utf8_lossy(&news))?;
             if ended {
                 bail!("no lab was started, see above");
+            }
+            if ready {
+                return Ok(());
             }
             sleep(Duration::from_millis(50)).await;
         }
@@ -181,28 +128,29 @@ async fn up(place: &Place, keep: bool) -> Result<()> {
         outcome = follow => outcome?,
         () = asked_to_end() => bail!("interrupted; no lab was started"),
     }
-    owner.owner = None;
-    print_env(&place.running()?);
+    owner.leave();
     Ok(())
 }
 
 /// An owner whose lab is not ready yet: it ends when this value drops.
-struct Starting {
-    owner: Option<Child>,
-}
+struct Starting(Option<Child>);
 
 impl Starting {
-    fn ended(&mut self) -> Result<bool> {
-        Ok(match &mut self.owner {
-            Some(owner) => owner.try_wait()?.is_some(),
-            None => true,
-        })
+    fn ended(&mut self) -> io::Result<bool> {
+        self.0
+            .as_mut()
+            .map_or(Ok(true), |owner| Ok(owner.try_wait()?.is_some()))
+    }
+
+    fn leave(mut self) {
+        self.0 = None;
     }
 }
 
 impl Drop for Starting {
     fn drop(&mut self) {
-        if let Some(mut owner) = self.owner.take() {
+        if let Some(mut owner) = self.0.take() {
+            // One that has ended already is only waited for.
             let _ = end(owner.id());
             let _ = owner.wait();
         }
@@ -211,32 +159,27 @@ impl Drop for Starting {
 
 /// Owns a lab until it is asked to end.
 async fn hold(place: &Place, keep: bool) -> Result<()> {
-    let Some(lock) = place.lock()? else {
-        bail!(
-            "a lab runs in `{}` already; `lab down` stops it",
-            place.dir.display()
-        );
+    let Some(_lock) = place.lock()? else {
+        bail!("a lab runs in `{place}` already; `lab down` stops it");
     };
-    let say = |line: &str| println!("{line}");
+    place.unready();
+    let mut ended = pin!(asked_to_end());
     let options = Options {
         keep,
-        say: Some(say),
+        say: Some(|line| println!("{line}")),
         ..Options::from_env()?
     };
     let lab = tokio::select! {
         lab = Lab::start_with(options) => lab?,
-        () = asked_to_end() => bail!("interrupted; no lab was started"),
+        () = &mut ended => bail!("interrupted; no lab was started"),
     };
     let summary = lab.summary().await?;
-    // At once or not at all: it says that the lab is ready.
-    let written = place.file("lab.json.new");
-    fs::write(&written, serde_json::to_vec_pretty(&summary)?)?;
-    println!("ready, with its logs in {}", summary.folder.display());
-    fs::rename(written, place.file("lab.json"))?;
-    asked_to_end().await;
+    let (folder, exports) = (summary.folder.display(), exports(&summary));
+    print(&format!("ready; its logs are in {folder}\n{exports}"))?;
+    place.remember(&summary)?;
+    ended.await;
     drop(lab);
     place.forget();
-    drop(lock);
     Ok(())
 }
 
@@ -258,30 +201,23 @@ async fn asked_to_end() {
 }
 
 async fn down(place: &Place) -> Result<()> {
-    let summary = match place.running() {
-        Ok(summary) => summary,
-        Err(error) if place.dir.join("lab.json").exists() => {
-            place.forget();
-            bail!("{error:#}; what was left of an older one is removed");
-        }
-        Err(error) => return Err(error),
-    };
-    end(summary.owner)?;
+    if place.is_ready() && !place.taken()? {
+        place.forget();
+        return print("the lab had gone already; what was left of it is removed\n");
+    }
+    let owner = place.running()?.owner;
+    end(owner)?;
     let gone = async {
-        while place.dir.exists() && place.lock().is_ok_and(|lock| lock.is_none()) {
+        while place.taken()? {
             sleep(Duration::from_millis(20)).await;
         }
+        anyhow::Ok(())
     };
+    let late = || format!("the lab's owner (pid {owner}) was asked to end 30 s ago and has not");
     timeout(Duration::from_secs(30), gone)
         .await
-        .with_context(|| {
-            format!(
-                "the lab's owner (pid {}) was asked to end 30 s ago and has not",
-                summary.owner
-            )
-        })?;
-    println!("the lab is stopped and removed");
-    Ok(())
+        .with_context(late)??;
+    print("the lab is stopped and removed\n")
 }
 
 fn end(pid: u32) -> Result<()> {
@@ -295,19 +231,19 @@ fn end(pid: u32) -> Result<()> {
 async fn status(place: &Place) -> Result<()> {
     let summary = place.running()?;
     let mut ill = 0;
-    println!("{:<24} {:>8}  {:<24} HEALTH", "PART", "PID", "ADDRESS");
+    let mut table = format!("{:<24} {:>8}  {:<24} HEALTH\n", "PART", "PID", "ADDRESS");
     for part in &summary.parts {
-        let health = health(&summary, part).await;
+        let health = summary.health(part).await;
         ill += usize::from(health.is_err());
         let said = health.map_or_else(|error| format!("{error:#}"), |()| "ok".to_owned());
-        println!(
-            "{:<24} {:>8}  {:<24} {said}",
-            part.name,
-            part.pid,
-            part.address.as_deref().unwrap_or("-")
-        );
+        let address = part.address.as_deref().unwrap_or("-");
+        writeln!(
+            table,
+            "{:<24} {:>8}  {address:<24} {said}",
+            part.part, part.pid
+        )?;
     }
-    println!("logs: {}", summary.folder.display());
+    print(&format!("{table}logs: {}\n", summary.folder.display()))?;
     if ill > 0 {
         bail!(
             "{ill} of {} parts are not well; see their logs",
@@ -317,36 +253,16 @@ async fn status(place: &Place) -> Result<()> {
     Ok(())
 }
 
-async fn health(summary: &Summary, part: &PartSummary) -> Result<()> {
-    if !part.alive() {
-        bail!("ended");
-    }
-    let asked = async {
-        match (&part.health, &part.address) {
-            (Some(url), _) if url.starts_with("https:") => kubernetes(summary).await,
-            (Some(url), _) => Ok(reqwest::get(url).await?.error_for_status().map(drop)?),
-            (None, Some(address)) => Ok(TcpStream::connect(address.parse::<SocketAddr>()?)
-                .await
-                .map(drop)?),
-            (None, None) => Ok(()),
-        }
-    };
-    timeout(Duration::from_secs(2), asked)
-        .await
-        .context("no answer within 2 s")?
+/// The lines that let a shell use a lab.
+fn exports(summary: &Summary) -> String {
+    let line = |(name, value): &(String, String)| format!("export {name}=\"{value}\"\n");
+    summary.env.iter().map(line).collect()
 }
 
-async fn kubernetes(summary: &Summary) -> Result<()> {
-    let path = summary.folder.join("kubeconfig");
-    let config =
-        Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &KubeConfigOptions::default())
-            .await?;
-    kube::Client::try_from(config)?.apiserver_version().await?;
-    Ok(())
-}
-
-fn print_env(summary: &Summary) {
-    for (name, value) in &summary.env {
-        println!("export {name}=\"{value}\"");
+/// Prints to standard output; a reader that has gone, as in `lab env | head -1`, is no failure.
+fn print(text: &str) -> Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome.context("could not write to standard output"),
     }
 }

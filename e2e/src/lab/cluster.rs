@@ -1,25 +1,29 @@
 //! What is set up in Kubernetes: the operator's CRDs, namespaces, and who may do what.
 
-use std::fs;
-use std::path::Path;
-use std::time::Duration;
+mod definitions;
+mod rights;
 
-use anyhow::{Context, Result, bail};
+use std::fmt::Debug;
+use std::path::Path;
+
+use anyhow::{Context, Result};
 use futures::future::try_join_all;
 use futures::try_join;
+use k8s_openapi::NamespaceResourceScope;
+use kube::api::{Api, Patch, PatchParams};
 use kube::core::Request;
-use kube::core::params::{GetParams, PostParams};
-use kube::{Client, CustomResourceExt};
+use kube::core::params::PostParams;
+use kube::{Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::time::{interval, timeout};
+use tokio::time::Instant;
 use vso_prober::operator::api::{
-    VaultAuth, VaultConnection, VaultDynamicSecret, VaultStaticSecret,
+    VaultAuth, VaultAuthKubernetes, VaultAuthSpec, VaultConnection, VaultConnectionSpec,
 };
 
 use super::{NAMESPACE, OPERATOR_ACCOUNT, OPERATOR_NAMESPACE, PROBER};
 
-const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 pub(crate) const OPERATOR: &str = "vault-secrets-operator-controller-manager";
 const GROUP: &str = "secrets.hashicorp.com";
 
@@ -39,82 +43,11 @@ pub(crate) struct Tokens {
     pub(crate) prober_vault: String,
 }
 
-/// Sets everything up but the operator's own resources.
-pub(crate) async fn prepare(client: &Client, crds: Option<&Path>) -> Result<Tokens> {
-    let ((), tokens) = try_join!(definitions(client, crds), accounts(client))?;
-    Ok(tokens)
-}
-
-/// Creates the CRDs, a real operator's or the project's own, and waits until they are served.
-async fn definitions(client: &Client, crds: Option<&Path>) -> Result<()> {
-    let bodies = match crds {
-        Some(folder) => read_yaml(folder)?,
-        None => [
-            VaultConnection::crd(),
-            VaultAuth::crd(),
-            VaultStaticSecret::crd(),
-            VaultDynamicSecret::crd(),
-        ]
-        .iter()
-        .map(serde_json::to_vec)
-        .collect::<Result<_, _>>()?,
-    };
-    try_join_all(bodies.into_iter().map(|body| definition(client, body)))
-        .await
-        .map(drop)
-}
-
-fn read_yaml(folder: &Path) -> Result<Vec<Vec<u8>>> {
-    let tried = || {
-        format!(
-            "could not read the operator's CRDs in `{}`",
-            folder.display()
-        )
-    };
-    let mut bodies = Vec::new();
-    for entry in folder.read_dir().with_context(tried)? {
-        let path = entry.with_context(tried)?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "yaml" || extension == "yml")
-        {
-            bodies.push(fs::read(&path).with_context(tried)?);
-        }
-    }
-    if bodies.is_empty() {
-        bail!(
-            "there is no .yaml in `{}`, where VSO_CRDS says the operator's CRDs are",
-            folder.display()
-        );
-    }
-    Ok(bodies)
-}
-
-async fn definition(client: &Client, body: Vec<u8>) -> Result<()> {
-    let created = post(client, CRDS, body).await?;
-    let name = created["metadata"]["name"]
-        .as_str()
-        .context("a CRD has a name")?
-        .to_owned();
-    let served = async {
-        let mut tick = interval(Duration::from_millis(50));
-        loop {
-            tick.tick().await;
-            let request = Request::new(CRDS).get(&name, &GetParams::default())?;
-            let crd: Value = client.request(request).await?;
-            let conditions = crd["status"]["conditions"].as_array();
-            let established = |condition: &Value| {
-                condition["type"] == "Established" && condition["status"] == "True"
-            };
-            if conditions.is_some_and(|all| all.iter().any(established)) {
-                return Ok(());
-            }
-        }
-    };
-    let limit = Duration::from_secs(20);
-    timeout(limit, served)
-        .await
-        .with_context(|| format!("the CRD `{name}` was not served within {limit:?}"))?
+/// Sets everything up but the operator's own resources; those are created without a pause from the
+/// moment on that is returned.
+pub(crate) async fn prepare(client: &Client, crds: Option<&Path>) -> Result<(Tokens, Instant)> {
+    let (unhindered, tokens) = try_join!(definitions::create(client, crds), accounts(client))?;
+    Ok((tokens, unhindered))
 }
 
 /// Namespaces, ServiceAccounts, their rights and their tokens.
@@ -147,7 +80,7 @@ async fn accounts(client: &Client) -> Result<Tokens> {
         token(client, OPERATOR_NAMESPACE, OPERATOR, None),
         token(client, NAMESPACE, PROBER, None),
         token(client, NAMESPACE, PROBER, Some("vault")),
-        rights(client),
+        rights::grant(client),
     )?;
     Ok(Tokens {
         reviewer,
@@ -174,147 +107,55 @@ async fn token(
     token.with_context(|| format!("no token came back for the ServiceAccount {namespace}/{name}"))
 }
 
-async fn rights(client: &Client) -> Result<()> {
-    let rule = |group: &str, resources: &[&str], verbs: &[&str]| json!({"apiGroups": [group], "resources": resources, "verbs": verbs});
-    let watched = ["get", "list", "watch"];
-    let canaries = [
-        "vaultstaticsecrets",
-        "vaultdynamicsecrets",
-        "vaultpkisecrets",
-    ];
-    let prober = [
-        rule(
-            GROUP,
-            &canaries,
-            &["create", "get", "list", "watch", "delete", "patch"],
-        ),
-        rule(GROUP, &["vaultauths", "vaultconnections"], &["get"]),
-        rule(
-            "",
-            &["secrets"],
-            &["get", "list", "watch", "delete", "patch"],
-        ),
-        rule("", &["events"], &["get", "list"]),
-    ];
-    let prober_at_operator = [
-        rule("", &["pods"], &["get", "list"]),
-        rule("coordination.k8s.io", &["leases"], &["get"]),
-    ];
-    // As in the operator's own chart.
-    let workloads = ["daemonsets", "deployments", "statefulsets"];
-    let operator = [
-        rule("", &["configmaps", "serviceaccounts"], &watched),
-        rule("", &["events"], &["create", "patch"]),
-        rule("", &["secrets"], &["*"]),
-        rule(
-            "",
-            &["serviceaccounts/token"],
-            &["create", "get", "list", "watch"],
-        ),
-        rule("apps", &workloads, &["get", "list", "patch", "watch"]),
-        rule(GROUP, &["*"], &["*"]),
-    ];
-    let leader = [
-        rule("coordination.k8s.io", &["leases"], &["*"]),
-        rule("", &["configmaps"], &["*"]),
-    ];
-    let in_namespace =
-        |namespace: &str, plural: &str| format!("{RBAC}/namespaces/{namespace}/{plural}");
-    let objects = [
-        role(in_namespace(NAMESPACE, "roles"), "Role", PROBER, &prober),
-        binding(
-            in_namespace(NAMESPACE, "rolebindings"),
-            "Role",
-            PROBER,
-            (NAMESPACE, PROBER),
-        ),
-        role(
-            in_namespace(OPERATOR_NAMESPACE, "roles"),
-            "Role",
-            PROBER,
-            &prober_at_operator,
-        ),
-        binding(
-            in_namespace(OPERATOR_NAMESPACE, "rolebindings"),
-            "Role",
-            PROBER,
-            (NAMESPACE, PROBER),
-        ),
-        role(
-            in_namespace(OPERATOR_NAMESPACE, "roles"),
-            "Role",
-            OPERATOR,
-            &leader,
-        ),
-        binding(
-            in_namespace(OPERATOR_NAMESPACE, "rolebindings"),
-            "Role",
-            OPERATOR,
-            (OPERATOR_NAMESPACE, OPERATOR),
-        ),
-        role(
-            format!("{RBAC}/clusterroles"),
-            "ClusterRole",
-            OPERATOR,
-            &operator,
-        ),
-        binding(
-            format!("{RBAC}/clusterrolebindings"),
-            "ClusterRole",
-            OPERATOR,
-            (OPERATOR_NAMESPACE, OPERATOR),
-        ),
-        binding(
-            format!("{RBAC}/clusterrolebindings"),
-            "ClusterRole",
-            "system:auth-delegator",
-            ("vault", "vault"),
-        ),
-    ];
-    all(client, objects).await
-}
-
-fn role(path: String, kind: &str, name: &str, rules: &[Value]) -> (String, Value) {
-    let metadata = json!({"name": name});
-    (
-        path,
-        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": metadata, "rules": rules}),
-    )
-}
-
-/// Binds a role to a ServiceAccount, both of whose names the binding takes, so that none is taken twice.
-fn binding(
-    path: String,
-    kind: &str,
-    role: &str,
-    (namespace, account): (&str, &str),
-) -> (String, Value) {
-    let body = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": format!("{kind}Binding"),
-        "metadata": {"name": format!("lab:{account}:{role}")},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role},
-        "subjects": [{"kind": "ServiceAccount", "namespace": namespace, "name": account}],
-    });
-    (path, body)
-}
-
 /// The VaultConnection and the VaultAuth that canaries refer to, both called `probe`.
+///
+/// They are applied and not created: the pause of [`definitions`] would hold up the operator too.
 pub(crate) async fn references(client: &Client, vault: &str) -> Result<()> {
-    let path = format!("/apis/{GROUP}/v1beta1/namespaces/{NAMESPACE}");
-    let resource = |kind: &str, spec: Value| json!({"apiVersion": format!("{GROUP}/v1beta1"), "kind": kind, "metadata": {"name": "probe"}, "spec": spec});
-    let auth = json!({
-        "vaultConnectionRef": "probe", "method": "kubernetes", "mount": "kubernetes", "allowedNamespaces": [NAMESPACE],
-        "kubernetes": {"role": "probe", "serviceAccount": OPERATOR_ACCOUNT, "audiences": ["vault"]},
-    });
-    let objects = [
-        (
-            format!("{path}/vaultconnections"),
-            resource("VaultConnection", json!({"address": vault})),
-        ),
-        (format!("{path}/vaultauths"), resource("VaultAuth", auth)),
-    ];
-    all(client, objects).await
+    let connection = VaultConnectionSpec {
+        address: vault.into(),
+        ..VaultConnectionSpec::default()
+    };
+    let kubernetes = VaultAuthKubernetes {
+        role: Some("probe".into()),
+        service_account: Some(OPERATOR_ACCOUNT.into()),
+        audiences: Some(vec!["vault".into()]),
+        ..VaultAuthKubernetes::default()
+    };
+    let auth = VaultAuthSpec {
+        vault_connection_ref: Some("probe".into()),
+        allowed_namespaces: Some(vec![NAMESPACE.into()]),
+        method: Some("kubernetes".into()),
+        mount: Some("kubernetes".into()),
+        kubernetes: Some(kubernetes),
+        ..VaultAuthSpec::default()
+    };
+    try_join!(
+        apply(client, VaultConnection::new("probe", connection)),
+        apply(client, VaultAuth::new("probe", auth)),
+    )
+    .map(drop)
+}
+
+async fn apply<K>(client: &Client, object: K) -> Result<()>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + DeserializeOwned
+        + Serialize
+        + Debug,
+{
+    let objects: Api<K> = Api::namespaced(client.clone(), NAMESPACE);
+    let params = PatchParams::apply("lab");
+    let applied = objects
+        .patch(&object.name_any(), &params, &Patch::Apply(&object))
+        .await;
+    applied.map(drop).with_context(|| {
+        format!(
+            "could not apply the {} `{}`",
+            K::kind(&()),
+            object.name_any()
+        )
+    })
 }
 
 async fn all<const N: usize>(client: &Client, objects: [(String, Value); N]) -> Result<()> {

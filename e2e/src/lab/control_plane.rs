@@ -47,6 +47,7 @@ pub(crate) struct ApiServer {
     pub(crate) audit: PathBuf,
 }
 
+/// Starts the API server and waits until it answers, which is a second before it is ready.
 pub(crate) async fn start_apiserver(site: &Site, etcd: &str, keys: &Keys) -> Result<ApiServer> {
     let port = port::free()?;
     let address = format!("https://127.0.0.1:{port}");
@@ -100,9 +101,7 @@ pub(crate) async fn start_apiserver(site: &Site, etcd: &str, keys: &Keys) -> Res
             );
             site.write("admin.kubeconfig", &text)?;
             let candidate = connect(&text).await?;
-            let readyz = Request::new("").get("readyz", &GetParams::default())?;
-            let answer = candidate.request_text(readyz).await?;
-            ensure!(answer == "ok", "`{answer}`");
+            candidate.apiserver_version().await?;
             Ok((candidate, ca))
         })
         .await?;
@@ -115,6 +114,19 @@ pub(crate) async fn start_apiserver(site: &Site, etcd: &str, keys: &Keys) -> Res
         admin_kubeconfig,
         audit,
     })
+}
+
+impl ApiServer {
+    /// Waits until all that it does after its start is done.
+    pub(crate) async fn settled(&self) -> Result<()> {
+        let asked = async || {
+            let readyz = Request::new("").get("readyz", &GetParams::default())?;
+            let answer = self.admin.request_text(readyz).await?;
+            ensure!(answer == "ok", "`{answer}`");
+            Ok(())
+        };
+        self.process.ready(Duration::from_secs(60), asked).await
+    }
 }
 
 /// A client for what a kubeconfig says.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::{Pid, Signal, kill_process};
+use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 use tokio::sync::watch;
 use tokio::time::{interval, timeout};
@@ -16,7 +17,7 @@ use tokio::time::{interval, timeout};
 use super::watchdog::MARK;
 
 /// The parts that a lab is made of.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum Part {
     /// The store of the API server.
     Etcd,

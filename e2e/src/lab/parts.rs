@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use futures::try_join;
 use tokio::sync::Mutex;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::cluster::{self, Tokens};
 use super::control_plane::{self, ApiServer};
@@ -50,7 +51,7 @@ pub(crate) struct Access {
 impl Parts {
     pub(crate) async fn start(site: &Arc<Site>) -> Result<Self> {
         let keys = Keys::generate()?;
-        let ((etcd, apiserver, tokens), (vault, approle), postgres) =
+        let ((etcd, apiserver, (tokens, unhindered)), (vault, approle), postgres) =
             try_join!(kubernetes(site, &keys), vault(site), postgres(site))?;
         let access = Access::write(site, &apiserver, &tokens, &approle)?;
         let cluster = Cluster {
@@ -70,6 +71,7 @@ impl Parts {
             cluster::references(&apiserver.admin, vault.address()),
             logins,
         )?;
+        sleep_until(unhindered).await;
         let operator = Arc::new(Mutex::new(operator));
         Ok(Self {
             etcd,
@@ -83,7 +85,7 @@ impl Parts {
     }
 }
 
-async fn kubernetes(site: &Arc<Site>, keys: &Keys) -> Result<(Etcd, ApiServer, Tokens)> {
+async fn kubernetes(site: &Arc<Site>, keys: &Keys) -> Result<(Etcd, ApiServer, (Tokens, Instant))> {
     site.say("etcd: starting");
     let etcd = port::retry(async || etcd::start(site).await).await?;
     site.say("kube-apiserver: starting");
@@ -95,8 +97,8 @@ async fn kubernetes(site: &Arc<Site>, keys: &Keys) -> Result<(Etcd, ApiServer, T
         .operator
         .as_ref()
         .map(|real| real.crds.as_path());
-    let tokens = cluster::prepare(&apiserver.admin, crds).await?;
-    Ok((etcd, apiserver, tokens))
+    let prepared = cluster::prepare(&apiserver.admin, crds).await?;
+    Ok((etcd, apiserver, prepared))
 }
 
 async fn vault(site: &Arc<Site>) -> Result<(Vault, AppRole)> {
@@ -118,6 +120,8 @@ async fn start_operator(
     apiserver: &ApiServer,
     tokens: &Tokens,
 ) -> Result<Operator> {
+    // It asks what resources there are at once, and may not before the default roles are there.
+    apiserver.settled().await?;
     site.say("operator: starting");
     let user = User {
         name: "operator",
@@ -160,8 +164,8 @@ impl Access {
 
 /// Keeps the operator's Pod true to its process for as long as it is polled.
 pub(crate) async fn reflect(operator: Arc<Mutex<Operator>>) {
-    let mut tick = tokio::time::interval(Duration::from_millis(250));
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut tick = interval(Duration::from_millis(250));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
         if let Err(error) = operator.lock().await.reflect().await {

@@ -11,7 +11,7 @@ use tokio::process::Command;
 use super::part::{Part, Process};
 use super::port;
 use super::site::Site;
-use super::tools;
+use super::tools::Tools;
 use super::watchdog::MARK;
 
 /// So that a credential proves something: only its right password lets its user in.
@@ -46,7 +46,7 @@ pub(crate) async fn init(site: &Site) -> Result<()> {
         let mut install = Command::new("install");
         run(site, install.args(owner).arg(&data)).await?;
     }
-    let mut initdb = as_postgres(&tools::postgres()?.join("initdb"));
+    let mut initdb = as_postgres(&Tools::postgres()?.join("initdb"));
     initdb.args([
         "-A",
         "trust",
@@ -68,7 +68,7 @@ pub(crate) async fn init(site: &Site) -> Result<()> {
 pub(crate) async fn start(site: &Site) -> Result<Postgres> {
     let data = site.folder.join("postgres");
     let port = port::free()?;
-    let mut command = as_postgres(&tools::postgres()?.join("postgres"));
+    let mut command = as_postgres(&Tools::postgres()?.join("postgres"));
     command
         .arg("-D")
         .arg(&data)

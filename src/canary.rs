@@ -1,0 +1,376 @@
+//! A canary: what is written for one run, what each step does to it, and what proves each step.
+//! Builds everything, sends nothing.
+
+mod dynamic_secret;
+mod static_secret;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use kube::core::{DynamicObject, ObjectMeta};
+use rand::{Rng, RngExt as _};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use crate::config::{KvPath, Manifest, Probe, Target};
+use crate::model::promise::Promise;
+use crate::model::proof::Proof;
+use crate::model::timeline::Content;
+use crate::model::{Kind, Step};
+use crate::operator::api::{Destination, Transformation};
+
+/// The label, on resources and Secrets, with the prober's instance.
+pub const INSTANCE_LABEL: &str = "vso-prober/instance";
+/// The label with the probe's name.
+pub const PROBE_LABEL: &str = "vso-prober/probe";
+/// The annotation, and the key in Vault, with the moment from which a canary may be removed by anyone.
+pub const EXPIRES: &str = "vso-prober/expires";
+/// The key of a canary's data in Vault with its nonce.
+pub const NONCE_KEY: &str = "nonce";
+
+/// A canary.
+#[derive(Clone)]
+pub struct Canary {
+    /// The name of its resource and of its Secret.
+    pub name: String,
+    /// Their namespace.
+    pub namespace: String,
+    /// The probe's name.
+    pub probe: String,
+    /// The run's ID.
+    pub run: String,
+    /// The prober's instance.
+    pub instance: String,
+    /// From when on it may be removed by anyone.
+    pub expires: Timestamp,
+    /// What is to be done, in order.
+    pub plan: Vec<Planned>,
+    manifest: Manifest,
+    target: Target,
+    salt: Salt,
+    nonces: BTreeMap<Step, String>,
+}
+
+/// A step with all that it takes.
+#[derive(Clone)]
+pub struct Planned {
+    /// Which step.
+    pub step: Step,
+    /// The threshold that makes it good.
+    pub within: Duration,
+    /// How long it may take beyond its due moment.
+    pub timeout: Duration,
+    /// When it is due.
+    pub promise: Promise,
+}
+
+/// Something to send.
+#[derive(Clone)]
+pub enum Action {
+    /// Write this nonce, with the canary's expiry, to Vault.
+    WriteKv {
+        /// Where.
+        at: KvPath,
+        /// The data.
+        data: BTreeMap<String, String>,
+    },
+    /// Create the resource.
+    Create(Box<DynamicObject>),
+    /// Put this value in place of the Secret's nonce.
+    EditSecret {
+        /// The value.
+        value: String,
+    },
+    /// Delete the Secret.
+    DeleteSecret,
+    /// Delete the resource.
+    Delete,
+}
+
+impl Canary {
+    /// Makes the canary of a new run of `probe`. Chance decides its name and its nonces.
+    pub fn new(
+        probe: &Probe,
+        namespace: &str,
+        instance: &str,
+        now: Timestamp,
+        rng: &mut impl Rng,
+    ) -> Self {
+        let run = word(rng, 16);
+        let promise = |step: Step| match &probe.target {
+            Target::Static(target) if step.poll_driven() => target
+                .refresh_after
+                .as_ref()
+                .map_or(Promise::AtOnce, |r| Promise::NextPoll(r.period)),
+            Target::Static(_) | Target::Dynamic(_) | Target::Pki(_) => Promise::AtOnce,
+        };
+        let plan: Vec<_> = probe
+            .target
+            .kind()
+            .steps()
+            .iter()
+            .filter_map(|step| {
+                let within = *probe.steps.get(step)?;
+                Some(Planned {
+                    step: *step,
+                    within,
+                    timeout: probe.timeout,
+                    promise: promise(*step),
+                })
+            })
+            .collect();
+        let longest: Duration = plan
+            .iter()
+            .map(|planned| match planned.promise {
+                Promise::AtOnce => planned.timeout,
+                Promise::NextPoll(period) => planned.timeout + period,
+            })
+            .sum();
+        // Twice the longest run, and a margin for cleaning up: nobody removes a canary in use.
+        let lifetime = SignedDuration::try_from(longest * 2)
+            .unwrap_or(SignedDuration::from_hours(24))
+            + SignedDuration::from_mins(2);
+        let nonces = plan
+            .iter()
+            .map(|planned| (planned.step, word(rng, 32)))
+            .collect();
+        Self {
+            name: format!("vsop-{}-{run}", probe.name),
+            namespace: namespace.to_owned(),
+            probe: probe.name.clone(),
+            run,
+            instance: instance.to_owned(),
+            expires: now.saturating_add(lifetime).unwrap_or(Timestamp::MAX),
+            plan,
+            manifest: probe.manifest,
+            target: probe.target.clone(),
+            salt: Salt(rng.random()),
+            nonces,
+        }
+    }
+
+    /// Its kind.
+    pub const fn kind(&self) -> Kind {
+        self.target.kind()
+    }
+
+    /// `namespace/name`.
+    pub fn full_name(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+
+    /// The VaultAuth that it refers to: namespace and name.
+    pub fn auth_ref(&self) -> (String, String) {
+        let text = match &self.target {
+            Target::Static(target) => &target.auth_ref,
+            Target::Dynamic(target) => &target.auth_ref,
+            Target::Pki(target) => &target.auth_ref,
+        };
+        match text.split_once('/') {
+            Some((namespace, name)) => (namespace.to_owned(), name.to_owned()),
+            None => (self.namespace.clone(), text.clone()),
+        }
+    }
+
+    /// Where its secret is in Vault, if it has one there.
+    pub fn kv_path(&self) -> Option<KvPath> {
+        kv_folder(&self.target, &self.instance).map(|folder| KvPath {
+            path: format!("{}/{}", folder.path, self.name),
+            ..folder
+        })
+    }
+
+    /// What has to be there before a step's stimulus, and is not timed.
+    pub fn preparation(&self, step: Step) -> Option<Action> {
+        match (step, &self.target) {
+            (Step::Create, Target::Static(_)) => Some(self.write(Step::Create)),
+            _ => None,
+        }
+    }
+
+    /// What sets a step off.
+    pub fn stimulus(&self, step: Step) -> Action {
+        match step {
+            Step::Create => match &self.target {
+                Target::Static(target) => create(&static_secret::resource(self, target)),
+                Target::Dynamic(target) => create(&dynamic_secret::resource(self, target)),
+                Target::Pki(_) => unreachable!("`command::probe` refuses kinds that can't be run"),
+            },
+            Step::Update => self.write(Step::Update),
+            Step::Tamper => Action::EditSecret {
+                value: self.nonce(Step::Tamper).to_owned(),
+            },
+            Step::Recreate => Action::DeleteSecret,
+            Step::Delete => Action::Delete,
+            Step::Renew | Step::Rotate => {
+                unreachable!("`command::probe` refuses steps that can't be run")
+            }
+        }
+    }
+
+    /// What proves a step; `uid` is that of the Secret before it.
+    pub fn proof(&self, step: Step, uid: Option<&str>) -> Proof {
+        match (step, &self.target) {
+            (Step::Delete, _) => Proof::Gone,
+            (_, Target::Dynamic(_)) => Proof::Credential {
+                keys: vec!["username".to_owned(), "password".to_owned()],
+                empty: self.salt.digest(b""),
+            },
+            (step, _) => Proof::Content {
+                expected: self.content_after(step),
+                not_uid: uid.filter(|_| step == Step::Recreate).map(str::to_owned),
+            },
+        }
+    }
+
+    /// The contents that the Secret has for as long as the operator has not acted on this step.
+    pub fn contents_before(&self, step: Step) -> Vec<Content> {
+        let steps = self.plan.iter().map(|planned| planned.step);
+        let mut contents: Vec<_> = steps
+            .take_while(|earlier| *earlier != step)
+            .map(|earlier| self.content_after(earlier))
+            .collect();
+        if step == Step::Tamper {
+            let mut tampered = self.data(self.written_by(step));
+            tampered.insert(NONCE_KEY.to_owned(), self.nonce(step).to_owned());
+            contents.push(self.content_of(&tampered));
+        }
+        contents
+    }
+
+    /// The salt of its digests.
+    pub const fn salt(&self) -> Salt {
+        self.salt
+    }
+
+    fn content_after(&self, step: Step) -> Content {
+        self.content_of(&self.data(self.written_by(step)))
+    }
+
+    fn content_of(&self, data: &BTreeMap<String, String>) -> Content {
+        self.salt
+            .content(data.iter().map(|(key, value)| (key, value.as_bytes())))
+    }
+
+    /// The latest step, up to this one, that wrote to Vault.
+    fn written_by(&self, step: Step) -> Step {
+        let updated = self.plan.iter().any(|planned| planned.step == Step::Update);
+        if updated && step >= Step::Update {
+            Step::Update
+        } else {
+            Step::Create
+        }
+    }
+
+    fn write(&self, step: Step) -> Action {
+        let at = self
+            .kv_path()
+            .expect("only a static canary is written to Vault");
+        Action::WriteKv {
+            at,
+            data: self.data(step),
+        }
+    }
+
+    fn data(&self, step: Step) -> BTreeMap<String, String> {
+        BTreeMap::from([
+            (NONCE_KEY.to_owned(), self.nonce(step).to_owned()),
+            ("expires".to_owned(), self.expires.to_string()),
+        ])
+    }
+
+    fn nonce(&self, step: Step) -> &str {
+        self.nonces.get(&step).map_or("", String::as_str)
+    }
+
+    fn labels(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([
+            (INSTANCE_LABEL.to_owned(), self.instance.clone()),
+            (PROBE_LABEL.to_owned(), self.probe.clone()),
+        ])
+    }
+
+    fn annotations(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([(EXPIRES.to_owned(), self.expires.to_string())])
+    }
+
+    fn metadata(&self) -> ObjectMeta {
+        ObjectMeta {
+            name: Some(self.name.clone()),
+            namespace: Some(self.namespace.clone()),
+            labels: Some(self.labels()),
+            annotations: Some(self.annotations()),
+            ..ObjectMeta::default()
+        }
+    }
+
+    fn destination(&self) -> Destination {
+        Destination {
+            name: self.name.clone(),
+            create: true,
+            overwrite: false,
+            labels: Some(self.labels()),
+            annotations: Some(self.annotations()),
+            type_: None,
+            // The operator writes an empty one where there is none, and so bumps the generation.
+            transformation: match self.manifest {
+                Manifest::Canonical => Some(Transformation::default()),
+                Manifest::Minimal => None,
+            },
+        }
+    }
+}
+
+/// The creation of a resource, whatever its kind.
+fn create(resource: &impl Serialize) -> Action {
+    let value = serde_json::to_value(resource).expect("a resource is plain data");
+    let object = serde_json::from_value(value).expect("a resource is an object of Kubernetes");
+    Action::Create(Box::new(object))
+}
+
+/// The folder in Vault that holds the canaries of a probe, if its kind has one.
+pub fn kv_folder(target: &Target, instance: &str) -> Option<KvPath> {
+    match target {
+        Target::Static(target) => Some(KvPath {
+            mount: target.mount.clone(),
+            version: target.version,
+            path: format!("{}/{instance}", target.path),
+        }),
+        Target::Dynamic(_) | Target::Pki(_) => None,
+    }
+}
+
+/// A run's own salt: makes digests of values that can be compared within the run only.
+#[derive(Clone, Copy)]
+pub struct Salt([u8; 16]);
+
+impl Salt {
+    /// The digests of a Secret's data, without the whole response that the operator puts beside it.
+    pub fn content<'a>(self, data: impl IntoIterator<Item = (&'a String, &'a [u8])>) -> Content {
+        let digests = data
+            .into_iter()
+            .filter(|(key, _)| *key != crate::operator::RAW_KEY)
+            .map(|(key, value)| (key.clone(), self.digest(value)));
+        Content(digests.collect())
+    }
+
+    fn digest(self, value: &[u8]) -> String {
+        let digest = Sha256::new()
+            .chain_update(self.0)
+            .chain_update(value)
+            .finalize();
+        digest
+            .iter()
+            .take(12)
+            .fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+    }
+}
+
+/// A word of letters and digits that fits any name.
+fn word(rng: &mut impl Rng, length: usize) -> String {
+    const ALPHABET: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+    (0..length)
+        .map(|_| char::from(ALPHABET[rng.random_range(..ALPHABET.len())]))
+        .collect()
+}

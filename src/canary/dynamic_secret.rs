@@ -1,0 +1,29 @@
+//! The resource of a dynamic canary.
+
+use super::Canary;
+use crate::config::{DynamicTarget, Manifest};
+use crate::operator::api::{VaultDynamicSecret, VaultDynamicSecretSpec};
+
+/// What the operator takes where a resource says nothing.
+const RENEWAL_PERCENT: i32 = 67;
+
+pub(super) fn resource(canary: &Canary, target: &DynamicTarget) -> VaultDynamicSecret {
+    // The operator leaves `revoke: false` out when it writes the resource again.
+    let revoke = match canary.manifest {
+        Manifest::Canonical => target.revoke.then_some(true),
+        Manifest::Minimal => Some(target.revoke),
+    };
+    VaultDynamicSecret {
+        metadata: canary.metadata(),
+        spec: VaultDynamicSecretSpec {
+            vault_auth_ref: Some(target.auth_ref.clone()),
+            namespace: None,
+            mount: target.mount.clone(),
+            path: target.path.clone(),
+            renewal_percent: target.renewal_percent.map_or(RENEWAL_PERCENT, i32::from),
+            revoke,
+            destination: canary.destination(),
+        },
+        status: None,
+    }
+}

@@ -1,0 +1,228 @@
+//! Once: run the probes, judge, report, exit.
+
+use std::collections::HashSet;
+use std::io::Write as _;
+
+use anyhow::Context as _;
+use futures::StreamExt as _;
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::Error;
+use crate::canary::Canary;
+use crate::cli::{Exit, OutputFormat, ProbeArgs};
+use crate::config::{Config, Probe};
+use crate::janitor::{self, Scope};
+use crate::judge::judge;
+use crate::model::record::Obstacle;
+use crate::model::run::Run;
+use crate::model::{Kind, Step, Verdict};
+use crate::probe::{self, Progress, Shell};
+use crate::publish::progress::Board;
+use crate::publish::{junit, table};
+use crate::shutdown::Shutdown;
+
+/// The steps that this version can take.
+const fn can_take(kind: Kind, step: Step) -> bool {
+    match kind {
+        Kind::Static => true,
+        Kind::Dynamic => matches!(step, Step::Create | Step::Delete),
+        Kind::Pki => false,
+    }
+}
+
+pub(super) async fn run(config: &Config, args: &ProbeArgs) -> Result<Exit, Error> {
+    let probes = select(config, &args.probes)?;
+    let mut output = Output::open(args)?;
+    let shutdown = Shutdown::on_signals()?;
+    let board = Board::new(args.output_format == OutputFormat::Table);
+
+    let begun = Instant::now();
+    let shell = open(config, &probes).await;
+    if let Ok(shell) = &shell {
+        sweep(shell, config).await;
+    }
+    let jobs = (0..args.count).flat_map(|_| probes.iter().copied());
+    let mut runs = futures::stream::iter(jobs)
+        .map(|probe| one(config, probe, &shell, begun, &shutdown, &board))
+        .buffer_unordered(args.parallel.into());
+    let mut done = Vec::new();
+    while let Some(run) = runs.next().await {
+        let Some(run) = run else { continue };
+        output.run(&run)?;
+        done.push(run);
+    }
+    drop(runs);
+    drop(board);
+    output.end(&done)?;
+    if let Ok(shell) = &shell {
+        shell.vault.log_out().await;
+    }
+    Ok(exit(&done, &shutdown))
+}
+
+/// The probes to run, all of which this version can run.
+fn select<'a>(config: &'a Config, names: &[String]) -> Result<Vec<&'a Probe>, Error> {
+    let known = || {
+        config
+            .probes
+            .iter()
+            .map(|probe| format!("`{}`", probe.name))
+            .collect::<Vec<_>>()
+    };
+    for name in names {
+        if !config.probes.iter().any(|probe| probe.name == *name) {
+            let text = format!(
+                "there is no probe `{name}`; there are {}",
+                known().join(", ")
+            );
+            return Err(Error::Usage(text));
+        }
+    }
+    let chosen = |probe: &&Probe| names.is_empty() || names.contains(&probe.name);
+    let probes: Vec<_> = config.probes.iter().filter(chosen).collect();
+    for probe in &probes {
+        let kind = probe.target.kind();
+        if let Some(step) = probe.steps.keys().find(|step| !can_take(kind, **step)) {
+            return Err(Error::Usage(format!(
+                "probe `{}` asks for the step `{step}` of the kind `{kind}`, which this version can't take yet; leave it out, or choose others with `--probe`",
+                probe.name
+            )));
+        }
+    }
+    Ok(probes)
+}
+
+/// Makes the clients and waits until the watches are synced: no stimulus is sent before.
+async fn open(config: &Config, probes: &[&Probe]) -> Result<Shell, Obstacle> {
+    let kinds: HashSet<_> = probes.iter().map(|probe| probe.target.kind()).collect();
+    let shell = Shell::open(config, &kinds).await?;
+    let limit = probes
+        .iter()
+        .map(|probe| probe.timeout)
+        .min()
+        .unwrap_or_default();
+    shell.observer.synced(limit).await?;
+    Ok(shell)
+}
+
+/// Removes what earlier runs left behind.
+async fn sweep(shell: &Shell, config: &Config) {
+    let swept = janitor::sweep(&shell.kube, &shell.vault, config, Scope::Expired, false).await;
+    for what in swept.removed {
+        tracing::info!(
+            leftover = what,
+            "removed what an earlier run had left behind"
+        );
+    }
+    for what in swept.left {
+        tracing::warn!(
+            reason = what,
+            "could not look for, or remove, what earlier runs left behind"
+        );
+    }
+}
+
+/// One run, judged; `None` if the program was told to stop before it began.
+async fn one(
+    config: &Config,
+    probe: &Probe,
+    shell: &Result<Shell, Obstacle>,
+    begun: Instant,
+    shutdown: &Shutdown,
+    board: &Board,
+) -> Option<Run> {
+    if shutdown.asked() {
+        return None;
+    }
+    let namespace = &config.kubernetes.namespace;
+    let canary = Canary::new(
+        probe,
+        namespace,
+        &config.instance,
+        Timestamp::now(),
+        &mut rand::rng(),
+    );
+    let record = match shell {
+        Ok(shell) => {
+            let line = board.line(&probe.name);
+            let tell = |progress| match progress {
+                Progress::Begun(step) => line.begun(step),
+                Progress::Ended(_) => {}
+                Progress::CleaningUp => line.cleaning_up(),
+            };
+            probe::run(&canary, shell, shutdown, tell).await
+        }
+        Err(obstacle) => {
+            let waited = Instant::now().saturating_duration_since(begun);
+            probe::not_begun(&canary, obstacle.clone(), waited)
+        }
+    };
+    let run = judge(&record);
+    tracing::debug!(probe = run.probe, run = run.run, result = %run.result, "the run is over");
+    Some(run)
+}
+
+/// Failure goes before unknown: one step that surely failed is enough to stop a rollout.
+fn exit(runs: &[Run], shutdown: &Shutdown) -> Exit {
+    let any = |verdict| runs.iter().any(|run| run.result == verdict);
+    if any(Verdict::Failure) {
+        Exit::Failed
+    } else if any(Verdict::Unknown) || runs.is_empty() || shutdown.asked() {
+        Exit::Unknown
+    } else {
+        Exit::Good
+    }
+}
+
+/// Where the outcome goes.
+struct Output {
+    format: OutputFormat,
+    writer: Box<dyn std::io::Write>,
+    name: String,
+}
+
+impl Output {
+    /// Opens the output before anything is run, so that no outcome is lost for a bad path.
+    fn open(args: &ProbeArgs) -> Result<Self, Error> {
+        let (writer, name): (Box<dyn std::io::Write>, _) = match &args.output {
+            None => (Box::new(std::io::stdout()), "stdout".to_owned()),
+            Some(file) => {
+                let name = file.display().to_string();
+                let writer = std::fs::File::create(file)
+                    .map_err(|error| Error::Usage(format!("tried to create {name}: {error}")))?;
+                (Box::new(writer), name)
+            }
+        };
+        Ok(Self {
+            format: args.output_format,
+            writer,
+            name,
+        })
+    }
+
+    fn write(&mut self, text: &str) -> anyhow::Result<()> {
+        self.writer
+            .write_all(text.as_bytes())
+            .and_then(|()| self.writer.flush())
+            .with_context(|| format!("tried to write the outcome to {}", self.name))
+    }
+
+    fn run(&mut self, run: &Run) -> anyhow::Result<()> {
+        match self.format {
+            OutputFormat::Json => {
+                let line = serde_json::to_string(run).context("can't write the run as JSON")?;
+                self.write(&(line + "\n"))
+            }
+            OutputFormat::Table | OutputFormat::Junit => Ok(()),
+        }
+    }
+
+    fn end(&mut self, runs: &[Run]) -> anyhow::Result<()> {
+        match self.format {
+            OutputFormat::Table => self.write(&table::render(runs)),
+            OutputFormat::Junit => self.write(&junit::render(runs)),
+            OutputFormat::Json => Ok(()),
+        }
+    }
+}

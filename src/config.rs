@@ -1,0 +1,239 @@
+//! The configuration, checked: a value of it can be run.
+
+pub mod check;
+pub mod duration;
+pub mod problem;
+pub mod raw;
+mod rule;
+mod target;
+mod tree;
+mod walk;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::model::Step;
+
+pub use target::{
+    DynamicTarget, KvPath, KvVersion, Manifest, PkiTarget, PostgresTarget, Refresh, SslMode,
+    StaticTarget, Target,
+};
+
+/// Everything that the user configured, with defaults filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Vault, as the prober reaches it.
+    pub vault: Vault,
+    /// Kubernetes, as the prober reaches it.
+    pub kubernetes: Kubernetes,
+    /// Where the operator runs.
+    pub operator: Operator,
+    /// At least one probe, each with a name of its own.
+    pub probes: Vec<Probe>,
+    /// Where `serve` listens.
+    pub server: Server,
+    /// Where outcomes are pushed to.
+    pub push: Push,
+    /// Where outcomes are kept.
+    pub history: Option<History>,
+    /// The name that keeps two probers on one namespace apart; fits a label value and a name's part.
+    pub instance: String,
+}
+
+/// Vault, as the prober reaches it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Vault {
+    /// The URL, without a trailing slash.
+    pub address: String,
+    /// The Vault namespace.
+    pub namespace: Option<String>,
+    /// A file with the CA's certificates (PEM).
+    pub ca_file: Option<PathBuf>,
+    /// How to log in.
+    pub auth: Auth,
+}
+
+/// How the prober logs in to Vault.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Auth {
+    /// A token that is there already.
+    Token(TokenSource),
+    /// The `kubernetes` method.
+    Kubernetes {
+        /// Its mount.
+        mount: String,
+        /// The role.
+        role: String,
+        /// The file with the `ServiceAccount`'s token.
+        token_file: PathBuf,
+    },
+    /// The `approle` method.
+    AppRole {
+        /// Its mount.
+        mount: String,
+        /// The file with the role ID.
+        role_id_file: PathBuf,
+        /// The file with the secret ID.
+        secret_id_file: PathBuf,
+    },
+    /// The `jwt` method.
+    Jwt {
+        /// Its mount.
+        mount: String,
+        /// The role.
+        role: String,
+        /// The file with the JWT.
+        token_file: PathBuf,
+    },
+}
+
+/// Where a Vault token is read from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TokenSource {
+    /// The environment variable of this name.
+    Env(String),
+    /// This file.
+    File(PathBuf),
+}
+
+/// Kubernetes, as the prober reaches it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kubernetes {
+    /// The namespace of the canaries.
+    pub namespace: String,
+    /// The context of the kubeconfig; none in a cluster.
+    pub context: Option<String>,
+}
+
+/// Where the operator runs, and where its metrics are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Operator {
+    /// Its namespace.
+    pub namespace: String,
+    /// The label selector of its pods.
+    pub pod_selector: String,
+    /// Its metrics.
+    pub metrics: Option<MetricsSource>,
+}
+
+/// Where the operator's metrics are read from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MetricsSource {
+    /// This URL.
+    Url {
+        /// The URL.
+        url: String,
+        /// How to be let in.
+        access: Access,
+    },
+    /// Every pod that matches, by its address.
+    Pods {
+        /// The port.
+        port: u16,
+        /// How the metrics are served.
+        scheme: Scheme,
+        /// How to be let in.
+        access: Access,
+    },
+    /// Prometheus' API.
+    Prometheus {
+        /// The URL of Prometheus.
+        url: String,
+        /// The selector of the operator's series, e.g. `{job="vso"}`.
+        selector: String,
+        /// How to be let in.
+        access: Access,
+    },
+}
+
+/// How an HTTP endpoint is served.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum Scheme {
+    /// Plain.
+    Http,
+    /// With TLS.
+    #[default]
+    Https,
+}
+
+impl Scheme {
+    /// As in a URL.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// How to be let in at an HTTP endpoint.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Access {
+    /// A file with a bearer token.
+    pub bearer_token_file: Option<PathBuf>,
+    /// A file with the CA's certificates (PEM).
+    pub ca_file: Option<PathBuf>,
+    /// Whether the server's certificate goes unchecked.
+    pub insecure_skip_verify: bool,
+}
+
+/// One probe.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Probe {
+    /// Its name; fits a part of a Kubernetes name.
+    pub name: String,
+    /// What its canaries are.
+    pub target: Target,
+    /// How its resources are written.
+    pub manifest: Manifest,
+    /// The steps to take, each with the threshold that makes it good, which is shorter than `timeout`. Always has
+    /// `create`; without `delete` the canary is deleted all the same, and that is not judged.
+    pub steps: BTreeMap<Step, Duration>,
+    /// The mean time between two runs.
+    pub every: Duration,
+    /// How far a gap may lie from the mean, as a share of it, in [0, 1].
+    pub spread: f64,
+    /// How long a step may take beyond its due moment.
+    pub timeout: Duration,
+    /// The share of steps that should be good, in (0, 1).
+    pub objective: f64,
+}
+
+/// Where `serve` listens.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Server {
+    /// The address.
+    pub listen: std::net::SocketAddr,
+}
+
+/// Where outcomes are pushed to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Push {
+    /// A Pushgateway's URL.
+    pub pushgateway: Option<String>,
+    /// A remote-write endpoint.
+    pub remote_write: Option<RemoteWrite>,
+}
+
+/// A remote-write endpoint.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RemoteWrite {
+    /// Its URL.
+    pub url: String,
+    /// A file with a bearer token.
+    pub bearer_token_file: Option<PathBuf>,
+}
+
+/// Where outcomes are kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct History {
+    /// The folder.
+    pub path: PathBuf,
+    /// How long.
+    pub retention: Duration,
+}

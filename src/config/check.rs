@@ -1,0 +1,350 @@
+//! From text to a configuration that can be run, or to everything that is wrong with it.
+
+mod probe;
+
+use super::problem::{Problem, Problems};
+use super::rule::{self, Checked};
+use super::walk::{Places, Walked, walk};
+use super::{
+    Access, Auth, Config, History, Kubernetes, MetricsSource, Operator, Push, RemoteWrite, Server,
+    TokenSource, Vault, raw, tree,
+};
+
+/// A commented example, with every key.
+pub const EXAMPLE: &str = include_str!("example.yaml");
+
+/// Reads the configuration `text`. `file` is how its problems call it; `env` looks up an environment
+/// variable, of which only `VAULT_ADDR` is asked for.
+pub fn load(
+    text: &str,
+    file: &str,
+    env: impl Fn(&str) -> Option<String>,
+) -> Result<Config, Problems> {
+    let tree = tree::parse(text).map_err(|problem| Problems::new(file, text, vec![problem]))?;
+    let Walked {
+        json,
+        problems,
+        places,
+    } = walk(&tree, &raw::schema_value());
+    let mut checker = Checker { places, problems };
+    let config = match serde_json::from_value(json) {
+        Ok(raw) => checker.config(raw, &env),
+        // The walk leaves nothing that does not fit, so this is a difference between `raw` and its schema.
+        Err(_) => None,
+    };
+    match config {
+        Some(config) if checker.problems.is_empty() => Ok(config),
+        _ => {
+            if checker.problems.is_empty() {
+                checker.report("", "the configuration can't be read".to_owned());
+            }
+            Err(Problems::new(file, text, checker.problems))
+        }
+    }
+}
+
+/// Collects problems while it turns what was written into what is meant.
+///
+/// A value that is wrong comes back as `None` once its problem is noted: what is made of it afterwards
+/// is never handed out.
+struct Checker {
+    places: Places,
+    problems: Vec<Problem>,
+}
+
+impl Checker {
+    /// Notes what is wrong with the value at `path`.
+    fn report(&mut self, path: &str, message: String) {
+        self.problems.push(Problem {
+            position: self.places.value(path),
+            message,
+        });
+    }
+
+    /// Notes what is wrong with the key at `path` being there, or not being there.
+    fn report_key(&mut self, path: &str, message: String) {
+        self.problems.push(Problem {
+            position: self.places.key(path),
+            message,
+        });
+    }
+
+    /// Puts the text at `path` to a rule, if there is one.
+    fn by<T>(
+        &mut self,
+        path: &str,
+        text: Option<&str>,
+        rule: impl Fn(&str) -> Checked<T>,
+    ) -> Option<T> {
+        match rule(text?) {
+            Ok(value) => Some(value),
+            Err(wrong) => {
+                self.report(path, format!("`{path}` {wrong}"));
+                None
+            }
+        }
+    }
+
+    /// As [`Self::by`], with a default.
+    fn by_or<T>(
+        &mut self,
+        path: &str,
+        text: Option<&str>,
+        default: &str,
+        rule: impl Fn(&str) -> Checked<T>,
+    ) -> Option<T> {
+        self.by(path, text.or(Some(default)), rule)
+    }
+
+    fn config(
+        &mut self,
+        raw: raw::Config,
+        env: &impl Fn(&str) -> Option<String>,
+    ) -> Option<Config> {
+        let vault = self.vault(&raw.vault.unwrap_or_default(), env);
+        let kubernetes = self.kubernetes(&raw.kubernetes.unwrap_or_default());
+        let operator = self.operator(&raw.operator.unwrap_or_default());
+        let probes = self.probes(&raw.probes.unwrap_or_default());
+        let server = raw.server.unwrap_or_default();
+        let listen = self.by_or(
+            "server.listen",
+            server.listen.as_deref(),
+            raw::LISTEN,
+            rule::listen,
+        );
+        let push = self.push(&raw.push.unwrap_or_default());
+        let history = raw.history.and_then(|history| self.history(&history));
+        let instance = self.by_or(
+            "instance",
+            raw.instance.as_deref(),
+            raw::INSTANCE,
+            rule::name,
+        );
+        Some(Config {
+            vault: vault?,
+            kubernetes: kubernetes?,
+            operator: operator?,
+            probes,
+            server: Server { listen: listen? },
+            push,
+            history,
+            instance: instance?,
+        })
+    }
+
+    fn vault(&mut self, raw: &raw::Vault, env: &impl Fn(&str) -> Option<String>) -> Option<Vault> {
+        let address = if self.places.written("vault.address") {
+            self.by("vault.address", raw.address.as_deref(), rule::vault_address)
+        } else {
+            self.address_of(env("VAULT_ADDR"))
+        };
+        let namespace = self.by(
+            "vault.namespace",
+            raw.namespace.as_deref(),
+            rule::vault_path,
+        );
+        let ca_file = self.by("vault.caFile", raw.ca_file.as_deref(), rule::file);
+        let auth = raw.auth.as_ref().and_then(|auth| self.auth(auth));
+        Some(Vault {
+            address: address?,
+            namespace,
+            ca_file,
+            auth: auth?,
+        })
+    }
+
+    fn address_of(&mut self, variable: Option<String>) -> Option<String> {
+        let Some(address) = variable.filter(|address| !address.is_empty()) else {
+            self.report_key(
+                "vault.address",
+                "`vault` lacks `address`, and `VAULT_ADDR` is not set; one of them is needed"
+                    .to_owned(),
+            );
+            return None;
+        };
+        rule::vault_address(&address)
+            .map_err(|wrong| {
+                let message =
+                    format!("`vault` lacks `address`, and `VAULT_ADDR` in its place {wrong}");
+                self.report_key("vault.address", message);
+            })
+            .ok()
+    }
+
+    fn auth(&mut self, raw: &raw::Auth) -> Option<Auth> {
+        let at = |key: &str| format!("vault.auth.{key}");
+        let token = raw.token.as_ref().and_then(|token| {
+            let file = self.by(&at("token.file"), token.file.as_deref(), rule::file);
+            let env = self.by(&at("token.env"), token.env.as_deref(), rule::variable);
+            file.map(TokenSource::File)
+                .or(env.map(TokenSource::Env))
+                .map(Auth::Token)
+        });
+        let kubernetes = raw.kubernetes.as_ref().and_then(|method| {
+            let mount = self.by_or(
+                &at("kubernetes.mount"),
+                method.mount.as_deref(),
+                "kubernetes",
+                rule::vault_path,
+            );
+            let role = self.by(&at("kubernetes.role"), method.role.as_deref(), rule::role);
+            let token_file = self.by_or(
+                &at("kubernetes.tokenFile"),
+                method.token_file.as_deref(),
+                raw::SERVICE_ACCOUNT_TOKEN,
+                rule::file,
+            );
+            Some(Auth::Kubernetes {
+                mount: mount?,
+                role: role?,
+                token_file: token_file?,
+            })
+        });
+        let app_role = raw.app_role.as_ref().and_then(|method| {
+            let mount = method.mount.as_deref();
+            let mount = self.by_or(&at("appRole.mount"), mount, "approle", rule::vault_path);
+            let role_id = method.role_id_file.as_deref();
+            let role_id_file = self.by(&at("appRole.roleIdFile"), role_id, rule::file);
+            let secret_id = method.secret_id_file.as_deref();
+            let secret_id_file = self.by(&at("appRole.secretIdFile"), secret_id, rule::file);
+            Some(Auth::AppRole {
+                mount: mount?,
+                role_id_file: role_id_file?,
+                secret_id_file: secret_id_file?,
+            })
+        });
+        let jwt = raw.jwt.as_ref().and_then(|method| {
+            let mount = self.by_or(
+                &at("jwt.mount"),
+                method.mount.as_deref(),
+                "jwt",
+                rule::vault_path,
+            );
+            let role = self.by(&at("jwt.role"), method.role.as_deref(), rule::role);
+            let token_file = self.by(
+                &at("jwt.tokenFile"),
+                method.token_file.as_deref(),
+                rule::file,
+            );
+            Some(Auth::Jwt {
+                mount: mount?,
+                role: role?,
+                token_file: token_file?,
+            })
+        });
+        token.or(kubernetes).or(app_role).or(jwt)
+    }
+
+    fn kubernetes(&mut self, raw: &raw::Kubernetes) -> Option<Kubernetes> {
+        let namespace = raw.namespace.as_deref();
+        let namespace = self.by_or(
+            "kubernetes.namespace",
+            namespace,
+            raw::NAMESPACE,
+            rule::namespace,
+        );
+        let context = self.by("kubernetes.context", raw.context.as_deref(), rule::line);
+        Some(Kubernetes {
+            namespace: namespace?,
+            context,
+        })
+    }
+
+    fn operator(&mut self, raw: &raw::Operator) -> Option<Operator> {
+        let namespace = self.by_or(
+            "operator.namespace",
+            raw.namespace.as_deref(),
+            raw::OPERATOR_NAMESPACE,
+            rule::namespace,
+        );
+        let pod_selector = self.by_or(
+            "operator.podSelector",
+            raw.pod_selector.as_deref(),
+            raw::POD_SELECTOR,
+            rule::label_selector,
+        );
+        let metrics = raw
+            .metrics
+            .as_ref()
+            .and_then(|metrics| self.metrics(metrics));
+        Some(Operator {
+            namespace: namespace?,
+            pod_selector: pod_selector?,
+            metrics,
+        })
+    }
+
+    fn metrics(&mut self, raw: &raw::Metrics) -> Option<MetricsSource> {
+        let at = |key: &str| format!("operator.metrics.{key}");
+        let access = Access {
+            bearer_token_file: self.by(
+                &at("bearerTokenFile"),
+                raw.bearer_token_file.as_deref(),
+                rule::file,
+            ),
+            ca_file: self.by(&at("caFile"), raw.ca_file.as_deref(), rule::file),
+            insecure_skip_verify: raw.insecure_skip_verify.unwrap_or_default(),
+        };
+        let url = self.by(&at("url"), raw.url.as_deref(), rule::url);
+        let prometheus = raw.prometheus.as_ref().and_then(|source| {
+            let url = self.by(&at("prometheus.url"), source.url.as_deref(), rule::url);
+            let selector = source.selector.as_deref();
+            let selector = self.by(&at("prometheus.selector"), selector, rule::series_selector);
+            Some((url?.trim_end_matches('/').to_owned(), selector?))
+        });
+        if let Some(url) = url {
+            Some(MetricsSource::Url { url, access })
+        } else if let Some(pods) = &raw.pods {
+            let port = pods.port.unwrap_or(raw::METRICS_PORT);
+            Some(MetricsSource::Pods {
+                port,
+                scheme: pods.scheme.unwrap_or_default(),
+                access,
+            })
+        } else {
+            prometheus.map(|(url, selector)| MetricsSource::Prometheus {
+                url,
+                selector,
+                access,
+            })
+        }
+    }
+
+    fn push(&mut self, raw: &raw::Push) -> Push {
+        let pushgateway = raw.pushgateway.as_ref().and_then(|gateway| {
+            let url = self.by("push.pushgateway.url", gateway.url.as_deref(), rule::url)?;
+            Some(url.trim_end_matches('/').to_owned())
+        });
+        let remote_write = raw.remote_write.as_ref().and_then(|endpoint| {
+            let url = self.by("push.remoteWrite.url", endpoint.url.as_deref(), rule::url);
+            let bearer_token_file = self.by(
+                "push.remoteWrite.bearerTokenFile",
+                endpoint.bearer_token_file.as_deref(),
+                rule::file,
+            );
+            Some(RemoteWrite {
+                url: url?,
+                bearer_token_file,
+            })
+        });
+        Push {
+            pushgateway,
+            remote_write,
+        }
+    }
+
+    fn history(&mut self, raw: &raw::History) -> Option<History> {
+        let path = self.by("history.path", raw.path.as_deref(), rule::file);
+        let retention = raw.retention.as_deref();
+        let retention = self.by_or(
+            "history.retention",
+            retention,
+            raw::RETENTION,
+            rule::retention,
+        );
+        Some(History {
+            path: path?,
+            retention: retention?,
+        })
+    }
+}

@@ -1,0 +1,295 @@
+//! The configuration as the user writes it: the one source of its structure, of the defaults, and of the JSON Schema.
+//!
+//! Everything is optional here; what must be written is told by `required` in the schema, so that
+//! `walk` can report it together with all the rest.
+
+mod probe;
+mod schema;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::Scheme;
+
+pub(super) use probe::{
+    Dynamic, EVERY, OBJECTIVE, POSTGRES_PORT, Pki, Postgres, Probe, SPREAD, Static, TIMEOUT,
+};
+pub use schema::schema;
+pub(super) use schema::schema_value;
+
+/// Where the canaries live, unless said otherwise.
+pub(super) const NAMESPACE: &str = "vso-probe";
+/// Where the operator runs, as its Helm chart is mostly installed.
+pub(super) const OPERATOR_NAMESPACE: &str = "vault-secrets-operator-system";
+/// The label that the operator's chart gives to its pods.
+pub(super) const POD_SELECTOR: &str = "control-plane=controller-manager";
+/// The port of the proxy that the operator's chart puts before its metrics.
+pub(super) const METRICS_PORT: u16 = 8443;
+/// Where Kubernetes mounts the `ServiceAccount`'s token.
+pub(super) const SERVICE_ACCOUNT_TOKEN: &str =
+    "/var/run/secrets/kubernetes.io/serviceaccount/token";
+/// Where `serve` listens.
+pub(super) const LISTEN: &str = "127.0.0.1:9465";
+/// How long outcomes are kept.
+pub(super) const RETENTION: &str = "30d";
+/// The name of a prober that is alone on its namespace.
+pub(super) const INSTANCE: &str = "default";
+
+/// The configuration of vso-prober. Durations are written as Kubernetes writes them: `30s`, `1m30s`, `500ms`.
+/// Environment variables are not interpolated.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(title = "vso-prober configuration", extend("required" = ["vault", "probes"]))]
+pub(super) struct Config {
+    /// Vault, as the prober reaches it.
+    pub(super) vault: Option<Vault>,
+    /// Kubernetes, as the prober reaches it.
+    pub(super) kubernetes: Option<Kubernetes>,
+    /// Where the operator runs, and where its metrics are.
+    pub(super) operator: Option<Operator>,
+    /// The probes, each with a name of its own.
+    #[schemars(length(min = 1))]
+    pub(super) probes: Option<Vec<Probe>>,
+    /// The HTTP server of `serve`.
+    pub(super) server: Option<Server>,
+    /// Where outcomes are pushed to.
+    pub(super) push: Option<Push>,
+    /// Where outcomes are kept over a restart. Without it they are kept in memory.
+    pub(super) history: Option<History>,
+    /// Two probers on one namespace keep apart by this name.
+    #[schemars(length(min = 1, max = 41), extend("default" = INSTANCE))]
+    pub(super) instance: Option<String>,
+}
+
+/// Vault, as the prober reaches it.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("required" = ["auth"]))]
+pub(super) struct Vault {
+    /// The URL of Vault. Without it, the environment variable `VAULT_ADDR` is taken.
+    #[schemars(length(min = 1), extend("examples" = ["https://vault.example:8200"]))]
+    pub(super) address: Option<String>,
+    /// The Vault namespace.
+    #[schemars(length(min = 1), extend("examples" = ["team-a"]))]
+    pub(super) namespace: Option<String>,
+    /// A file with the certificates (PEM) of the CA that Vault's certificate is checked against.
+    #[schemars(length(min = 1), extend("examples" = ["/etc/vault/ca.pem"]))]
+    pub(super) ca_file: Option<String>,
+    /// How to log in: one method.
+    pub(super) auth: Option<Auth>,
+}
+
+/// How to log in to Vault: one method.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("oneOf" = [
+    {"required": ["token"]},
+    {"required": ["kubernetes"]},
+    {"required": ["appRole"]},
+    {"required": ["jwt"]},
+]))]
+pub(super) struct Auth {
+    /// A token that is there already.
+    pub(super) token: Option<Token>,
+    /// The `kubernetes` method, with the token of the prober's `ServiceAccount`.
+    pub(super) kubernetes: Option<KubernetesAuth>,
+    /// The `approle` method.
+    pub(super) app_role: Option<AppRole>,
+    /// The `jwt` method.
+    pub(super) jwt: Option<Jwt>,
+}
+
+/// Where a Vault token is read from. The token itself is never written here.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{"required": ["env"]}, {"required": ["file"]}]))]
+pub(super) struct Token {
+    /// The name of the environment variable that holds it.
+    #[schemars(length(min = 1), extend("examples" = ["VAULT_TOKEN"]))]
+    pub(super) env: Option<String>,
+    /// The file that holds it; read anew when it changes.
+    #[schemars(length(min = 1), extend("examples" = ["/vault/secrets/token"]))]
+    pub(super) file: Option<String>,
+}
+
+/// The `kubernetes` method.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("required" = ["role"]))]
+pub(super) struct KubernetesAuth {
+    /// Where the method is mounted.
+    #[schemars(length(min = 1), extend("default" = "kubernetes"))]
+    pub(super) mount: Option<String>,
+    /// The role to log in as.
+    #[schemars(length(min = 1), extend("examples" = ["vso-prober"]))]
+    pub(super) role: Option<String>,
+    /// The file with the `ServiceAccount`'s token.
+    #[schemars(length(min = 1), extend("default" = SERVICE_ACCOUNT_TOKEN))]
+    pub(super) token_file: Option<String>,
+}
+
+/// The `approle` method.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("required" = ["roleIdFile", "secretIdFile"]))]
+pub(super) struct AppRole {
+    /// Where the method is mounted.
+    #[schemars(length(min = 1), extend("default" = "approle"))]
+    pub(super) mount: Option<String>,
+    /// The file with the role ID.
+    #[schemars(length(min = 1), extend("examples" = ["/etc/vso-prober/role-id"]))]
+    pub(super) role_id_file: Option<String>,
+    /// The file with the secret ID.
+    #[schemars(length(min = 1), extend("examples" = ["/etc/vso-prober/secret-id"]))]
+    pub(super) secret_id_file: Option<String>,
+}
+
+/// The `jwt` method.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("required" = ["role", "tokenFile"]))]
+pub(super) struct Jwt {
+    /// Where the method is mounted.
+    #[schemars(length(min = 1), extend("default" = "jwt"))]
+    pub(super) mount: Option<String>,
+    /// The role to log in as.
+    #[schemars(length(min = 1), extend("examples" = ["vso-prober"]))]
+    pub(super) role: Option<String>,
+    /// The file with the JWT.
+    #[schemars(length(min = 1), extend("examples" = ["/var/run/secrets/tokens/vault"]))]
+    pub(super) token_file: Option<String>,
+}
+
+/// Kubernetes, as the prober reaches it: from within the cluster, else by `KUBECONFIG`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Kubernetes {
+    /// The namespace of the canaries.
+    #[schemars(length(min = 1, max = 63), extend("default" = NAMESPACE))]
+    pub(super) namespace: Option<String>,
+    /// The context of the kubeconfig; its current one unless said otherwise.
+    #[schemars(length(min = 1), extend("examples" = ["kind-vso"]))]
+    pub(super) context: Option<String>,
+}
+
+/// Where the operator runs, and where its metrics are.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Operator {
+    /// Its namespace.
+    #[schemars(length(min = 1, max = 63), extend("default" = OPERATOR_NAMESPACE))]
+    pub(super) namespace: Option<String>,
+    /// The label selector of its pods.
+    #[schemars(length(min = 1), extend("default" = POD_SELECTOR))]
+    pub(super) pod_selector: Option<String>,
+    /// Its metrics. Without them, a latency is published but not laid to the operator's stages.
+    pub(super) metrics: Option<Metrics>,
+}
+
+/// The operator's metrics: one source, and how to be let in there.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("oneOf" = [
+    {"maxProperties": 0},
+    {"required": ["url"]},
+    {"required": ["pods"]},
+    {"required": ["prometheus"]},
+]))]
+pub(super) struct Metrics {
+    /// One URL.
+    #[schemars(length(min = 1), extend("examples" = ["http://127.0.0.1:8080/metrics"]))]
+    pub(super) url: Option<String>,
+    /// Every pod that `podSelector` matches, by its address, summed.
+    pub(super) pods: Option<Pods>,
+    /// Prometheus, which scrapes the operator already.
+    pub(super) prometheus: Option<Prometheus>,
+    /// A file with a bearer token, sent to the source.
+    #[schemars(length(min = 1), extend("examples" = [SERVICE_ACCOUNT_TOKEN]))]
+    pub(super) bearer_token_file: Option<String>,
+    /// A file with the certificates (PEM) of the CA that the source's certificate is checked against.
+    #[schemars(length(min = 1), extend("examples" = ["/etc/vso-prober/metrics-ca.pem"]))]
+    pub(super) ca_file: Option<String>,
+    /// Whether the source's certificate goes unchecked.
+    #[schemars(extend("default" = false))]
+    pub(super) insecure_skip_verify: Option<bool>,
+}
+
+/// Every matching pod, by its address.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Pods {
+    /// The port.
+    #[schemars(range(min = 1, max = 65535), extend("default" = METRICS_PORT))]
+    pub(super) port: Option<u16>,
+    /// How the metrics are served.
+    #[schemars(extend("default" = "https"))]
+    pub(super) scheme: Option<Scheme>,
+}
+
+/// Prometheus' API.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("required" = ["url", "selector"]))]
+pub(super) struct Prometheus {
+    /// The URL of Prometheus.
+    #[schemars(length(min = 1), extend("examples" = ["http://prometheus.monitoring:9090"]))]
+    pub(super) url: Option<String>,
+    /// The selector of the operator's series.
+    #[schemars(length(min = 1), extend("examples" = ["{job=\"vso\"}"]))]
+    pub(super) selector: Option<String>,
+}
+
+/// The HTTP server of `serve`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Server {
+    /// The address and port to listen on.
+    #[schemars(length(min = 1), extend("default" = LISTEN))]
+    pub(super) listen: Option<String>,
+}
+
+/// Where outcomes are pushed to.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Push {
+    /// A Pushgateway.
+    pub(super) pushgateway: Option<Pushgateway>,
+    /// A remote-write endpoint, as Prometheus has it.
+    pub(super) remote_write: Option<RemoteWrite>,
+}
+
+/// A Pushgateway.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("required" = ["url"]))]
+pub(super) struct Pushgateway {
+    /// The URL of the Pushgateway.
+    #[schemars(length(min = 1), extend("examples" = ["http://pushgateway.monitoring:9091"]))]
+    pub(super) url: Option<String>,
+}
+
+/// A remote-write endpoint.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("required" = ["url"]))]
+pub(super) struct RemoteWrite {
+    /// The URL that is written to.
+    #[schemars(length(min = 1), extend("examples" = ["https://prometheus.example/api/v1/write"]))]
+    pub(super) url: Option<String>,
+    /// A file with a bearer token.
+    #[schemars(length(min = 1), extend("examples" = ["/etc/vso-prober/remote-write-token"]))]
+    pub(super) bearer_token_file: Option<String>,
+}
+
+/// Where outcomes are kept over a restart.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("required" = ["path"]))]
+pub(super) struct History {
+    /// The folder that they are kept in.
+    #[schemars(length(min = 1), extend("examples" = ["/var/lib/vso-prober"]))]
+    pub(super) path: Option<String>,
+    /// How long they are kept; days (`d`) are taken here too.
+    #[schemars(length(min = 1), extend("default" = RETENTION))]
+    pub(super) retention: Option<String>,
+}

@@ -1,0 +1,275 @@
+//! Meaning of single values: each rule takes the text and says what it is, or what is wrong and what is allowed.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::Url;
+
+use super::Refresh;
+use super::duration::{self, DurationError};
+use super::problem::quoted;
+
+/// What a rule makes of a text; the error continues a sentence whose subject is the key.
+pub(super) type Checked<T> = Result<T, String>;
+
+/// `vsop-<name>-<run ID of 16>` has to be an RFC 1123 label, of at most 63.
+pub(super) const LONGEST_NAME: usize = 63 - "vsop-".len() - "-".len() - 16;
+
+/// A duration that is longer than nothing.
+pub(super) fn period(text: &str) -> Checked<Duration> {
+    let units = "`h`, `m`, `s`, `ms`, `us`, `ns`";
+    positive(text, duration::parse(text), units, "`30s` or `1m30s`")
+}
+
+/// As [`period`], and takes days.
+pub(super) fn retention(text: &str) -> Checked<Duration> {
+    let units = "`d`, `h`, `m`, `s`";
+    positive(
+        text,
+        duration::parse_with_days(text),
+        units,
+        "`30d` or `12h`",
+    )
+}
+
+/// A duration that the operator takes.
+pub(super) fn refresh(text: &str) -> Checked<Refresh> {
+    let single = "it must be one number with one unit of `s`, `m`, `h`";
+    match (duration::parse_single(text), duration::parse(text)) {
+        (Some(period), _) if !period.is_zero() => Ok(Refresh {
+            text: text.to_owned(),
+            period,
+        }),
+        (None, Ok(meant)) if !meant.is_zero() => Err(format!(
+            "is {}; the operator takes only one number with one unit of `s`, `m`, `h`: `{}`",
+            quoted(text),
+            duration::format_single(meant),
+        )),
+        (_, Ok(_)) => Err(format!("is {}; it must be longer than `0s`", quoted(text))),
+        (_, Err(DurationError::TooLong)) => Err(too_long(text)),
+        (_, Err(error)) => Err(format!("{}; {single}, such as `90s`", wrong(text, &error))),
+    }
+}
+
+/// A name that can be a part of a canary's name.
+pub(super) fn name(text: &str) -> Checked<String> {
+    label(text, LONGEST_NAME)
+}
+
+/// A namespace's name.
+pub(super) fn namespace(text: &str) -> Checked<String> {
+    label(text, 63)
+}
+
+/// A `VaultAuth`: `name` or `namespace/name`.
+pub(super) fn auth_ref(text: &str) -> Checked<String> {
+    let (space, name) = text.split_once('/').unwrap_or(("default", text));
+    let fits = |part: &str, longest| part.len() <= longest && part.split('.').all(is_label);
+    if is_label(space) && space.len() <= 63 && fits(name, 253) {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "is {}; it must name a VaultAuth as `name` or `namespace/name`",
+        quoted(text)
+    ))
+}
+
+/// A mount or a path in Vault.
+pub(super) fn vault_path(text: &str) -> Checked<String> {
+    let wrong = |what: &str| Err(format!("is {}; {what}", quoted(text)));
+    if text.starts_with('/') || text.ends_with('/') {
+        return wrong("it must neither begin nor end with `/`");
+    }
+    if text.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return wrong("it must have no empty part, no `.` and no `..`");
+    }
+    let odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '?' | '#' | '%' | '\\');
+    if text.contains(odd) {
+        return wrong("it must be without blanks, `?`, `#`, `%` and `\\`");
+    }
+    Ok(text.to_owned())
+}
+
+/// A role's name.
+pub(super) fn role(text: &str) -> Checked<String> {
+    if text.contains('/') {
+        return Err(format!(
+            "is {}; it must be the role's name, without `/`",
+            quoted(text)
+        ));
+    }
+    vault_path(text)
+}
+
+/// A text on one line without blanks around it.
+pub(super) fn line(text: &str) -> Checked<String> {
+    if text.trim() != text || text.contains(char::is_control) {
+        return Err("has blanks around it or breaks over lines; it must be one plain line".into());
+    }
+    Ok(text.to_owned())
+}
+
+/// A file or folder.
+pub(super) fn file(text: &str) -> Checked<PathBuf> {
+    line(text).map(PathBuf::from)
+}
+
+/// The name of an environment variable. It is not repeated: a token may have been put in its place.
+pub(super) fn variable(text: &str) -> Checked<String> {
+    let word = text
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if word && !text.starts_with(|first: char| first.is_ascii_digit()) {
+        return Ok(text.to_owned());
+    }
+    Err(
+        "is no name of an environment variable; it must consist of letters, digits and `_`, \
+         such as `VAULT_TOKEN`"
+            .into(),
+    )
+}
+
+/// Vault's address, without a trailing slash.
+pub(super) fn vault_address(text: &str) -> Checked<String> {
+    if text.contains("${") || text.starts_with('$') {
+        return Err("refers to a variable, and variables are not interpolated; \
+                    leave the key out to take `VAULT_ADDR`"
+            .into());
+    }
+    let address = url(text)?.trim_end_matches('/').to_owned();
+    if address.ends_with("/v1") {
+        return Err(format!("is {}; it must end before `/v1`", quoted(text)));
+    }
+    if address.contains(['?', '#']) {
+        return Err(format!(
+            "is {}; it must be without `?` and `#`",
+            quoted(text)
+        ));
+    }
+    Ok(address)
+}
+
+/// An HTTP URL.
+pub(super) fn url(text: &str) -> Checked<String> {
+    let allowed = "it must be a URL that begins with `http://` or `https://`, \
+                   such as `https://vault.example:8200`";
+    // What stands before an `@` may be a password.
+    if text.contains('@') {
+        return Err("has an `@` in it; credentials don't belong in a URL".into());
+    }
+    if text.contains(char::is_whitespace) {
+        return Err(format!("is {}; it must be without blanks", quoted(text)));
+    }
+    // `http:/host` and `http:host` would be mended by the parser.
+    let authority = text
+        .strip_prefix("http://")
+        .or_else(|| text.strip_prefix("https://"));
+    let Some(authority) = authority else {
+        return Err(format!("is {}; {allowed}", quoted(text)));
+    };
+    if authority.is_empty() || authority.starts_with(['/', '?', '#', ':', '\\']) {
+        return Err(format!("is {}, without a host; {allowed}", quoted(text)));
+    }
+    match Url::parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("is {}: {error}; {allowed}", quoted(text))),
+    }
+}
+
+/// An address to listen on.
+pub(super) fn listen(text: &str) -> Checked<SocketAddr> {
+    text.parse().map_err(|_| {
+        format!(
+            "is {}; it must be an IP address and a port, such as `127.0.0.1:9465` or `[::]:9465`",
+            quoted(text),
+        )
+    })
+}
+
+/// A label selector of Kubernetes.
+pub(super) fn label_selector(text: &str) -> Checked<String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || " ._/=!,()-".contains(c);
+    if text.chars().all(fits) && !text.starts_with(['=', ',']) && !text.ends_with([',', '!']) {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "is {}; it must be a label selector, such as `app=vso,tier in (a, b)`",
+        quoted(text)
+    ))
+}
+
+/// A selector of Prometheus.
+pub(super) fn series_selector(text: &str) -> Checked<String> {
+    if text.starts_with('{') && text.ends_with('}') && text.contains('=') {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "is {}; it must be a selector in braces, such as `{{job=\"vso\"}}`",
+        quoted(text)
+    ))
+}
+
+/// A host, by name or address.
+pub(super) fn host(text: &str) -> Checked<String> {
+    let port = text.contains(':') && text.parse::<std::net::Ipv6Addr>().is_err();
+    if port || text.contains(|c: char| c.is_whitespace() || "/@?#".contains(c)) {
+        return Err(
+            "is no host; it must be a name or an IP address, without scheme, port \
+                    and credentials"
+                .into(),
+        );
+    }
+    Ok(text.to_owned())
+}
+
+fn label(text: &str, longest: usize) -> Checked<String> {
+    if is_label(text) && text.len() <= longest {
+        return Ok(text.to_owned());
+    }
+    let length = text.chars().count();
+    let found = if is_label(text) {
+        format!(" of {length} characters")
+    } else {
+        String::new()
+    };
+    Err(format!(
+        "is {}{found}; it must be 1 to {longest} of `a-z`, `0-9` and `-`, \
+         with a letter or digit at both ends",
+        quoted(text),
+    ))
+}
+
+fn is_label(text: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    text.bytes().all(|byte| inner(byte) || byte == b'-')
+        && text.bytes().next().is_some_and(inner)
+        && text.bytes().next_back().is_some_and(inner)
+}
+
+fn positive(
+    text: &str,
+    parsed: Result<Duration, DurationError>,
+    units: &str,
+    examples: &str,
+) -> Checked<Duration> {
+    match parsed {
+        Ok(period) if period.is_zero() => {
+            Err(format!("is {}; it must be longer than `0s`", quoted(text)))
+        }
+        Ok(period) => Ok(period),
+        Err(DurationError::TooLong) => Err(too_long(text)),
+        Err(error) => Err(format!(
+            "{}; it must be numbers, each with a unit of {units}, such as {examples}",
+            wrong(text, &error),
+        )),
+    }
+}
+
+fn too_long(text: &str) -> String {
+    format!("is {}; it must be shorter than 292 years", quoted(text))
+}
+
+fn wrong(text: &str, error: &DurationError) -> String {
+    format!("is {}, which {error}", quoted(text))
+}

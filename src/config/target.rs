@@ -1,0 +1,182 @@
+//! What the canaries of a probe are.
+
+use std::fmt;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::model::Kind;
+
+/// What the canaries of a probe are.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Target {
+    /// KV secrets.
+    Static(StaticTarget),
+    /// Credentials with a lease.
+    Dynamic(DynamicTarget),
+    /// Certificates.
+    Pki(PkiTarget),
+}
+
+impl Target {
+    /// The kind.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Static(_) => Kind::Static,
+            Self::Dynamic(_) => Kind::Dynamic,
+            Self::Pki(_) => Kind::Pki,
+        }
+    }
+}
+
+/// How a resource is written.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum Manifest {
+    /// As the operator serialises it: one reconcile, one lease.
+    #[default]
+    Canonical,
+    /// As most people write it.
+    Minimal,
+}
+
+/// A KV secret to be synced.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StaticTarget {
+    /// The `VaultAuth`, `name` or `namespace/name`.
+    pub auth_ref: String,
+    /// The KV mount.
+    pub mount: String,
+    /// The version of the KV engine.
+    pub version: KvVersion,
+    /// The folder under the mount that the canaries go into.
+    pub path: String,
+    /// The time between the operator's polls; there whenever `update` or `tamper` is a step.
+    pub refresh_after: Option<Refresh>,
+    /// Whether drift is told by an HMAC.
+    pub hmac_secret_data: bool,
+}
+
+/// A `refreshAfter`: one number with one unit, which is all that the operator takes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refresh {
+    /// As written.
+    pub text: String,
+    /// As a time.
+    pub period: Duration,
+}
+
+/// The version of a KV engine.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+pub enum KvVersion {
+    /// Without versions.
+    #[serde(rename = "kv-v1")]
+    V1,
+    /// With versions.
+    #[serde(rename = "kv-v2")]
+    V2,
+}
+
+impl KvVersion {
+    /// As the operator's resource has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::V1 => "kv-v1",
+            Self::V2 => "kv-v2",
+        }
+    }
+}
+
+/// A folder or a secret in a KV engine.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct KvPath {
+    /// The mount.
+    pub mount: String,
+    /// The version of its engine.
+    pub version: KvVersion,
+    /// The path under the mount, without `data/` or `metadata/`.
+    pub path: String,
+}
+
+impl fmt::Display for KvPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.mount, self.path)
+    }
+}
+
+/// A credential to be synced.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DynamicTarget {
+    /// The `VaultAuth`, `name` or `namespace/name`.
+    pub auth_ref: String,
+    /// The mount of the secrets engine.
+    pub mount: String,
+    /// The path under the mount.
+    pub path: String,
+    /// When the operator renews, in percent of the lease's duration.
+    pub renewal_percent: Option<u8>,
+    /// Whether the resource says that its lease is to be revoked.
+    pub revoke: bool,
+    /// Where to log in with the credential.
+    pub verify: Option<PostgresTarget>,
+}
+
+/// A `PostgreSQL` server to log in to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PostgresTarget {
+    /// Its host.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The database.
+    pub database: String,
+    /// How far TLS is asked for.
+    pub ssl_mode: SslMode,
+}
+
+/// How far TLS is asked for of a `PostgreSQL` server, as libpq names it.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum SslMode {
+    /// Not at all.
+    Disable,
+    /// TLS, whoever answers.
+    #[default]
+    Require,
+    /// TLS, with a certificate of a known CA.
+    VerifyCa,
+    /// TLS, with a certificate of a known CA that names the host.
+    VerifyFull,
+}
+
+impl SslMode {
+    /// As in a connection string.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Disable => "disable",
+            Self::Require => "require",
+            Self::VerifyCa => "verify-ca",
+            Self::VerifyFull => "verify-full",
+        }
+    }
+}
+
+/// A certificate to be synced.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PkiTarget {
+    /// The `VaultAuth`, `name` or `namespace/name`.
+    pub auth_ref: String,
+    /// The mount of the PKI engine.
+    pub mount: String,
+    /// The role.
+    pub role: String,
+    /// The common name.
+    pub common_name: String,
+    /// The certificate's time to live.
+    pub ttl: Option<Refresh>,
+    /// When the certificate ends, as a time from its issue; `OpenBao` needs it.
+    pub not_after: Option<Duration>,
+    /// How long before its end the certificate is replaced.
+    pub expiry_offset: Option<Refresh>,
+}

@@ -1,0 +1,136 @@
+//! What the operator's own words (messages of conditions and events) say of who is at fault.
+
+use crate::model::cause::Cause;
+
+/// Reads an error as the operator reports it. `None` if it says nothing that could be blamed on
+/// anyone, e.g. a lost race for the status.
+///
+/// The texts are those of the operator and of Vault's own client, as recorded from both.
+pub(super) fn classify(text: &str) -> Option<Cause> {
+    let has = |word: &str| text.contains(word);
+    let code = text
+        .split("Code: ")
+        .nth(1)
+        .and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next())
+        .and_then(|digits| digits.parse::<u16>().ok());
+
+    // The order matters: the narrow before the wide.
+    if has("the object has been modified") {
+        return None;
+    }
+    if has("not the owner of the destination") || has("invalid owner label") {
+        return Some(Cause::DestinationConflict);
+    }
+    if has("exceeded quota")
+        || has("admission webhook")
+        || has("failed calling webhook")
+        || has("ValidatingAdmissionPolicy")
+        || (has("secrets") && has("is forbidden"))
+    {
+        return Some(Cause::SecretWriteDenied);
+    }
+    if has("is not allowed by kind=VaultAuth")
+        || ((has("VaultAuth") || has("VaultConnection")) && has("not found"))
+    {
+        return Some(Cause::AuthRefInvalid);
+    }
+    if has("ServiceAccount") && has("not found") {
+        return Some(Cause::LoginFailed);
+    }
+    if has("Vault is sealed") || has("vault is sealed") {
+        return Some(Cause::VaultSealed);
+    }
+    if [
+        "connection refused",
+        "no such host",
+        "i/o timeout",
+        "deadline exceeded",
+        "Client.Timeout",
+    ]
+    .into_iter()
+    .chain([
+        "connection reset",
+        "no route to host",
+        "network is unreachable",
+        ": EOF",
+        "x509:",
+    ])
+    .any(has)
+    {
+        return Some(Cause::VaultUnreachable);
+    }
+    if has("empty response from Vault") {
+        return Some(Cause::VaultPathMissing);
+    }
+    match code {
+        Some(500..) => Some(Cause::VaultError),
+        Some(_) if has("/login") => Some(Cause::LoginFailed),
+        Some(403) => Some(Cause::VaultDenied),
+        Some(404) => Some(Cause::VaultPathMissing),
+        Some(400) if has("unsupported path") || has("unknown role") => {
+            Some(Cause::VaultPathMissing)
+        }
+        _ if has("template") || has("ransformation") => Some(Cause::TransformationFailed),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recorded_messages_are_understood() {
+        let check = |text: &str, expected: Option<Cause>| {
+            assert_eq!(classify(text), expected, "{text}");
+        };
+        check(
+            "Failed to get Vault auth login: Error making API request.\n\nURL: PUT http://127.0.0.1:8200/v1/auth/kubernetes/login\nCode: 400. Errors:\n\n* invalid role name \"nope\"",
+            Some(Cause::LoginFailed),
+        );
+        check(
+            "Failed to get cacheKey from obj, err=ServiceAccount \"ghost\" not found",
+            Some(Cause::LoginFailed),
+        );
+        check(
+            "Failed to get Vault auth login: Put \"http://127.0.0.1:8299/v1/auth/kubernetes/login\": dial tcp 127.0.0.1:8299: connect: connection refused",
+            Some(Cause::VaultUnreachable),
+        );
+        check(
+            "Failed to read Vault secret: Error making API request.\n\nURL: GET http://127.0.0.1:8200/v1/sys/x\nCode: 403. Errors:\n\n* 1 error occurred:\n\t* permission denied\n\n",
+            Some(Cause::VaultDenied),
+        );
+        check(
+            "Failed to read Vault secret: empty response from Vault, path=\"kvv2/data/missing\"",
+            Some(Cause::VaultPathMissing),
+        );
+        check(
+            "Failed to update k8s secret: invalid owner label, key=app.kubernetes.io/name, present=false\nnot the owner of the destination Secret vso-probe/taken",
+            Some(Cause::DestinationConflict),
+        );
+        check(
+            "Error making API request.\n\nURL: GET http://127.0.0.1:8200/v1/kvv2/data/x\nCode: 503. Errors:\n\n* Vault is sealed",
+            Some(Cause::VaultSealed),
+        );
+        check(
+            "Error making API request.\n\nURL: PUT http://127.0.0.1:8200/v1/auth/kubernetes/login\nCode: 500. Errors:\n\n* internal error",
+            Some(Cause::VaultError),
+        );
+        check(
+            "target namespace vso-probe is not allowed by kind=VaultAuth, name=probe",
+            Some(Cause::AuthRefInvalid),
+        );
+        check(
+            "VaultConnection.secrets.hashicorp.com \"x\" not found",
+            Some(Cause::AuthRefInvalid),
+        );
+        check(
+            "Failed to update k8s secret: secrets \"x\" is forbidden: exceeded quota: none, requested: secrets=1, used: secrets=0, limited: secrets=0",
+            Some(Cause::SecretWriteDenied),
+        );
+        check(
+            "Failed to update the resource's status, err=Operation cannot be fulfilled on vaultstaticsecrets.secrets.hashicorp.com \"e\": the object has been modified; please apply your changes to the latest version and try again",
+            None,
+        );
+    }
+}

@@ -1,0 +1,131 @@
+//! The API server, as the prober reaches it.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Api, ListParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+use crate::config;
+use crate::model::record::{Hindrance, Obstacle, Peer};
+use crate::wire::{USER_AGENT, causes};
+
+/// Makes a client: in a cluster from its ServiceAccount, else from the kubeconfig.
+///
+/// # Errors
+/// The configuration is missing or can't be read. The API server itself is not asked yet.
+pub async fn connect(config: &config::Kubernetes) -> Result<Client, Obstacle> {
+    let refused = |text: String| Obstacle {
+        at: Peer::Kubernetes,
+        how: Hindrance::Denied,
+        text,
+    };
+    let options = KubeConfigOptions {
+        context: config.context.clone(),
+        ..KubeConfigOptions::default()
+    };
+    let mut kube = if config.context.is_some() || std::env::var_os("KUBECONFIG").is_some() {
+        let kubeconfig = Kubeconfig::read().map_err(|error| {
+            refused(format!(
+                "tried to read the kubeconfig, but {}",
+                causes(&error)
+            ))
+        })?;
+        Config::from_custom_kubeconfig(kubeconfig, &options)
+            .await
+            .map_err(|error| {
+                refused(format!(
+                    "tried to use the kubeconfig, but {}",
+                    causes(&error)
+                ))
+            })?
+    } else {
+        Config::infer().await.map_err(|error| {
+            refused(format!(
+                "there is no way to reach Kubernetes: no ServiceAccount, no usable kubeconfig ({}); set KUBECONFIG",
+                causes(&error)
+            ))
+        })?
+    };
+    // A retry would be timed as if the operator had been slow.
+    kube.default_retry = false;
+    kube.headers.push((
+        http::header::USER_AGENT,
+        http::HeaderValue::from_static(USER_AGENT),
+    ));
+    Client::try_from(kube).map_err(|error| {
+        refused(format!(
+            "tried to make a Kubernetes client, but {}",
+            causes(&error)
+        ))
+    })
+}
+
+/// Sends a request of no weight, so that the next one finds an open connection.
+pub async fn warm(client: &Client, namespace: &str, selector: &str) -> Result<(), Obstacle> {
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let params = ListParams::default().labels(selector).limit(1);
+    let list = secrets.list_metadata(&params).await;
+    list.map(drop)
+        .map_err(|error| obstacle(&format!("list Secrets in `{namespace}`"), &error))
+}
+
+/// Says what stopped a request: `what` reads like "create VaultStaticSecret `ns/name`".
+pub fn obstacle(what: &str, error: &kube::Error) -> Obstacle {
+    let (how, text) = match error {
+        kube::Error::Api(status) => {
+            let how = match status.code {
+                429 | 500.. => Hindrance::Failed,
+                _ => Hindrance::Denied,
+            };
+            let hint = match status.code {
+                401 => "; its token is not valid (any more)",
+                403 => "; give it the right by RBAC",
+                404 if status
+                    .message
+                    .contains("could not find the requested resource") =>
+                {
+                    "; are the operator's CRDs installed?"
+                }
+                _ => "",
+            };
+            let message = if status.message.is_empty() {
+                &status.reason
+            } else {
+                &status.message
+            };
+            (
+                how,
+                format!(
+                    "tried to {what}: the API server answered {}: {message}{hint}",
+                    status.code
+                ),
+            )
+        }
+        other => (
+            Hindrance::Unreachable,
+            format!(
+                "tried to {what}: no answer from the API server: {}",
+                causes(other)
+            ),
+        ),
+    };
+    Obstacle {
+        at: Peer::Kubernetes,
+        how,
+        text,
+    }
+}
+
+/// The obstacle of a request that took longer than `limit`.
+pub fn timeout(what: &str, limit: Duration) -> Obstacle {
+    Obstacle {
+        at: Peer::Kubernetes,
+        how: Hindrance::Unreachable,
+        text: format!(
+            "tried to {what}: no answer from the API server within {:.1} s",
+            limit.as_secs_f64()
+        ),
+    }
+}

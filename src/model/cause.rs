@@ -1,0 +1,283 @@
+//! Who is at fault: causes, their parties, the evidence, and what to do.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::Verdict;
+
+/// The people whom a cause concerns.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Party {
+    /// Those who run the operator.
+    Operator,
+    /// Those who run Vault.
+    Vault,
+    /// Those who run the cluster.
+    Kubernetes,
+    /// Those who wrote the resources, roles and policies.
+    Configuration,
+    /// Those who run the prober. Never a verdict on anyone else.
+    Prober,
+}
+
+impl Party {
+    /// Every party.
+    pub const ALL: [Self; 5] = [
+        Self::Operator,
+        Self::Vault,
+        Self::Kubernetes,
+        Self::Configuration,
+        Self::Prober,
+    ];
+
+    /// The one spelling, used as label and JSON value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Vault => "vault",
+            Self::Kubernetes => "kubernetes",
+            Self::Configuration => "configuration",
+            Self::Prober => "prober",
+        }
+    }
+
+    /// The verdict that blaming this party amounts to.
+    pub const fn verdict(self) -> Verdict {
+        match self {
+            Self::Operator | Self::Vault | Self::Kubernetes | Self::Configuration => {
+                Verdict::Failure
+            }
+            Self::Prober => Verdict::Unknown,
+        }
+    }
+}
+
+impl fmt::Display for Party {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+macro_rules! causes {
+    ($($(#[doc = $doc:literal])* $variant:ident = $name:literal, $party:ident, $advice:literal;)*) => {
+        /// Why a step did not come out well.
+        #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+        pub enum Cause {
+            $($(#[doc = $doc])* #[serde(rename = $name)] $variant,)*
+        }
+
+        impl Cause {
+            /// Every cause.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The one spelling, used as label and JSON value.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// Whom it concerns.
+            pub const fn party(self) -> Party {
+                match self { $(Self::$variant => Party::$party,)* }
+            }
+
+            /// What to do, in one sentence.
+            pub const fn advice(self) -> &'static str {
+                match self { $(Self::$variant => $advice,)* }
+            }
+        }
+    };
+}
+
+causes! {
+    /// No pod of the operator is ready.
+    OperatorDown = "operator_down", Operator,
+        "look at the operator's Deployment, its pods and their last logs: none is ready";
+    /// The operator is up and reconciled nothing.
+    OperatorStalled = "operator_stalled", Operator,
+        "look at the operator's logs and its leader Lease, then restart it: it is up but reconciled nothing";
+    /// The operator reconciles others, but not this resource.
+    ResourceIgnored = "resource_ignored", Operator,
+        "look in the operator's logs for this resource's name: others of its kind were reconciled meanwhile";
+    /// The Secret still holds an earlier value.
+    StaleContent = "stale_content", Operator,
+        "compare the operator's polls with `refreshAfter`: it polled but left an old value in the Secret";
+    /// The Secret holds what was never written to Vault.
+    WrongContent = "wrong_content", Operator,
+        "compare the Secret with Vault: it holds a value that was not written there by this run";
+    /// The Secret is rewritten more often than its schedule explains.
+    Churn = "churn", Operator,
+        "look for two writers of the Secret, or for a resource that bumps its own generation";
+    /// A lease outlived its resource.
+    LeaseLeaked = "lease_leaked", Operator,
+        "look at the operator's `SecretLeaseRevoke` events and its policy on `sys/leases/revoke`; written as the operator serialises it (`manifest: canonical`), a resource is issued one lease only";
+    /// The credential in the Secret is dead.
+    LeaseLost = "lease_lost", Operator,
+        "look up the lease in Vault: the credential in the Secret is no longer valid there";
+    /// The new credential came after the old one had died.
+    RotatedLate = "rotated_late", Operator,
+        "widen `expiryOffset` or lower `renewalPercent`, so that renewal comes before the end even with its jitter";
+    /// The operator could not transform the secret.
+    TransformationFailed = "transformation_failed", Operator,
+        "look at the SecretTransformation and at the operator's global transformation options";
+    /// The operator's finalizer never goes.
+    FinalizerStuck = "finalizer_stuck", Operator,
+        "look in the operator's logs why it does not finish the deletion: its finalizer is still on the resource";
+    /// It came, but later than the threshold.
+    TooSlow = "too_slow", Operator,
+        "compare the stages of the step with earlier runs: it came out right, but later than its threshold";
+    /// Vault is sealed.
+    VaultSealed = "vault_sealed", Vault,
+        "unseal Vault, and check its auto-unseal";
+    /// The operator cannot reach Vault.
+    VaultUnreachable = "vault_unreachable", Vault,
+        "check the VaultConnection's address, and the network and Vault itself between it and the operator";
+    /// Vault answered with a server error.
+    VaultError = "vault_error", Vault,
+        "look at Vault's own logs: it answered with a server error";
+    /// Kubernetes refused the operator's write of the Secret.
+    SecretWriteDenied = "secret_write_denied", Kubernetes,
+        "look at quotas, admission webhooks and the operator's RBAC in the canaries' namespace";
+    /// The resource is gone and its Secret is not.
+    NotCollected = "not_collected", Kubernetes,
+        "look at kube-controller-manager: its garbage collector has not removed the Secret of a deleted owner";
+    /// The VaultAuth or its connection is missing, or does not allow the namespace.
+    AuthRefInvalid = "auth_ref_invalid", Configuration,
+        "create the VaultAuth (and its VaultConnection) that `authRef` names, or let it allow the canaries' namespace";
+    /// Vault refused the operator's login.
+    LoginFailed = "login_failed", Configuration,
+        "check the role, the audience and the ServiceAccount of the VaultAuth against the role in Vault";
+    /// Vault refused the operator's read.
+    VaultDenied = "vault_denied", Configuration,
+        "give the policy of the operator's role in Vault the right to read the path";
+    /// There is nothing at the path in Vault.
+    VaultPathMissing = "vault_path_missing", Configuration,
+        "check `mount`, `path` and `type` of the probe against Vault: there is nothing at that path";
+    /// The Secret belongs to someone else.
+    DestinationConflict = "destination_conflict", Configuration,
+        "remove the Secret of that name, or name another destination: it exists and the operator does not own it";
+    /// The prober cannot reach Vault.
+    ProberVaultUnreachable = "prober_vault_unreachable", Prober,
+        "check `vault.address` and the network between the prober and Vault";
+    /// Vault refuses the prober.
+    ProberVaultDenied = "prober_vault_denied", Prober,
+        "check the prober's token or role in Vault, and that its policy covers the canaries' paths";
+    /// The prober cannot reach the API server.
+    ProberKubernetesUnreachable = "prober_kubernetes_unreachable", Prober,
+        "check the kubeconfig, and the network between the prober and the API server";
+    /// The API server refuses the prober.
+    ProberKubernetesDenied = "prober_kubernetes_denied", Prober,
+        "check that the operator's CRDs are installed, that the namespace exists, and the prober's token and RBAC in it";
+    /// What the watch showed and what is there differ.
+    ProberWatchLost = "prober_watch_lost", Prober,
+        "look at the connection between the prober and the API server: a watch was interrupted during the step";
+    /// The prober got no CPU.
+    ProberStarved = "prober_starved", Prober,
+        "give the prober more CPU, or look at its node: it stood still during the step";
+    /// The prober was told to stop.
+    ProberInterrupted = "prober_interrupted", Prober,
+        "run the probe again: it was stopped before the step could end";
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Where a piece of evidence comes from.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// A Kubernetes event.
+    Event,
+    /// An object, as read or watched, or the API server's answer.
+    Status,
+    /// The operator's metrics.
+    Metrics,
+    /// The operator's pods.
+    Pod,
+    /// Vault's answer to the prober.
+    Vault,
+}
+
+/// One thing that speaks for a cause.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Evidence {
+    /// Where it comes from.
+    pub source: Source,
+    /// What it says. Never a secret value.
+    pub text: String,
+}
+
+impl Evidence {
+    /// A piece of evidence.
+    pub fn new(source: Source, text: impl Into<String>) -> Self {
+        Self {
+            source,
+            text: text.into(),
+        }
+    }
+}
+
+/// A cause with what speaks for it: no blame without evidence.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Blame {
+    /// The cause.
+    pub cause: Cause,
+    first: Evidence,
+    rest: Vec<Evidence>,
+}
+
+impl Blame {
+    /// Blames `cause` on the strength of `first`.
+    pub const fn new(cause: Cause, first: Evidence) -> Self {
+        Self {
+            cause,
+            first,
+            rest: Vec::new(),
+        }
+    }
+
+    /// Adds evidence.
+    #[must_use]
+    pub fn and(mut self, more: impl IntoIterator<Item = Evidence>) -> Self {
+        self.rest.extend(more);
+        self
+    }
+
+    /// All of the evidence, the strongest first.
+    pub fn evidence(&self) -> Vec<Evidence> {
+        std::iter::once(&self.first)
+            .chain(&self.rest)
+            .cloned()
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_prober_makes_a_run_unknown() {
+        for cause in Cause::ALL {
+            let own = cause.as_str().starts_with("prober_");
+            assert_eq!(cause.party() == Party::Prober, own, "{cause}");
+            assert_eq!(cause.party().verdict() == Verdict::Unknown, own, "{cause}");
+        }
+    }
+
+    #[test]
+    fn advice_is_one_sentence_in_the_house_style() {
+        for cause in Cause::ALL {
+            let advice = cause.advice();
+            assert!(!advice.ends_with('.'), "{cause}: no full stop");
+            assert!(
+                advice.starts_with(|c: char| c.is_lowercase()),
+                "{cause}: lowercase"
+            );
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The moment by which the operator promised to act.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Mark;
+use super::timeline::{Resource, Seen, Timeline};
+
+/// The operator polls again after a share of `refreshAfter` that it draws between these two.
+pub const POLL_JITTER: (f64, f64) = (0.8, 0.9);
+/// By how much a poll may seem to come too early, as its predecessor was seen late.
+const WATCH_SLACK: Duration = Duration::from_millis(100);
+
+/// When the effect of a step is due.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Promise {
+    /// At once: the operator is told of the stimulus.
+    AtOnce,
+    /// At its next poll; this is the `refreshAfter` that the resource asks for.
+    NextPoll(Duration),
+}
+
+impl Promise {
+    /// The latest moment that the promise allows, given what was seen until `until` (the proof, or
+    /// now); `None` if the effect is due at once. Never before `started`.
+    ///
+    /// That is the last poll seen before the stimulus plus the horizon announced for the next or,
+    /// where none was, plus the upper bound of its jitter. The first poll seen after the stimulus
+    /// counts as one before it if it may have read Vault before the write was through.
+    pub fn due(
+        self,
+        timeline: &Timeline,
+        started: Mark,
+        submitted: Mark,
+        until: Mark,
+    ) -> Option<Mark> {
+        let Self::NextPoll(period) = self else {
+            return None;
+        };
+        let next = |poll: &Poll, jitter: f64| {
+            poll.at
+                .plus(poll.horizon.unwrap_or_else(|| period.mul_f64(jitter)))
+        };
+        let polls = polls(timeline, until);
+        let before = polls.iter().rfind(|poll| poll.at <= started);
+        let due = before.map_or_else(
+            || started.plus(period.mul_f64(POLL_JITTER.1)),
+            |poll| next(poll, POLL_JITTER.1),
+        );
+        let in_flight = polls.iter().find(|poll| poll.at > started).filter(|_| {
+            before.is_none_or(|poll| next(poll, POLL_JITTER.0) <= submitted.plus(WATCH_SLACK))
+        });
+        Some(
+            in_flight
+                .map_or(due, |poll| next(poll, POLL_JITTER.1).max(due))
+                .max(started),
+        )
+    }
+}
+
+/// A reconcile that the operator completed, as its status shows it.
+struct Poll {
+    at: Mark,
+    /// The time to the next one, where the operator announced it.
+    horizon: Option<Duration>,
+}
+
+/// Every poll seen before `until`. The operator patches the status at each, but announces a horizon
+/// only when the content, or the outcome, changed.
+fn polls(timeline: &Timeline, until: Mark) -> Vec<Poll> {
+    let mut polls = Vec::new();
+    let mut last: Option<&Resource> = None;
+    for sighting in timeline.iter().take_while(|sighting| sighting.at < until) {
+        let Seen::Resource(resource) = &sighting.what else {
+            continue;
+        };
+        let announced = last.is_none_or(|last| last.synced != resource.synced);
+        let reconciled = announced
+            || last.is_some_and(|last| {
+                last.healthy != resource.healthy || last.last_generation != resource.last_generation
+            });
+        if reconciled && resource.synced.is_some() {
+            polls.push(Poll {
+                at: sighting.at,
+                horizon: resource.horizon.filter(|_| announced),
+            });
+        }
+        last = Some(resource);
+    }
+    polls
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::timeline::{Sighting, State};
+
+    const fn at(seconds: u64) -> Mark {
+        Mark::new(Duration::from_secs(seconds))
+    }
+
+    /// A status as the operator patches it: the heartbeat, and the horizon of the last change.
+    fn status(mark: Mark, heartbeat: &str, horizon: f64) -> Sighting {
+        let state = |message: &str, changed: &str| {
+            Some(State {
+                ok: true,
+                message: message.into(),
+                changed: changed.into(),
+            })
+        };
+        let what = Seen::Resource(Resource {
+            generation: 1,
+            last_generation: 1,
+            synced: state(&format!("Secret synced, horizon={horizon}s"), "00:00"),
+            healthy: state("VaultStaticSecretHealthy", heartbeat),
+            horizon: Some(Duration::from_secs_f64(horizon)),
+            ..Resource::default()
+        });
+        Sighting {
+            at: mark,
+            relisted: false,
+            what,
+        }
+    }
+
+    fn due(sightings: Vec<Sighting>, started: u64, until: u64) -> Duration {
+        let timeline = sightings.into_iter().collect();
+        Promise::NextPoll(Duration::from_secs(10))
+            .due(&timeline, at(started), at(started), at(until))
+            .expect("a poll-driven step is due at some moment")
+            .elapsed()
+    }
+
+    #[test]
+    fn an_announced_horizon_is_kept_to() {
+        assert_eq!(
+            due(vec![status(at(1), "a", 8.5)], 5, 20),
+            Duration::from_secs_f64(9.5)
+        );
+    }
+
+    #[test]
+    fn a_silent_poll_is_followed_by_the_upper_bound() {
+        let seen = vec![status(at(1), "a", 8.5), status(at(9), "b", 8.5)];
+        assert_eq!(due(seen, 12, 30), Duration::from_secs(18));
+    }
+
+    #[test]
+    fn a_poll_that_may_have_been_under_way_counts_as_one_before() {
+        // The poll was due at 9.5 and the write came at 10: the status seen at 11 may be that poll's.
+        let seen = vec![status(at(1), "a", 8.5), status(at(11), "b", 8.5)];
+        assert_eq!(due(seen, 10, 30), Duration::from_secs(20));
+    }
+
+    #[test]
+    fn a_poll_that_must_have_read_the_new_value_moves_nothing() {
+        let seen = vec![
+            status(at(1), "a", 8.5),
+            status(at(9), "b", 8.5),
+            status(at(15), "c", 8.5),
+        ];
+        assert_eq!(due(seen, 10, 40), Duration::from_secs(18));
+    }
+
+    #[test]
+    fn without_any_poll_the_bound_counts_from_the_stimulus() {
+        assert_eq!(due(vec![], 3, 30), Duration::from_secs(12));
+    }
+
+    #[test]
+    fn what_is_due_at_once_has_no_moment() {
+        let none = Promise::AtOnce.due(&Timeline::default(), at(0), at(0), at(9));
+        assert_eq!(none, None);
+    }
+}

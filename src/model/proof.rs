@@ -1,0 +1,80 @@
+//! What proves the effect of a step: presence is not enough.
+
+use serde::{Deserialize, Serialize};
+
+use super::Mark;
+use super::timeline::{Content, Seen, Timeline};
+
+/// The proof of a step.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Proof {
+    /// The Secret has exactly this content, under another UID than `not_uid` if one is given.
+    Content {
+        /// The content.
+        expected: Content,
+        /// The UID of the Secret that was deleted.
+        not_uid: Option<String>,
+    },
+    /// The Secret holds a credential (these keys, none of them empty) and the status names its lease.
+    Credential {
+        /// The keys.
+        keys: Vec<String>,
+        /// The digest of an empty value.
+        empty: String,
+    },
+    /// The resource and the Secret are both gone.
+    Gone,
+}
+
+/// When a proof was seen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Proven {
+    /// The moment of the sighting that completed it.
+    pub at: Mark,
+    /// Whether that moment is only an upper bound, as a watch had been interrupted.
+    pub relisted: bool,
+}
+
+impl Proof {
+    /// Looks for the proof in what was seen after `from`.
+    pub fn seen(&self, timeline: &Timeline, from: Mark) -> Option<Proven> {
+        let later = || timeline.iter().filter(move |sighting| sighting.at > from);
+        match self {
+            Self::Content { .. } | Self::Credential { .. } => {
+                let secret = later().find(|sighting| {
+                    matches!(&sighting.what, Seen::Secret { uid, content } if self.holds(uid, content))
+                })?;
+                // The status follows the Secret; the application has its credential before.
+                if matches!(self, Self::Credential { .. }) && timeline.leases().is_empty() {
+                    return None;
+                }
+                Some(Proven {
+                    at: secret.at,
+                    relisted: secret.relisted,
+                })
+            }
+            Self::Gone => {
+                let resource = later().find(|sighting| sighting.what == Seen::ResourceGone)?;
+                let secret = later().find(|sighting| sighting.what == Seen::SecretGone)?;
+                Some(Proven {
+                    at: resource.at.max(secret.at),
+                    relisted: resource.relisted || secret.relisted,
+                })
+            }
+        }
+    }
+
+    /// Whether a Secret with this UID and content is the proof.
+    pub fn holds(&self, uid: &str, content: &Content) -> bool {
+        match self {
+            Self::Content { expected, not_uid } => {
+                content == expected && not_uid.as_deref() != Some(uid)
+            }
+            Self::Credential { keys, empty } => keys
+                .iter()
+                .all(|key| content.0.get(key).is_some_and(|digest| digest != empty)),
+            Self::Gone => false,
+        }
+    }
+}

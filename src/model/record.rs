@@ -1,0 +1,214 @@
+//! Everything that was seen of a run. Judging needs nothing else, so a record that was saved is a test.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::promise::Promise;
+use super::proof::Proof;
+use super::timeline::{Content, Resource, Timeline};
+use super::{Kind, Mark, Step};
+
+/// A run, as it was seen.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Record {
+    /// The probe's name.
+    pub probe: String,
+    /// Its kind.
+    pub kind: Kind,
+    /// The run's ID.
+    pub run: String,
+    /// The canary, `namespace/name`.
+    pub canary: String,
+    /// The wall clock at the run's epoch.
+    pub started: Timestamp,
+    /// When the run ended.
+    pub finished: Mark,
+    /// Its steps, in the order in which they were to be taken.
+    pub steps: Vec<StepRecord>,
+    /// What was seen on the watches.
+    pub timeline: Timeline,
+    /// Every lease the canary got, with what Vault said of it at the end.
+    pub leases: Vec<(String, LeaseState)>,
+    /// What could not be removed.
+    pub leftovers: Vec<String>,
+}
+
+/// A step, as it was seen.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct StepRecord {
+    /// Which step.
+    pub step: Step,
+    /// The threshold that makes it good.
+    pub within: Duration,
+    /// What proves it.
+    pub proof: Proof,
+    /// When its effect is due.
+    pub promise: Promise,
+    /// Just before the stimulus was sent.
+    pub started: Mark,
+    /// When the stimulus was acknowledged.
+    pub submitted: Mark,
+    /// When the step ended, well or not.
+    pub ended: Mark,
+    /// How it ended.
+    pub end: End,
+    /// What was found out beyond the watches.
+    pub findings: Findings,
+}
+
+/// How a step ended.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// The proof was seen on the watch.
+    Proven,
+    /// The time was up.
+    TimedOut,
+    /// The prober itself met an obstacle.
+    Met(Obstacle),
+    /// The prober was told to stop.
+    Interrupted,
+}
+
+/// What stopped the prober itself.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Obstacle {
+    /// Who stopped it.
+    pub at: Peer,
+    /// In which way.
+    pub how: Hindrance,
+    /// What was tried, on what, and what came back. Never a secret value.
+    pub text: String,
+}
+
+/// The other end of a request of the prober's.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Peer {
+    /// Vault.
+    Vault,
+    /// The API server.
+    Kubernetes,
+}
+
+/// How a request of the prober's failed.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hindrance {
+    /// No answer.
+    Unreachable,
+    /// An answer that refuses.
+    Denied,
+    /// Vault is sealed.
+    Sealed,
+    /// A server error.
+    Failed,
+}
+
+/// An answer to a question of the prober's, or why there is none.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer<T> {
+    /// It was not asked.
+    #[default]
+    NotAsked,
+    /// The answer.
+    Is(T),
+    /// It was asked and could not be told.
+    Obstructed(Obstacle),
+}
+
+impl<T> Answer<T> {
+    /// The answer, if there is one.
+    pub const fn get(&self) -> Option<&T> {
+        match self {
+            Self::Is(answer) => Some(answer),
+            Self::NotAsked | Self::Obstructed(_) => None,
+        }
+    }
+}
+
+/// What was found out beyond the watches; most of it only after a step that was not proven.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Findings {
+    /// The Secret, asked for directly: UID and content, or that it is not there.
+    pub secret: Answer<Option<(String, Content)>>,
+    /// The resource, asked for directly, or that it is not there.
+    pub resource: Answer<Option<Resource>>,
+    /// Contents that the Secret rightly had earlier in the run.
+    pub earlier: Vec<Content>,
+    /// The events about the resource.
+    pub events: Vec<Event>,
+    /// The VaultAuth and the VaultConnection that the probe relies on.
+    pub references: Vec<Reference>,
+    /// The operator's pods.
+    pub pods: Answer<Vec<Pod>>,
+    /// Vault's health, as the prober sees it.
+    pub vault: Answer<VaultHealth>,
+    /// Whether the lease of the credential in the Secret is valid, where a credential was asked for.
+    pub lease: Answer<bool>,
+    /// Whether another canary of this kind was reconciled during the step.
+    pub others_reconciled: bool,
+}
+
+/// An event about the resource.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Event {
+    /// `Warning` or `Normal`.
+    pub kind: String,
+    /// Its reason.
+    pub reason: String,
+    /// Its message.
+    pub message: String,
+    /// How often it came.
+    pub count: i32,
+}
+
+/// An object that the probe relies on.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Reference {
+    /// E.g. `VaultAuth vso-probe/probe`.
+    pub name: String,
+    /// Whether it exists.
+    pub exists: Answer<bool>,
+}
+
+/// A pod of the operator.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Pod {
+    /// Its name.
+    pub name: String,
+    /// Its phase, and why it is not ready.
+    pub state: String,
+    /// Whether it is ready.
+    pub ready: bool,
+}
+
+/// Vault's health, as the prober sees it.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VaultHealth {
+    /// It serves.
+    Active,
+    /// It is sealed.
+    Sealed,
+    /// It answers, but not as one that serves (standby, not initialised, 5xx): its status code.
+    Other(u16),
+}
+
+/// What Vault says of a lease.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeaseState {
+    /// It lives, although its resource is gone; whether the prober could revoke it.
+    Leaked {
+        /// Whether the prober revoked it.
+        revoked: bool,
+    },
+    /// It is revoked or dead.
+    Ended,
+    /// Vault would not say.
+    Untold(Obstacle),
+}

@@ -1,0 +1,115 @@
+//! Everything that is claimed of a run: what is printed, published and kept.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::cause::{Cause, Evidence, Party};
+use super::{Kind, Stage, Step, Verdict};
+
+/// The name and the version of this form.
+pub const SCHEMA: &str = "vso-prober/run/v1";
+
+/// A run. All times are in seconds.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Run {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// The probe's name.
+    pub probe: String,
+    /// Its kind.
+    pub kind: Kind,
+    /// The run's ID.
+    pub run: String,
+    /// The canary, `namespace/name`.
+    pub canary: String,
+    /// When it started.
+    #[serde(serialize_with = "microseconds")]
+    pub started: Timestamp,
+    /// When it ended.
+    #[serde(serialize_with = "microseconds")]
+    pub finished: Timestamp,
+    /// The verdict: the first step that did not come out well decides.
+    pub result: Verdict,
+    /// The steps that were begun.
+    pub steps: Vec<StepReport>,
+    /// How often the Secret was seen to be written.
+    pub secret_writes: usize,
+    /// The leases of the canary.
+    pub leases: Leases,
+    /// What could not be removed.
+    pub leftovers: Vec<String>,
+}
+
+/// A step. All times are in seconds.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct StepReport {
+    /// Which step.
+    pub step: Step,
+    /// Its verdict.
+    pub result: Verdict,
+    /// When it started.
+    #[serde(serialize_with = "microseconds")]
+    pub started: Timestamp,
+    /// From just before the stimulus to the proof or, failing that, to the moment it was given up.
+    pub latency_seconds: f64,
+    /// From the stimulus to the latest moment that the operator's promise allows.
+    pub due_seconds: Option<f64>,
+    /// How long after that moment the effect came.
+    pub lateness_seconds: Option<f64>,
+    /// The threshold.
+    pub within_seconds: f64,
+    /// Whether it succeeded within the threshold.
+    pub good: bool,
+    /// Where the latency went; adds up to it.
+    pub stages: BTreeMap<Stage, f64>,
+    /// Whose reconciles the stages are told from.
+    pub attribution: Attribution,
+    /// The operator's own numbers over the step, where they are read.
+    pub operator: Option<OperatorDelta>,
+    /// Why it did not come out well.
+    pub cause: Option<Cause>,
+    /// Whom that concerns.
+    pub party: Option<Party>,
+    /// What speaks for it.
+    pub evidence: Vec<Evidence>,
+}
+
+/// Whose reconciles the stages are told from. There is one answer as long as the operator's metrics
+/// are not read.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Attribution {
+    /// From none: what lies between the request and the Secret is all `deliver`.
+    None,
+}
+
+/// The operator's own numbers over a step. This version reads none.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+pub enum OperatorDelta {}
+
+/// The leases of a canary.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Leases {
+    /// Issued to it.
+    pub issued: usize,
+    /// Proven revoked or dead once the resource was gone.
+    pub revoked: usize,
+    /// Alive although the resource was gone.
+    pub leaked: usize,
+}
+
+impl Run {
+    /// The step that decided the verdict, if it was not a success.
+    pub fn decisive(&self) -> Option<&StepReport> {
+        self.steps
+            .iter()
+            .find(|step| step.result != Verdict::Success)
+    }
+}
+
+/// A moment with six digits after the second, always: `2026-01-01T00:00:00.000000Z`.
+fn microseconds<S: Serializer>(moment: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{moment:.6}"))
+}

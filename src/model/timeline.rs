@@ -1,0 +1,158 @@
+//! What was seen of one canary, and when, in order.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Mark;
+
+/// The content of a Secret without its values: for each key a salted digest of its value.
+///
+/// The salt is a run's own and is never published, so that equal values can be told from different
+/// ones within the run and nothing else.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Content(pub BTreeMap<String, String>);
+
+/// A lease that the resource's status named.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Lease {
+    /// Its ID in Vault; a name, not a secret.
+    pub id: String,
+    /// Its duration.
+    pub duration: Duration,
+}
+
+/// One condition of a resource.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct State {
+    /// Whether its status is `True`.
+    pub ok: bool,
+    /// Its message.
+    pub message: String,
+    /// When it last changed, as the operator wrote it.
+    pub changed: String,
+}
+
+/// A resource's state at one moment.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Resource {
+    /// `metadata.generation`: 1 as long as nobody wrote the spec again.
+    pub generation: i64,
+    /// `status.lastGeneration`: the generation last reconciled, after failures too.
+    pub last_generation: i64,
+    /// Whether the operator's finalizer is on it.
+    pub finalizer: bool,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// The condition `SecretSynced`.
+    pub synced: Option<State>,
+    /// The condition `Healthy`: its change is the heartbeat of the polls.
+    pub healthy: Option<State>,
+    /// The horizon announced in the message of `SecretSynced`.
+    pub horizon: Option<Duration>,
+    /// The lease of the credential in the Secret.
+    pub lease: Option<Lease>,
+}
+
+/// One thing seen on a watch, or about one.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Seen {
+    /// The Secret, with this content.
+    Secret {
+        /// Its UID: another one means that it was deleted in between.
+        uid: String,
+        /// Its content.
+        content: Content,
+    },
+    /// The Secret is gone.
+    SecretGone,
+    /// The resource.
+    Resource(Resource),
+    /// The resource is gone.
+    ResourceGone,
+    /// A watch was interrupted: what came in between was not seen.
+    WatchLost(String),
+    /// The prober itself stood still.
+    Starved(Duration),
+}
+
+/// Something seen, with its moment.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Sighting {
+    /// When it was received.
+    pub at: Mark,
+    /// Whether it comes from a list after an interrupted watch: then it happened at some time before `at`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub relisted: bool,
+    /// What it was.
+    pub what: Seen,
+}
+
+/// Every sighting of one canary, in order of time.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Timeline(Vec<Sighting>);
+
+impl Timeline {
+    /// Adds a sighting at its place.
+    pub fn push(&mut self, sighting: Sighting) {
+        let place = self.0.partition_point(|other| other.at <= sighting.at);
+        self.0.insert(place, sighting);
+    }
+
+    /// The sightings, in order.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Sighting> {
+        self.0.iter()
+    }
+
+    /// The sightings later than `from`, and not later than `to`.
+    pub fn between(&self, from: Mark, to: Mark) -> impl DoubleEndedIterator<Item = &Sighting> {
+        self.0
+            .iter()
+            .filter(move |sighting| from < sighting.at && sighting.at <= to)
+    }
+
+    /// The state of the resource as last seen, not later than `at`.
+    pub fn resource_at(&self, at: Mark) -> Option<&Resource> {
+        self.0
+            .iter()
+            .rev()
+            .filter(|sighting| sighting.at <= at)
+            .find_map(|sighting| match &sighting.what {
+                Seen::Resource(resource) => Some(resource),
+                _ => None,
+            })
+    }
+
+    /// Every lease that the resource ever named, in order, each once.
+    pub fn leases(&self) -> Vec<&Lease> {
+        let mut leases: Vec<&Lease> = Vec::new();
+        for sighting in &self.0 {
+            if let Seen::Resource(Resource {
+                lease: Some(lease), ..
+            }) = &sighting.what
+                && leases.iter().all(|known| known.id != lease.id)
+            {
+                leases.push(lease);
+            }
+        }
+        leases
+    }
+
+    /// How often the Secret was written: each distinct content or UID in a row counts.
+    pub fn secret_writes(&self) -> usize {
+        self.0
+            .iter()
+            .filter(|sighting| matches!(sighting.what, Seen::Secret { .. }) && !sighting.relisted)
+            .count()
+    }
+}
+
+impl FromIterator<Sighting> for Timeline {
+    fn from_iter<I: IntoIterator<Item = Sighting>>(sightings: I) -> Self {
+        let mut sightings: Vec<_> = sightings.into_iter().collect();
+        sightings.sort_by_key(|sighting| sighting.at);
+        Self(sightings)
+    }
+}

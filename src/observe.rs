@@ -1,0 +1,393 @@
+//! One watch a kind, whatever the number of canaries: stamps the instant at receipt and hands each
+//! canary its own sightings.
+
+mod read;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt::Debug;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::Secret;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Client, ResourceExt as _};
+use serde::de::DeserializeOwned;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::canary::{Canary, INSTANCE_LABEL, Salt};
+use crate::kubernetes;
+use crate::model::record::Obstacle;
+use crate::model::timeline::{Resource, Seen, Sighting};
+use crate::model::{Kind, Mark};
+use crate::operator::api::{VaultDynamicSecret, VaultStaticSecret};
+use crate::retry::Retry;
+
+pub use read::{resource, secret_content};
+use read::{resource_of_dynamic, resource_of_static};
+
+/// How often the prober looks whether it stands still, and from which gap on it says so.
+const PULSE: Duration = Duration::from_millis(50);
+const STANDSTILL: Duration = Duration::from_millis(500);
+
+/// How many reconciles are remembered, to tell whether others than one canary were served.
+const REMEMBERED: usize = 256;
+
+/// The watches. Dropping it ends them.
+pub struct Observer {
+    shared: Arc<Shared>,
+    states: Vec<watch::Receiver<State>>,
+    _tasks: JoinSet<()>,
+}
+
+/// What one canary is told. Dropping it ends the telling.
+pub struct Subscription {
+    sightings: mpsc::UnboundedReceiver<Sighting>,
+    shared: Arc<Shared>,
+    name: String,
+}
+
+#[derive(Clone)]
+enum State {
+    Starting,
+    Synced,
+    Refused(Obstacle),
+}
+
+#[derive(Default)]
+struct Shared(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    canaries: HashMap<String, Subscriber>,
+    /// The latest reconciles: of which kind, of which canary, when.
+    reconciles: VecDeque<(Kind, String, Instant)>,
+}
+
+struct Subscriber {
+    salt: Salt,
+    epoch: Instant,
+    sightings: mpsc::UnboundedSender<Sighting>,
+    last: Option<Resource>,
+}
+
+impl Observer {
+    /// Opens a watch for Secrets, and for each of `kinds`, in this namespace and of this instance.
+    pub fn start(client: &Client, namespace: &str, instance: &str, kinds: &HashSet<Kind>) -> Self {
+        let shared = Arc::new(Shared::default());
+        let mut tasks = JoinSet::new();
+        let mut states = Vec::new();
+        let selector = format!("{INSTANCE_LABEL}={instance}");
+        let mut open = |state| states.push(state);
+
+        let secrets = Api::<Secret>::namespaced(client.clone(), namespace);
+        open(spawn(&mut tasks, &shared, secrets, &selector, None));
+        if kinds.contains(&Kind::Static) {
+            let api = Api::<VaultStaticSecret>::namespaced(client.clone(), namespace);
+            open(spawn(
+                &mut tasks,
+                &shared,
+                api,
+                &selector,
+                Some(Kind::Static),
+            ));
+        }
+        if kinds.contains(&Kind::Dynamic) {
+            let api = Api::<VaultDynamicSecret>::namespaced(client.clone(), namespace);
+            open(spawn(
+                &mut tasks,
+                &shared,
+                api,
+                &selector,
+                Some(Kind::Dynamic),
+            ));
+        }
+        tasks.spawn(pulse(shared.clone()));
+        Self {
+            shared,
+            states,
+            _tasks: tasks,
+        }
+    }
+
+    /// Waits until every watch is open and synced.
+    ///
+    /// # Errors
+    /// The API server refuses one of them, or none is open within `limit`.
+    pub async fn synced(&self, limit: Duration) -> Result<(), Obstacle> {
+        let all = async {
+            for state in &self.states {
+                let mut state = state.clone();
+                let reached = state
+                    .wait_for(|state| !matches!(state, State::Starting))
+                    .await;
+                if let Ok(State::Refused(obstacle)) = reached.as_deref() {
+                    return Err(obstacle.clone());
+                }
+            }
+            Ok(())
+        };
+        tokio::time::timeout(limit, all)
+            .await
+            .unwrap_or_else(|_| Err(kubernetes::timeout("open the watches", limit)))
+    }
+
+    /// Tells of everything seen of this canary from now on, timed from `epoch`.
+    pub fn subscribe(&self, canary: &Canary, epoch: Instant) -> Subscription {
+        let (sender, sightings) = mpsc::unbounded_channel();
+        let subscriber = Subscriber {
+            salt: canary.salt(),
+            epoch,
+            sightings: sender,
+            last: None,
+        };
+        self.shared
+            .lock()
+            .canaries
+            .insert(canary.name.clone(), subscriber);
+        Subscription {
+            sightings,
+            shared: self.shared.clone(),
+            name: canary.name.clone(),
+        }
+    }
+
+    /// Whether another canary of this kind was reconciled after `since`.
+    pub fn others_reconciled(&self, canary: &Canary, since: Instant) -> bool {
+        self.shared
+            .lock()
+            .reconciles
+            .iter()
+            .any(|(kind, name, at)| *kind == canary.kind() && *name != canary.name && *at > since)
+    }
+}
+
+impl Subscription {
+    /// The next sighting.
+    pub async fn next(&mut self) -> Sighting {
+        match self.sightings.recv().await {
+            Some(sighting) => sighting,
+            // The sender lives in `shared` for as long as this does.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The next sighting that is there already.
+    pub fn ready(&mut self) -> Option<Sighting> {
+        self.sightings.try_recv().ok()
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.shared.lock().canaries.remove(&self.name);
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells one canary, if it is subscribed.
+    fn tell(&self, name: &str, at: Instant, relisted: bool, what: impl FnOnce(Salt) -> Seen) {
+        let mut inner = self.lock();
+        let Inner { canaries, .. } = &mut *inner;
+        if let Some(subscriber) = canaries.get_mut(name) {
+            subscriber.tell(at, relisted, what(subscriber.salt));
+        }
+    }
+
+    fn tell_all(&self, at: Instant, what: &Seen) {
+        for subscriber in self.lock().canaries.values_mut() {
+            subscriber.tell(at, false, what.clone());
+        }
+    }
+
+    /// Tells a canary of its resource, and remembers whether it was reconciled.
+    fn tell_resource(&self, kind: Kind, name: &str, at: Instant, relisted: bool, now: Resource) {
+        let mut inner = self.lock();
+        let Inner {
+            canaries,
+            reconciles,
+        } = &mut *inner;
+        let Some(subscriber) = canaries.get_mut(name) else {
+            return;
+        };
+        let reconciled = now.healthy.is_some()
+            && subscriber
+                .last
+                .as_ref()
+                .is_none_or(|last| last.healthy != now.healthy);
+        if reconciled {
+            reconciles.push_back((kind, name.to_owned(), at));
+            if reconciles.len() > REMEMBERED {
+                reconciles.pop_front();
+            }
+        }
+        subscriber.last = Some(now.clone());
+        subscriber.tell(at, relisted, Seen::Resource(now));
+    }
+}
+
+impl Subscriber {
+    fn tell(&self, at: Instant, relisted: bool, what: Seen) {
+        let at = Mark::new(at.saturating_duration_since(self.epoch));
+        // The run may have ended just now; then nobody needs to know.
+        let _ = self.sightings.send(Sighting { at, relisted, what });
+    }
+}
+
+/// What the watches need of a kind of object.
+trait Watched:
+    kube::Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static
+{
+    fn tell(&self, shared: &Shared, at: Instant, relisted: bool);
+    fn gone() -> Seen;
+}
+
+impl Watched for Secret {
+    fn tell(&self, shared: &Shared, at: Instant, relisted: bool) {
+        shared.tell(&self.name_any(), at, relisted, |salt| {
+            let (uid, content) = secret_content(self, salt);
+            Seen::Secret { uid, content }
+        });
+    }
+
+    fn gone() -> Seen {
+        Seen::SecretGone
+    }
+}
+
+impl Watched for VaultStaticSecret {
+    fn tell(&self, shared: &Shared, at: Instant, relisted: bool) {
+        let resource = resource_of_static(self);
+        shared.tell_resource(Kind::Static, &self.name_any(), at, relisted, resource);
+    }
+
+    fn gone() -> Seen {
+        Seen::ResourceGone
+    }
+}
+
+impl Watched for VaultDynamicSecret {
+    fn tell(&self, shared: &Shared, at: Instant, relisted: bool) {
+        let resource = resource_of_dynamic(self);
+        shared.tell_resource(Kind::Dynamic, &self.name_any(), at, relisted, resource);
+    }
+
+    fn gone() -> Seen {
+        Seen::ResourceGone
+    }
+}
+
+fn spawn<K: Watched>(
+    tasks: &mut JoinSet<()>,
+    shared: &Arc<Shared>,
+    api: Api<K>,
+    selector: &str,
+    kind: Option<Kind>,
+) -> watch::Receiver<State> {
+    let (sender, state) = watch::channel(State::Starting);
+    let config = watcher::Config::default().labels(selector);
+    let what = kind.map_or("Secret", Kind::resource);
+    tasks.spawn(follow(api, config, what, shared.clone(), sender));
+    state
+}
+
+/// Follows one kind for ever. After an interruption everything is listed anew, and what that list
+/// shows is marked: it happened at some time in between.
+async fn follow<K: Watched>(
+    api: Api<K>,
+    config: watcher::Config,
+    what: &'static str,
+    shared: Arc<Shared>,
+    state: watch::Sender<State>,
+) {
+    let mut retry = Retry::default();
+    let mut known = HashSet::new();
+    loop {
+        let mut stream = pin!(watcher(api.clone(), config.clone()));
+        let mut listed = HashSet::new();
+        let error = loop {
+            let event = stream.next().await;
+            let at = Instant::now();
+            match event {
+                Some(Ok(Event::Apply(object))) => {
+                    object.tell(&shared, at, false);
+                    known.insert(object.name_any());
+                }
+                Some(Ok(Event::Delete(object))) => {
+                    shared.tell(&object.name_any(), at, false, |_| K::gone());
+                    known.remove(&object.name_any());
+                }
+                Some(Ok(Event::Init)) => listed.clear(),
+                Some(Ok(Event::InitApply(object))) => {
+                    object.tell(&shared, at, true);
+                    listed.insert(object.name_any());
+                }
+                Some(Ok(Event::InitDone)) => {
+                    for name in known.difference(&listed) {
+                        shared.tell(name, at, true, |_| K::gone());
+                    }
+                    known = std::mem::take(&mut listed);
+                    retry.reset();
+                    state.send_replace(State::Synced);
+                }
+                Some(Err(error)) => break Some(error),
+                None => break None,
+            }
+        };
+        let why = interrupted(what, error, &state);
+        tracing::debug!(watch = what, %why, "the watch was interrupted");
+        shared.tell_all(Instant::now(), &Seen::WatchLost(why));
+        retry.wait().await;
+    }
+}
+
+/// Says why a watch ended, and remembers a refusal for those who wait for the first sync.
+fn interrupted(what: &str, error: Option<watcher::Error>, state: &watch::Sender<State>) -> String {
+    let Some(error) = error else {
+        return format!("the watch of {what} ended");
+    };
+    let text = format!("watch {what}");
+    let obstacle = match &error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => kubernetes::obstacle(&text, error),
+        watcher::Error::WatchError(status) => {
+            kubernetes::obstacle(&text, &kube::Error::Api(status.clone()))
+        }
+        watcher::Error::NoResourceVersion => return error.to_string(),
+    };
+    if obstacle.how == crate::model::record::Hindrance::Denied {
+        state.send_if_modified(|state| {
+            let waiting = !matches!(state, State::Synced);
+            if waiting {
+                *state = State::Refused(obstacle.clone());
+            }
+            waiting
+        });
+    }
+    obstacle.text
+}
+
+/// Notices when the prober itself stands still: starved of CPU, or stopped.
+async fn pulse(shared: Arc<Shared>) {
+    let mut ticks = tokio::time::interval(PULSE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last = ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        let now = Instant::now();
+        let gap = now.saturating_duration_since(last).saturating_sub(PULSE);
+        if gap >= STANDSTILL {
+            tracing::warn!(gap_seconds = gap.as_secs_f64(), "the prober stood still");
+            shared.tell_all(now, &Seen::Starved(gap));
+        }
+        last = now;
+    }
+}

@@ -1,0 +1,131 @@
+//! What is remembered of an object: never a value.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt as _;
+use kube::core::dynamic::ParseDynamicObjectError;
+use kube::core::{DynamicObject, ObjectMeta};
+
+use crate::canary::Salt;
+use crate::model::Kind;
+use crate::model::timeline::{Content, Lease, Resource, State};
+use crate::operator::api::{Condition, VaultDynamicSecret, VaultStaticSecret};
+
+/// A Secret's UID and the digests of its content.
+pub fn secret_content(secret: &Secret, salt: Salt) -> (String, Content) {
+    let data = secret
+        .data
+        .iter()
+        .flatten()
+        .map(|(key, value)| (key, value.0.as_slice()));
+    (secret.uid().unwrap_or_default(), salt.content(data))
+}
+
+/// The state of a resource that was asked for directly.
+///
+/// # Errors
+/// It is not such a resource as the operator's CRDs of today describe.
+pub fn resource(kind: Kind, object: DynamicObject) -> Result<Resource, ParseDynamicObjectError> {
+    match kind {
+        Kind::Static => object
+            .try_parse()
+            .map(|resource| resource_of_static(&resource)),
+        Kind::Dynamic => object
+            .try_parse()
+            .map(|resource| resource_of_dynamic(&resource)),
+        Kind::Pki => Ok(state(&object.metadata, 0, &[])),
+    }
+}
+
+/// The state of a static resource.
+pub(super) fn resource_of_static(resource: &VaultStaticSecret) -> Resource {
+    let status = resource.status.clone().unwrap_or_default();
+    state(
+        &resource.metadata,
+        status.last_generation,
+        &status.conditions,
+    )
+}
+
+/// The state of a dynamic resource.
+pub(super) fn resource_of_dynamic(resource: &VaultDynamicSecret) -> Resource {
+    let status = resource.status.clone().unwrap_or_default();
+    let lease = Some(status.secret_lease)
+        .filter(|lease| !lease.id.is_empty())
+        .map(|lease| Lease {
+            id: lease.id,
+            duration: Duration::from_secs(u64::try_from(lease.duration).unwrap_or_default()),
+        });
+    Resource {
+        lease,
+        ..state(
+            &resource.metadata,
+            status.last_generation,
+            &status.conditions,
+        )
+    }
+}
+
+fn state(metadata: &ObjectMeta, last_generation: i64, conditions: &[Condition]) -> Resource {
+    let find = |name: &str| conditions.iter().find(|condition| condition.type_ == name);
+    let state = |condition: &Condition| State {
+        ok: condition.status == "True",
+        message: condition.message.clone(),
+        changed: condition.last_transition_time.clone(),
+    };
+    Resource {
+        generation: metadata.generation.unwrap_or_default(),
+        last_generation,
+        finalizer: metadata
+            .finalizers
+            .iter()
+            .flatten()
+            .any(|finalizer| finalizer.ends_with(".secrets.hashicorp.com/finalizer")),
+        deleting: metadata.deletion_timestamp.is_some(),
+        synced: find("SecretSynced").map(state),
+        healthy: find("Healthy").map(state),
+        horizon: find("SecretSynced").and_then(Condition::horizon),
+        lease: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::api::{VaultStaticSecretSpec, VaultStaticSecretStatus};
+
+    #[test]
+    fn a_status_is_read() {
+        let condition = |kind: &str, status: &str, message: &str| Condition {
+            type_: kind.into(),
+            status: status.into(),
+            message: message.into(),
+            ..Condition::default()
+        };
+        let resource = VaultStaticSecret {
+            metadata: ObjectMeta {
+                generation: Some(2),
+                finalizers: Some(vec![
+                    "vaultstaticsecret.secrets.hashicorp.com/finalizer".into(),
+                ]),
+                ..ObjectMeta::default()
+            },
+            spec: VaultStaticSecretSpec::default(),
+            status: Some(VaultStaticSecretStatus {
+                last_generation: 2,
+                conditions: vec![
+                    condition("SecretSynced", "True", "Secret synced, horizon=1.5s"),
+                    condition("Healthy", "False", "VaultStaticSecretUnhealthy"),
+                ],
+                ..VaultStaticSecretStatus::default()
+            }),
+        };
+        let read = resource_of_static(&resource);
+        assert!(read.finalizer && !read.deleting);
+        assert_eq!((read.generation, read.last_generation), (2, 2));
+        assert_eq!(read.horizon, Some(Duration::from_millis(1500)));
+        assert_eq!(read.synced.map(|state| state.ok), Some(true));
+        assert_eq!(read.healthy.map(|state| state.ok), Some(false));
+    }
+}

@@ -1,0 +1,341 @@
+//! Takes a canary through its steps and writes down everything that is seen. Judges nothing.
+
+mod act;
+mod evidence;
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::canary::{Canary, Planned};
+use crate::config::Config;
+use crate::janitor;
+use crate::kubernetes;
+use crate::model::promise::Promise;
+use crate::model::proof::Proof;
+use crate::model::record::{Answer, End, Findings, Obstacle, Record, StepRecord};
+use crate::model::timeline::{Seen, Timeline};
+use crate::model::{Kind, Mark, Step};
+use crate::observe::{Observer, Subscription};
+use crate::shutdown::Shutdown;
+use crate::vault::Vault;
+
+/// How long the operator may take to finish what it does after a proof (status, finalizer) before the
+/// next stimulus is sent all the same. Not timed: it keeps two steps from being taken for one.
+const SETTLE_LIMIT: Duration = Duration::from_secs(2);
+
+/// What every run of the program shares.
+pub struct Shell {
+    /// The API server.
+    pub kube: kube::Client,
+    /// Vault.
+    pub vault: Vault,
+    /// The watches.
+    pub observer: Observer,
+    /// The namespace of the canaries.
+    pub namespace: String,
+    /// Where the operator runs.
+    pub operator: crate::config::Operator,
+}
+
+impl Shell {
+    /// Makes the clients and opens the watches that these probes need. Does not wait for them.
+    pub async fn open(config: &Config, kinds: &HashSet<Kind>) -> Result<Self, Obstacle> {
+        let kube = kubernetes::connect(&config.kubernetes).await?;
+        let vault = Vault::new(&config.vault)?;
+        let namespace = config.kubernetes.namespace.clone();
+        let observer = Observer::start(&kube, &namespace, &config.instance, kinds);
+        Ok(Self {
+            kube,
+            vault,
+            observer,
+            namespace,
+            operator: config.operator.clone(),
+        })
+    }
+}
+
+/// What a run tells while it runs.
+#[derive(Clone, Copy, Debug)]
+pub enum Progress {
+    /// A step was begun.
+    Begun(Step),
+    /// A step is over.
+    Ended(Step),
+    /// What is left is being removed.
+    CleaningUp,
+}
+
+/// Runs a canary. Whatever happens, it is cleaned up before this returns, as far as it can be.
+pub async fn run(
+    canary: &Canary,
+    shell: &Shell,
+    shutdown: &Shutdown,
+    progress: impl Fn(Progress),
+) -> Record {
+    let epoch = Instant::now();
+    let started = Timestamp::now();
+    let mut walk = Walk {
+        canary,
+        shell,
+        shutdown,
+        epoch,
+        wall: started,
+        sightings: shell.observer.subscribe(canary, epoch),
+        timeline: Timeline::default(),
+        secret_uid: None,
+    };
+    let mut steps = Vec::new();
+    let mut gone = false;
+    for planned in &canary.plan {
+        if !steps.is_empty() {
+            walk.settle().await;
+        }
+        progress(Progress::Begun(planned.step));
+        let step = walk.step(planned).await;
+        progress(Progress::Ended(planned.step));
+        let proven = step.end == End::Proven;
+        gone = proven && step.proof == Proof::Gone;
+        steps.push(step);
+        if !proven {
+            break;
+        }
+    }
+    progress(Progress::CleaningUp);
+    let leftovers = janitor::remove(&shell.kube, &shell.vault, canary, gone).await;
+    walk.collect();
+    let leases = janitor::end_leases(&shell.vault, walk.lease_ids()).await;
+    Record {
+        probe: canary.probe.clone(),
+        kind: canary.kind(),
+        run: canary.run.clone(),
+        canary: canary.full_name(),
+        started,
+        finished: walk.now(),
+        steps,
+        timeline: walk.timeline,
+        leases,
+        leftovers,
+    }
+}
+
+/// A record of a run that could not be begun, as the prober itself met an obstacle.
+pub fn not_begun(canary: &Canary, obstacle: Obstacle, waited: Duration) -> Record {
+    let ended = Mark::new(waited);
+    let steps = canary.plan.first().map(|planned| StepRecord {
+        step: planned.step,
+        within: planned.within,
+        proof: canary.proof(planned.step, None),
+        promise: planned.promise,
+        started: Mark::default(),
+        submitted: ended,
+        ended,
+        end: End::Met(obstacle),
+        findings: Findings::default(),
+    });
+    Record {
+        probe: canary.probe.clone(),
+        kind: canary.kind(),
+        run: canary.run.clone(),
+        canary: canary.full_name(),
+        started: Timestamp::now() - waited,
+        finished: ended,
+        steps: steps.into_iter().collect(),
+        timeline: Timeline::default(),
+        leases: Vec::new(),
+        leftovers: Vec::new(),
+    }
+}
+
+/// A run under way.
+struct Walk<'a> {
+    canary: &'a Canary,
+    shell: &'a Shell,
+    shutdown: &'a Shutdown,
+    epoch: Instant,
+    wall: Timestamp,
+    sightings: Subscription,
+    timeline: Timeline,
+    secret_uid: Option<String>,
+}
+
+impl Walk<'_> {
+    fn now(&self) -> Mark {
+        Mark::new(Instant::now().saturating_duration_since(self.epoch))
+    }
+
+    fn instant(&self, mark: Mark) -> Instant {
+        self.epoch + mark.elapsed()
+    }
+
+    async fn step(&mut self, planned: &Planned) -> StepRecord {
+        let Planned {
+            step,
+            within,
+            timeout,
+            promise,
+        } = *planned;
+        let proof = self.canary.proof(step, self.secret_uid.as_deref());
+        let record = |started, submitted, ended, end| StepRecord {
+            step,
+            within,
+            proof: proof.clone(),
+            promise,
+            started,
+            submitted,
+            ended,
+            end,
+            findings: Findings::default(),
+        };
+
+        let begun = self.now();
+        if let Err(end) = self.bounded(timeout, self.prepare(step)).await {
+            return record(begun, self.now(), self.now(), end);
+        }
+        let stimulus = self.canary.stimulus(step);
+        let started = self.now();
+        let sent = self
+            .bounded(timeout, act::send(self.shell, self.canary, stimulus))
+            .await;
+        let submitted = self.now();
+        if let Err(end) = sent {
+            return record(started, submitted, submitted, end);
+        }
+
+        let end = self
+            .await_proof(&proof, promise, started, submitted, timeout)
+            .await;
+        let mut record = record(started, submitted, self.now(), end);
+        match record.end {
+            End::Proven => record.findings.lease = self.lease_lives(step).await,
+            End::TimedOut => {
+                // Boxed: it is long and rare, and would weigh on every run under way.
+                record.findings = Box::pin(evidence::gather(
+                    self.shell,
+                    self.canary,
+                    step,
+                    self.instant(started),
+                    self.wall + started.elapsed(),
+                ))
+                .await;
+            }
+            End::Met(_) | End::Interrupted => {}
+        }
+        self.collect();
+        record
+    }
+
+    /// Everything that has to be there before the stimulus and is not timed: a session with Vault,
+    /// open connections, and what the step builds on.
+    async fn prepare(&self, step: Step) -> Result<(), Obstacle> {
+        let selector = format!("{}={}", crate::canary::INSTANCE_LABEL, self.canary.instance);
+        self.shell.vault.ready().await?;
+        if let Some(action) = self.canary.preparation(step) {
+            act::send(self.shell, self.canary, action).await?;
+        }
+        kubernetes::warm(&self.shell.kube, &self.shell.namespace, &selector).await
+    }
+
+    /// Runs requests of the prober's own, no longer than `limit` and not beyond a shutdown.
+    async fn bounded(
+        &self,
+        limit: Duration,
+        requests: impl Future<Output = Result<(), Obstacle>>,
+    ) -> Result<(), End> {
+        tokio::select! {
+            result = tokio::time::timeout(limit, requests) => match result {
+                Ok(result) => result.map_err(End::Met),
+                Err(_) => Err(End::Met(kubernetes::timeout("send its requests", limit))),
+            },
+            () = self.shutdown.wait() => Err(End::Interrupted),
+        }
+    }
+
+    /// Waits for the proof, no longer than `timeout` beyond the moment when it is due.
+    async fn await_proof(
+        &mut self,
+        proof: &Proof,
+        promise: Promise,
+        started: Mark,
+        submitted: Mark,
+        timeout: Duration,
+    ) -> End {
+        loop {
+            self.collect();
+            if proof.seen(&self.timeline, started).is_some() {
+                return End::Proven;
+            }
+            let due = promise.due(&self.timeline, started, submitted, self.now());
+            let deadline = self.instant(due.unwrap_or(started).plus(timeout));
+            tokio::select! {
+                biased;
+                sighting = self.sightings.next() => self.note(sighting),
+                () = self.shutdown.wait() => return End::Interrupted,
+                () = tokio::time::sleep_until(deadline) => return End::TimedOut,
+            }
+        }
+    }
+
+    /// Waits until the operator has finished with the resource.
+    async fn settle(&mut self) {
+        let deadline = Instant::now() + SETTLE_LIMIT;
+        loop {
+            self.collect();
+            let settled = self
+                .timeline
+                .resource_at(self.now())
+                .is_some_and(|resource| {
+                    resource.finalizer
+                        && resource.healthy.is_some()
+                        && resource.last_generation >= resource.generation
+                });
+            if settled {
+                return;
+            }
+            tokio::select! {
+                biased;
+                sighting = self.sightings.next() => self.note(sighting),
+                () = self.shutdown.wait() => return,
+                () = tokio::time::sleep_until(deadline) => return,
+            }
+        }
+    }
+
+    /// Takes in what has arrived already.
+    fn collect(&mut self) {
+        while let Some(sighting) = self.sightings.ready() {
+            self.note(sighting);
+        }
+    }
+
+    fn note(&mut self, sighting: crate::model::timeline::Sighting) {
+        if let Seen::Secret { uid, .. } = &sighting.what {
+            self.secret_uid = Some(uid.clone());
+        }
+        self.timeline.push(sighting);
+    }
+
+    /// Whether the lease of a credential that has just arrived is valid.
+    async fn lease_lives(&self, step: Step) -> Answer<bool> {
+        let Some(lease) = self.timeline.leases().last().copied() else {
+            return Answer::NotAsked;
+        };
+        if step != Step::Create {
+            return Answer::NotAsked;
+        }
+        match self.shell.vault.lease_lives(&lease.id).await {
+            Ok(lives) => Answer::Is(lives),
+            Err(obstacle) => Answer::Obstructed(obstacle),
+        }
+    }
+
+    fn lease_ids(&self) -> Vec<String> {
+        self.timeline
+            .leases()
+            .into_iter()
+            .map(|lease| lease.id.clone())
+            .collect()
+    }
+}

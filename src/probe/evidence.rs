@@ -1,0 +1,208 @@
+//! What is found out after a step that was not proven: events, objects, pods, Vault.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Event as CoreEvent, Pod as CorePod, Secret};
+use kube::api::{Api, ListParams};
+use kube::core::DynamicObject;
+use tokio::time::Instant;
+
+use super::Shell;
+use crate::canary::Canary;
+use crate::kubernetes;
+use crate::model::Step;
+use crate::model::record::{Answer, Event, Findings, Obstacle, Pod, Reference};
+use crate::model::timeline::{Content, Resource};
+use crate::observe;
+use crate::operator::{self, api};
+
+/// How long one question may take.
+const QUESTION_LIMIT: Duration = Duration::from_secs(5);
+
+/// Asks everything at once. `since` and `wall` are the step's start on either clock.
+pub(super) async fn gather(
+    shell: &Shell,
+    canary: &Canary,
+    step: Step,
+    since: Instant,
+    wall: Timestamp,
+) -> Findings {
+    let (secret, resource, events, references, pods, vault) = tokio::join!(
+        ask("get the Secret", secret(shell, canary)),
+        ask("get the resource", resource(shell, canary)),
+        ask("list the events", events(shell, canary, wall)),
+        references(shell, canary),
+        ask("list the operator's pods", pods(shell)),
+        ask("ask Vault for its health", shell.vault.health()),
+    );
+    Findings {
+        secret,
+        resource,
+        earlier: canary.contents_before(step),
+        events: events.get().cloned().unwrap_or_default(),
+        references,
+        pods,
+        vault,
+        lease: Answer::NotAsked,
+        others_reconciled: shell.observer.others_reconciled(canary, since),
+    }
+}
+
+async fn ask<T>(what: &str, question: impl Future<Output = Result<T, Obstacle>>) -> Answer<T> {
+    match tokio::time::timeout(QUESTION_LIMIT, question).await {
+        Ok(Ok(answer)) => Answer::Is(answer),
+        Ok(Err(obstacle)) => Answer::Obstructed(obstacle),
+        Err(_) => Answer::Obstructed(kubernetes::timeout(what, QUESTION_LIMIT)),
+    }
+}
+
+async fn secret(shell: &Shell, canary: &Canary) -> Result<Option<(String, Content)>, Obstacle> {
+    let api = Api::<Secret>::namespaced(shell.kube.clone(), &canary.namespace);
+    let what = format!("get Secret `{}`", canary.full_name());
+    let secret = api
+        .get_opt(&canary.name)
+        .await
+        .map_err(|error| kubernetes::obstacle(&what, &error))?;
+    Ok(secret.map(|secret| observe::secret_content(&secret, canary.salt())))
+}
+
+async fn resource(shell: &Shell, canary: &Canary) -> Result<Option<Resource>, Obstacle> {
+    let kind = canary.kind();
+    let api = Api::<DynamicObject>::namespaced_with(
+        shell.kube.clone(),
+        &canary.namespace,
+        &operator::api_resource(kind),
+    );
+    let what = format!("get {} `{}`", kind.resource(), canary.full_name());
+    let object = api
+        .get_opt(&canary.name)
+        .await
+        .map_err(|error| kubernetes::obstacle(&what, &error))?;
+    Ok(object.and_then(|object| observe::resource(kind, object).ok()))
+}
+
+/// The events about the canary's resource since the step began, the latest last.
+async fn events(shell: &Shell, canary: &Canary, since: Timestamp) -> Result<Vec<Event>, Obstacle> {
+    let api = Api::<CoreEvent>::namespaced(shell.kube.clone(), &canary.namespace);
+    let params = ListParams::default().fields(&format!(
+        "involvedObject.kind={},involvedObject.name={}",
+        canary.kind().resource(),
+        canary.name
+    ));
+    let list = api
+        .list(&params)
+        .await
+        .map_err(|error| kubernetes::obstacle("list events", &error))?;
+    // Events carry whole seconds.
+    let since = since.as_second();
+    let mut events: Vec<_> = list
+        .items
+        .into_iter()
+        .map(|event| {
+            let last = event.last_timestamp.as_ref().map(|time| time.0.as_second());
+            let last = last.or_else(|| Some(event.event_time.as_ref()?.0.as_second()));
+            (last.unwrap_or(i64::MAX), event)
+        })
+        .filter(|(last, _)| *last >= since)
+        .collect();
+    events.sort_by_key(|(last, _)| *last);
+    let read = |event: CoreEvent| Event {
+        kind: event.type_.unwrap_or_default(),
+        reason: event.reason.unwrap_or_default(),
+        message: event.message.unwrap_or_default(),
+        count: event.count.unwrap_or(1),
+    };
+    Ok(events.into_iter().map(|(_, event)| read(event)).collect())
+}
+
+/// The VaultAuth that the canary refers to, and the VaultConnection behind it.
+async fn references(shell: &Shell, canary: &Canary) -> Vec<Reference> {
+    let (namespace, name) = canary.auth_ref();
+    let auths = Api::<api::VaultAuth>::namespaced(shell.kube.clone(), &namespace);
+    let full_name = format!("VaultAuth `{namespace}/{name}`");
+    let auth = ask("get the VaultAuth", async {
+        let what = format!("get {full_name}");
+        auths
+            .get_opt(&name)
+            .await
+            .map_err(|error| kubernetes::obstacle(&what, &error))
+    })
+    .await;
+    let mut references = vec![Reference {
+        name: full_name,
+        exists: exists(&auth),
+    }];
+
+    let connection = auth.get().and_then(Option::as_ref);
+    if let Some(reference) = connection.and_then(|auth| auth.spec.vault_connection_ref.as_ref()) {
+        let (namespace, name) = reference.split_once('/').unwrap_or((&namespace, reference));
+        let api = Api::<api::VaultConnection>::namespaced(shell.kube.clone(), namespace);
+        let full_name = format!("VaultConnection `{namespace}/{name}`");
+        let connection = ask("get the VaultConnection", async {
+            let what = format!("get {full_name}");
+            api.get_opt(name)
+                .await
+                .map_err(|error| kubernetes::obstacle(&what, &error))
+        })
+        .await;
+        references.push(Reference {
+            name: full_name,
+            exists: exists(&connection),
+        });
+    }
+    references
+}
+
+fn exists<T>(answer: &Answer<Option<T>>) -> Answer<bool> {
+    match answer {
+        Answer::NotAsked => Answer::NotAsked,
+        Answer::Is(object) => Answer::Is(object.is_some()),
+        Answer::Obstructed(obstacle) => Answer::Obstructed(obstacle.clone()),
+    }
+}
+
+async fn pods(shell: &Shell) -> Result<Vec<Pod>, Obstacle> {
+    let api = Api::<CorePod>::namespaced(shell.kube.clone(), &shell.operator.namespace);
+    let params = ListParams::default().labels(&shell.operator.pod_selector);
+    let what = format!("list pods in `{}`", shell.operator.namespace);
+    let pods = api
+        .list(&params)
+        .await
+        .map_err(|error| kubernetes::obstacle(&what, &error))?;
+    Ok(pods.items.into_iter().map(pod).collect())
+}
+
+fn pod(pod: CorePod) -> Pod {
+    let status = pod.status.unwrap_or_default();
+    let ready = status
+        .conditions
+        .iter()
+        .flatten()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    let waiting = status
+        .container_statuses
+        .iter()
+        .flatten()
+        .find_map(|container| {
+            let state = container.state.as_ref()?;
+            let waiting = state
+                .waiting
+                .as_ref()
+                .and_then(|waiting| waiting.reason.clone());
+            waiting.or_else(|| {
+                state
+                    .terminated
+                    .as_ref()
+                    .and_then(|ended| ended.reason.clone())
+            })
+        });
+    let phase = status.phase.unwrap_or_else(|| "Unknown".to_owned());
+    let ready_text = if ready { "ready" } else { "not ready" };
+    let why = waiting.map(|why| format!(": {why}")).unwrap_or_default();
+    Pod {
+        name: pod.metadata.name.unwrap_or_default(),
+        state: format!("{phase}, {ready_text}{why}"),
+        ready,
+    }
+}

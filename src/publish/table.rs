@@ -1,0 +1,236 @@
+//! Runs for people: a table with a timeline bar a step, then who is at fault and what to do.
+
+use std::fmt::Write as _;
+
+use comfy_table::{CellAlignment, Table, presets};
+
+use crate::model::run::{Run, StepReport};
+use crate::model::{Stage, Verdict};
+
+/// The width of a timeline bar, in columns.
+const BAR: usize = 32;
+/// From this many runs of a probe on, they are told in figures instead of one by one.
+const MANY: usize = 6;
+
+/// Renders runs, in the order in which they ended.
+pub fn render(runs: &[Run]) -> String {
+    let mut text = String::new();
+    let mut table = new_table(&[
+        "PROBE", "STEP", "RESULT", "LATENCY", "LATE BY", "WITHIN", "TIMELINE",
+    ]);
+    let mut figures = new_table(&[
+        "PROBE", "STEP", "RUNS", "GOOD", "P50", "P99", "MAX", "WITHIN",
+    ]);
+    for probe in probes(runs) {
+        let own: Vec<_> = runs.iter().filter(|run| run.probe == probe).collect();
+        if own.len() < MANY {
+            for run in own {
+                add_run(&mut table, run);
+            }
+        } else {
+            add_figures(&mut figures, probe, &own);
+        }
+    }
+    let bars = !table.is_empty();
+    for table in [table, figures].iter().filter(|table| !table.is_empty()) {
+        for line in table.lines() {
+            let _ = writeln!(text, "{}", line.trim_end());
+        }
+        text.push('\n');
+    }
+    if bars {
+        let _ = writeln!(
+            text,
+            "timeline: ▒ request  · until due  █ operator and delivery\n"
+        );
+    }
+    for run in runs.iter().filter(|run| run.result != Verdict::Success) {
+        for step in run
+            .steps
+            .iter()
+            .filter(|step| step.result != Verdict::Success)
+        {
+            blame(&mut text, run, step);
+        }
+    }
+    for run in runs.iter().filter(|run| !run.leftovers.is_empty()) {
+        let _ = writeln!(
+            text,
+            "left behind by {}: {}",
+            run.probe,
+            run.leftovers.join(", ")
+        );
+        let _ = writeln!(
+            text,
+            "  → `vso-prober cleanup` removes it once it is past its expiry\n"
+        );
+    }
+    let count = |verdict| runs.iter().filter(|run| run.result == verdict).count();
+    let _ = writeln!(
+        text,
+        "{} {}: {} success, {} failure, {} unknown",
+        runs.len(),
+        if runs.len() == 1 { "run" } else { "runs" },
+        count(Verdict::Success),
+        count(Verdict::Failure),
+        count(Verdict::Unknown)
+    );
+    text
+}
+
+/// The probes of the runs, each once, in order.
+fn probes(runs: &[Run]) -> Vec<&str> {
+    let mut probes: Vec<&str> = Vec::new();
+    for run in runs {
+        if !probes.contains(&run.probe.as_str()) {
+            probes.push(&run.probe);
+        }
+    }
+    probes
+}
+
+fn new_table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_header(header.iter().copied());
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        if (3..header.len() - 1).contains(&index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+fn add_run(table: &mut Table, run: &Run) {
+    let whole = run.finished.duration_since(run.started).as_secs_f64();
+    for step in &run.steps {
+        let offset = step.started.duration_since(run.started).as_secs_f64();
+        table.add_row([
+            run.probe.clone(),
+            step.step.to_string(),
+            step.result.to_string(),
+            seconds(step.latency_seconds),
+            step.lateness_seconds
+                .map_or_else(|| "–".to_owned(), seconds),
+            seconds(step.within_seconds),
+            bar(step, offset, whole),
+        ]);
+    }
+}
+
+fn add_figures(table: &mut Table, probe: &str, runs: &[&Run]) {
+    let mut steps: Vec<_> = runs.iter().flat_map(|run| &run.steps).collect();
+    steps.sort_by(|a, b| {
+        a.step
+            .cmp(&b.step)
+            .then(measured(a).total_cmp(&measured(b)))
+    });
+    for steps in steps.chunk_by(|a, b| a.step == b.step) {
+        let quantile = |share: f64| {
+            #[expect(
+                clippy::cast_precision_loss,
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a rank among at most some thousands of runs"
+            )]
+            let rank = ((steps.len() as f64 * share).ceil() as usize).clamp(1, steps.len());
+            seconds(measured(steps[rank - 1]))
+        };
+        let step = steps[0];
+        let name = if step.step.poll_driven() {
+            format!("{} (lateness)", step.step)
+        } else {
+            step.step.to_string()
+        };
+        table.add_row([
+            probe.to_owned(),
+            name,
+            steps.len().to_string(),
+            steps.iter().filter(|step| step.good).count().to_string(),
+            quantile(0.5),
+            quantile(0.99),
+            quantile(1.0),
+            seconds(step.within_seconds),
+        ]);
+    }
+}
+
+/// What a step is judged by: its lateness where it is driven by polls, else its latency.
+fn measured(step: &StepReport) -> f64 {
+    step.lateness_seconds.unwrap_or(step.latency_seconds)
+}
+
+fn seconds(seconds: f64) -> String {
+    if seconds < 1.0 {
+        format!("{:.1} ms", seconds * 1e3)
+    } else {
+        format!("{seconds:.3} s")
+    }
+}
+
+/// The step's place in its run, in columns: at least one, so that the quickest can be seen.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "columns of a bar"
+)]
+fn bar(step: &StepReport, offset: f64, whole: f64) -> String {
+    let column = |seconds: f64| {
+        if whole <= 0.0 {
+            0
+        } else {
+            ((seconds / whole * BAR as f64).round() as usize).min(BAR)
+        }
+    };
+    let mut text = " ".repeat(column(offset).min(BAR - 1));
+    let from = text.chars().count();
+    let mut elapsed = offset;
+    for (stage, mark) in [
+        (Stage::Submit, '▒'),
+        (Stage::Wait, '·'),
+        (Stage::Queue, '█'),
+        (Stage::Reconcile, '█'),
+        (Stage::Deliver, '█'),
+    ] {
+        elapsed += step.stages.get(&stage).copied().unwrap_or_default();
+        while text.chars().count() < column(elapsed) {
+            text.push(mark);
+        }
+    }
+    if text.chars().count() == from {
+        text.push('█');
+    }
+    text
+}
+
+fn blame(text: &mut String, run: &Run, step: &StepReport) {
+    let Some(cause) = step.cause else { return };
+    let _ = writeln!(
+        text,
+        "{} {} of {}: {cause} (concerns: {})",
+        run.probe,
+        step.step,
+        run.canary,
+        cause.party()
+    );
+    for evidence in &step.evidence {
+        let source = source(evidence.source);
+        let _ = writeln!(text, "  {source:<7} {}", evidence.text);
+    }
+    let _ = writeln!(text, "  → {}\n", cause.advice());
+}
+
+/// The word for a source of evidence.
+pub(super) const fn source(source: crate::model::cause::Source) -> &'static str {
+    use crate::model::cause::Source;
+    match source {
+        Source::Event => "event",
+        Source::Status => "status",
+        Source::Metrics => "metrics",
+        Source::Pod => "pod",
+        Source::Vault => "vault",
+    }
+}

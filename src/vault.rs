@@ -1,0 +1,330 @@
+//! Vault, as the prober reaches it: its session, KV, health, and errors told apart.
+
+pub mod lease;
+mod login;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use secrecy::ExposeSecret as _;
+use serde::de::DeserializeOwned;
+use tokio::sync::Mutex;
+use vaultrs::client::{VaultClient, VaultClientSettingsBuilder};
+use vaultrs::error::ClientError;
+use vaultrs::{kv1, kv2};
+
+use crate::config::{self, KvPath, KvVersion};
+use crate::model::record::{Hindrance, Obstacle, Peer, VaultHealth};
+use crate::wire::{USER_AGENT, causes};
+
+/// How long one request to Vault may take, unless the step ends before.
+const REQUEST_LIMIT: Duration = Duration::from_secs(30);
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// A client of Vault that keeps itself logged in.
+#[derive(Debug)]
+pub struct Vault {
+    config: config::Vault,
+    http: reqwest::Client,
+    session: Mutex<Option<login::Session>>,
+}
+
+impl Vault {
+    /// Makes a client. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// The CA file can't be read or understood.
+    pub fn new(config: &config::Vault) -> Result<Self, Obstacle> {
+        let unusable = |text: String| Obstacle {
+            at: Peer::Vault,
+            how: Hindrance::Unreachable,
+            text,
+        };
+        let mut http = reqwest::Client::builder()
+            .user_agent(USER_AGENT)
+            .timeout(REQUEST_LIMIT)
+            .connect_timeout(CONNECT_LIMIT)
+            // Vault redirects from a standby; a token must not follow to another scheme or host unseen.
+            .redirect(reqwest::redirect::Policy::limited(2));
+        if let Some(file) = &config.ca_file {
+            let pem = std::fs::read(file).map_err(|error| {
+                unusable(format!(
+                    "tried to read `vault.caFile` {}: {error}",
+                    file.display()
+                ))
+            })?;
+            let certificates = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| {
+                unusable(format!(
+                    "`vault.caFile` {} holds no certificates in PEM: {}",
+                    file.display(),
+                    causes(&error)
+                ))
+            })?;
+            http = http.tls_certs_merge(certificates);
+        } else if config.address.starts_with("http://") {
+            // Without TLS the system's certificates need not be read.
+            http = http.tls_certs_only(Vec::new());
+        }
+        let http = http
+            .build()
+            .map_err(|error| unusable(format!("can't make an HTTP client: {}", causes(&error))))?;
+        Ok(Self {
+            config: config.clone(),
+            http,
+            session: Mutex::new(None),
+        })
+    }
+
+    /// Logs in or renews if need be, so that the next request finds a token that lives, and an open
+    /// connection.
+    pub async fn ready(&self) -> Result<(), Obstacle> {
+        self.client().await.map(drop)
+    }
+
+    /// Revokes the token, if this client got it by a login of its own.
+    pub async fn log_out(&self) {
+        let session = self.session.lock().await.take();
+        if let Some(session) = session.filter(|session| session.own)
+            && let Err(error) = vaultrs::token::revoke_self(&*session.client).await
+        {
+            tracing::debug!(error = %detail(&error), "the token could not be revoked; it ends by itself");
+        }
+    }
+
+    async fn client(&self) -> Result<Arc<VaultClient>, Obstacle> {
+        let mut session = self.session.lock().await;
+        if let Some(current) = session.as_mut()
+            && login::keep(current).await
+        {
+            return Ok(current.client.clone());
+        }
+        let fresh = login::login(self).await?;
+        Ok(session.insert(fresh).client.clone())
+    }
+
+    /// A `vaultrs` client with this token.
+    fn with_token(&self, token: &str) -> VaultClient {
+        let settings = VaultClientSettingsBuilder::default()
+            .address(&self.config.address)
+            .token(token)
+            .namespace(self.config.namespace.clone())
+            .ca_certs(Vec::new())
+            .verify(true)
+            .identity(None)
+            .build()
+            .expect("the address was checked with the configuration");
+        let middle = vaultrs::api::EndpointMiddleware {
+            token: settings.token.clone(),
+            version: "v1".to_owned(),
+            wrap: None,
+            namespace: settings.namespace.clone(),
+        };
+        let http = rustify::Client::new(settings.address.as_str(), self.http.clone());
+        VaultClient {
+            http,
+            middle,
+            settings,
+        }
+    }
+
+    /// Writes a KV secret.
+    pub async fn kv_write(&self, at: &KvPath, data: &HashMap<&str, &str>) -> Result<(), Obstacle> {
+        let client = self.client().await?;
+        let KvPath {
+            mount,
+            version,
+            path,
+        } = at;
+        match version {
+            KvVersion::V1 => kv1::set(&*client, mount, path, data).await,
+            KvVersion::V2 => kv2::set(&*client, mount, path, data).await.map(drop),
+        }
+        .map_err(|error| self.obstacle(&format!("write `{at}`"), &error))
+    }
+
+    /// Reads a KV secret; `None` if there is nothing.
+    pub async fn kv_read<T: DeserializeOwned>(&self, at: &KvPath) -> Result<Option<T>, Obstacle> {
+        let client = self.client().await?;
+        let KvPath {
+            mount,
+            version,
+            path,
+        } = at;
+        let read = match version {
+            KvVersion::V1 => kv1::get(&*client, mount, path).await,
+            KvVersion::V2 => kv2::read(&*client, mount, path).await,
+        };
+        self.or_nothing(&format!("read `{at}`"), read)
+    }
+
+    /// Lists a KV folder; empty if there is nothing. Folders in it end in `/`.
+    pub async fn kv_list(&self, at: &KvPath) -> Result<Vec<String>, Obstacle> {
+        let client = self.client().await?;
+        let KvPath {
+            mount,
+            version,
+            path,
+        } = at;
+        let listed = match version {
+            KvVersion::V1 => kv1::list(&*client, mount, path)
+                .await
+                .map(|list| list.data.keys),
+            KvVersion::V2 => kv2::list(&*client, mount, path).await,
+        };
+        Ok(self
+            .or_nothing(&format!("list `{at}`"), listed)?
+            .unwrap_or_default())
+    }
+
+    /// Deletes a KV secret with all of its versions. Nothing there is as good.
+    pub async fn kv_delete(&self, at: &KvPath) -> Result<(), Obstacle> {
+        let client = self.client().await?;
+        let KvPath {
+            mount,
+            version,
+            path,
+        } = at;
+        let deleted = match version {
+            KvVersion::V1 => kv1::delete(&*client, mount, path).await,
+            KvVersion::V2 => kv2::delete_metadata(&*client, mount, path).await,
+        };
+        self.or_nothing(&format!("delete `{at}`"), deleted)
+            .map(drop)
+    }
+
+    /// Asks for Vault's health; needs no token.
+    pub async fn health(&self) -> Result<VaultHealth, Obstacle> {
+        let url = format!("{}/v1/sys/health?perfstandbyok=true", self.config.address);
+        let answer = self
+            .http
+            .get(url)
+            .send()
+            .await
+            .map_err(|error| self.no_answer("ask for its health", &error))?;
+        Ok(match answer.status() {
+            StatusCode::OK => VaultHealth::Active,
+            StatusCode::SERVICE_UNAVAILABLE => VaultHealth::Sealed,
+            other => VaultHealth::Other(other.as_u16()),
+        })
+    }
+
+    /// Sends a request for which `vaultrs` has no words; `path` without `/v1/`.
+    async fn put(
+        &self,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> Result<reqwest::Response, Obstacle> {
+        let client = self.client().await?;
+        let mut request = self
+            .http
+            .put(format!("{}/v1/{path}", self.config.address))
+            .header("X-Vault-Request", "true")
+            .header("X-Vault-Token", login::header(&client))
+            .json(body);
+        if let Some(namespace) = &self.config.namespace {
+            request = request.header("X-Vault-Namespace", namespace);
+        }
+        request
+            .send()
+            .await
+            .map_err(|error| self.no_answer(&format!("write `{path}`"), &error))
+    }
+
+    fn or_nothing<T>(
+        &self,
+        what: &str,
+        result: Result<T, ClientError>,
+    ) -> Result<Option<T>, Obstacle> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            // An unmounted engine answers 404 too, but says why; nothing there says nothing.
+            Err(ClientError::APIError { code: 404, errors }) if errors.is_empty() => Ok(None),
+            Err(error) => Err(self.obstacle(what, &error)),
+        }
+    }
+
+    fn no_answer(&self, what: &str, error: &reqwest::Error) -> Obstacle {
+        Obstacle {
+            at: Peer::Vault,
+            how: Hindrance::Unreachable,
+            text: format!(
+                "tried to {what} on Vault at {}: no answer: {}",
+                self.config.address,
+                causes(error)
+            ),
+        }
+    }
+
+    /// Says what stopped a request.
+    fn obstacle(&self, what: &str, error: &ClientError) -> Obstacle {
+        let address = &self.config.address;
+        match error {
+            ClientError::APIError { code, errors } => refusal(address, what, *code, errors),
+            other => Obstacle {
+                at: Peer::Vault,
+                how: Hindrance::Unreachable,
+                text: format!(
+                    "tried to {what} on Vault at {address}: no answer: {}",
+                    detail(other)
+                ),
+            },
+        }
+    }
+}
+
+/// Says what an answer with an error status means.
+fn refusal(address: &str, what: &str, code: u16, errors: &[String]) -> Obstacle {
+    let said = errors
+        .join("; ")
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
+    let sealed = said.to_lowercase().contains("vault is sealed");
+    let how = match code {
+        503 if sealed => Hindrance::Sealed,
+        429 | 500.. => Hindrance::Failed,
+        _ => Hindrance::Denied,
+    };
+    let said = if said.is_empty() {
+        String::new()
+    } else {
+        format!(": {said}")
+    };
+    Obstacle {
+        at: Peer::Vault,
+        how,
+        text: format!("tried to {what} on Vault at {address}: it answered {code}{said}"),
+    }
+}
+
+/// The text of an error of `vaultrs` with its causes. Its types hold no request body.
+fn detail(error: &ClientError) -> String {
+    use rustify::errors::ClientError as Rest;
+    match error {
+        ClientError::APIError { code, errors } => {
+            format!("it answered {code}: {}", errors.join("; "))
+        }
+        ClientError::RestClientError {
+            source: Rest::RequestError { source, .. },
+        } => causes(source.as_ref()),
+        ClientError::RestClientError {
+            source: Rest::ServerResponseError { code, .. },
+        } => {
+            format!("it answered {code} with something else than Vault's JSON")
+        }
+        // These hold the answer, which may hold a secret.
+        ClientError::RestClientError {
+            source: Rest::ResponseParseError { .. } | Rest::ResponseConversionError { .. },
+        } => "the answer is not Vault's JSON".to_owned(),
+        other => causes(other),
+    }
+}
+
+/// A token or another value that must not be printed.
+type SecretString = secrecy::SecretString;
+
+fn expose(secret: &SecretString) -> &str {
+    secret.expose_secret()
+}

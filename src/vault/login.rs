@@ -1,0 +1,199 @@
+//! Logging in to Vault, and staying so.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use vaultrs::client::VaultClient;
+use vaultrs::error::ClientError;
+
+use super::{SecretString, Vault, detail, expose};
+use crate::config::{Auth, TokenSource};
+use crate::model::record::{Hindrance, Obstacle, Peer};
+
+/// A token in use.
+pub(super) struct Session {
+    pub(super) client: Arc<VaultClient>,
+    /// Whether the prober got it by a login of its own, and so may revoke it.
+    pub(super) own: bool,
+    /// When it is to be renewed, or replaced, and when it ends; `None` if it never does.
+    life: Option<Life>,
+}
+
+struct Life {
+    renew: Instant,
+    end: Instant,
+    renewable: bool,
+}
+
+impl Life {
+    /// A token is renewed after two thirds of its time, as Vault's own agents do.
+    fn new(ttl: Duration, renewable: bool) -> Option<Self> {
+        let now = Instant::now();
+        (!ttl.is_zero()).then(|| Self {
+            renew: now + ttl * 2 / 3,
+            end: now + ttl,
+            renewable,
+        })
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").finish_non_exhaustive()
+    }
+}
+
+/// The value of the header that carries the token.
+pub(super) fn header(client: &VaultClient) -> http::HeaderValue {
+    let mut value = http::HeaderValue::from_str(&client.settings.token)
+        .unwrap_or_else(|_| http::HeaderValue::from_static(""));
+    value.set_sensitive(true);
+    value
+}
+
+/// Renews the token if its time has come. `false` if a new login is needed.
+pub(super) async fn keep(session: &mut Session) -> bool {
+    let Some(life) = &session.life else {
+        return true;
+    };
+    let now = Instant::now();
+    if now < life.renew {
+        return true;
+    }
+    if life.renewable {
+        match vaultrs::token::renew_self(&*session.client, None).await {
+            Ok(auth) => {
+                tracing::debug!(
+                    ttl_seconds = auth.lease_duration,
+                    "renewed the token for Vault"
+                );
+                let fresh = Life::new(Duration::from_secs(auth.lease_duration), auth.renewable);
+                // A renewal that adds next to nothing has met the token's maximum.
+                let prolonged = fresh.as_ref().is_none_or(|fresh| fresh.end > life.end);
+                let usable = now < life.end;
+                session.life = fresh;
+                return prolonged || (usable && !session.own);
+            }
+            Err(error) => {
+                tracing::warn!(error = %detail(&error), "the token for Vault could not be renewed");
+            }
+        }
+    }
+    // A token that came from elsewhere is used until its end; there is no other to be had.
+    !session.own && now < life.end
+}
+
+/// Logs in.
+pub(super) async fn login(vault: &Vault) -> Result<Session, Obstacle> {
+    let anonymous = vault.with_token("");
+    let logged_in = match &vault.config.auth {
+        Auth::Token(source) => return use_token(vault, &token(source)?).await,
+        Auth::Kubernetes {
+            mount,
+            role,
+            token_file,
+        } => {
+            let jwt = read("the ServiceAccount's token", token_file)?;
+            vaultrs::auth::kubernetes::login(&anonymous, mount, role, expose(&jwt)).await
+        }
+        Auth::AppRole {
+            mount,
+            role_id_file,
+            secret_id_file,
+        } => {
+            let role_id = read("the role ID", role_id_file)?;
+            let secret_id = read("the secret ID", secret_id_file)?;
+            vaultrs::auth::approle::login(&anonymous, mount, expose(&role_id), expose(&secret_id))
+                .await
+        }
+        Auth::Jwt {
+            mount,
+            role,
+            token_file,
+        } => {
+            let jwt = read("the JWT", token_file)?;
+            vaultrs::auth::oidc::login(&anonymous, mount, expose(&jwt), Some(role.clone())).await
+        }
+    };
+    let auth = logged_in.map_err(|error| {
+        let mut obstacle =
+            vault.obstacle(&format!("log in ({})", method(&vault.config.auth)), &error);
+        if obstacle.how == Hindrance::Denied {
+            obstacle
+                .text
+                .push_str("; check the role, its bound names and the audience");
+        }
+        obstacle
+    })?;
+    tracing::debug!(method = method(&vault.config.auth), "logged in to Vault");
+    Ok(Session {
+        client: Arc::new(vault.with_token(&auth.client_token)),
+        own: true,
+        life: Life::new(Duration::from_secs(auth.lease_duration), auth.renewable),
+    })
+}
+
+/// Takes a token that is there already, and asks Vault how long it lives.
+async fn use_token(vault: &Vault, token: &SecretString) -> Result<Session, Obstacle> {
+    let client = vault.with_token(expose(token));
+    let life = match vaultrs::token::lookup_self(&client).await {
+        Ok(token) => Life::new(
+            Duration::from_secs(token.ttl),
+            token.renewable.unwrap_or_default(),
+        ),
+        Err(error @ ClientError::APIError { code: 403, .. }) => {
+            let mut obstacle = vault.obstacle("look up the prober's own token", &error);
+            obstacle
+                .text
+                .push_str("; the token is wrong, expired or revoked");
+            return Err(obstacle);
+        }
+        Err(error) => return Err(vault.obstacle("look up the prober's own token", &error)),
+    };
+    Ok(Session {
+        client: Arc::new(client),
+        own: false,
+        life,
+    })
+}
+
+fn method(auth: &Auth) -> &'static str {
+    match auth {
+        Auth::Token(_) => "token",
+        Auth::Kubernetes { .. } => "kubernetes",
+        Auth::AppRole { .. } => "appRole",
+        Auth::Jwt { .. } => "jwt",
+    }
+}
+
+fn token(source: &TokenSource) -> Result<SecretString, Obstacle> {
+    match source {
+        TokenSource::File(file) => read("the token", file),
+        TokenSource::Env(name) => match std::env::var(name) {
+            Ok(token) if !token.trim().is_empty() => Ok(token.trim().to_owned().into()),
+            Ok(_) | Err(_) => Err(denied(format!(
+                "tried to read the token for Vault from the environment: `{name}` is not set"
+            ))),
+        },
+    }
+}
+
+fn read(what: &str, file: &Path) -> Result<SecretString, Obstacle> {
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        denied(format!(
+            "tried to read {what} for Vault from {}: {error}",
+            file.display()
+        ))
+    })?;
+    Ok(text.trim().to_owned().into())
+}
+
+fn denied(text: String) -> Obstacle {
+    Obstacle {
+        at: Peer::Vault,
+        how: Hindrance::Denied,
+        text,
+    }
+}

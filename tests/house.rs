@@ -1,0 +1,495 @@
+//! The house rules that no lint can tell: who may use whom, who must stay pure, who prints.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::{fs, iter};
+
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
+
+/// The arrows: each room, and the rooms that it uses. A room uses only rooms that stand above it, so
+/// nothing points back.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("wire", &[]),
+    ("retry", &[]),
+    ("shutdown", &[]),
+    ("telemetry", &[]),
+    ("model", &[]),
+    ("config", &["model"]),
+    ("operator", &["model"]),
+    ("judge", &["model"]),
+    ("publish", &["model"]),
+    ("canary", &["config", "model", "operator"]),
+    ("kubernetes", &["config", "model", "wire"]),
+    ("vault", &["config", "model", "wire"]),
+    (
+        "observe",
+        &["canary", "kubernetes", "model", "operator", "retry"],
+    ),
+    (
+        "janitor",
+        &[
+            "canary",
+            "config",
+            "kubernetes",
+            "model",
+            "observe",
+            "operator",
+            "vault",
+        ],
+    ),
+    (
+        "probe",
+        &[
+            "canary",
+            "config",
+            "janitor",
+            "kubernetes",
+            "model",
+            "observe",
+            "operator",
+            "shutdown",
+            "vault",
+        ],
+    ),
+    ("cli", &["telemetry"]),
+    (
+        "command",
+        &[
+            "canary",
+            "cli",
+            "config",
+            "janitor",
+            "judge",
+            "kubernetes",
+            "model",
+            "probe",
+            "publish",
+            "shutdown",
+            "vault",
+        ],
+    ),
+    ("main", &["cli", "command", "telemetry"]),
+];
+
+/// The rooms that only decide: no clock, no I/O, no runtime, no chance of their own.
+const PURE: &[&str] = &["canary", "config", "judge", "model", "operator"];
+
+/// What a pure room must not name.
+const IMPURE: &[&str] = &[
+    "async",
+    "tokio",
+    "reqwest",
+    "kube::Client",
+    "std::env",
+    "std::fs",
+    "std::net::TcpStream",
+    "std::process",
+    "Instant::now",
+    "SystemTime",
+    "Timestamp::now",
+    "Zoned::now",
+    "rand::rng",
+    "rand::random",
+    "thread_rng",
+];
+
+/// What is banned outside of some rooms, and why.
+const BANS: &[(&str, &[&str], &str)] = &[
+    (
+        "backoff",
+        &["retry"],
+        "the crate is unmaintained, so that one room alone knows it",
+    ),
+    (
+        "std::time::Instant",
+        &[],
+        "a test can't pause it; take `tokio::time::Instant`",
+    ),
+    (
+        "tokio::time::sleep",
+        &["retry"],
+        "wait for what is to come, or for a deadline with `sleep_until`",
+    ),
+    ("reqwest::get", &[], "it has no limit of time"),
+    ("println!", PRINTERS, PRINTING),
+    ("print!", PRINTERS, PRINTING),
+    ("eprintln!", PRINTERS, PRINTING),
+    ("eprint!", PRINTERS, PRINTING),
+    ("dbg!", &[], PRINTING),
+];
+const PRINTERS: &[&str] = &["command", "main", "publish"];
+const PRINTING: &str = "results are printed by `command` and `publish`, an error once by `main`, \
+                        and all else is logged";
+
+/// How many lines a file may have before it is split.
+const LINES: usize = 400;
+/// How many lines the map of the house may have.
+const MAP_LINES: usize = 120;
+
+#[test]
+fn rooms_use_only_what_the_table_allows() {
+    let mut wrong = Vec::new();
+    let mut taken = BTreeSet::new();
+    for file in files() {
+        for (line, path) in file.paths() {
+            let Some(used) = file.room_used(&path) else {
+                continue;
+            };
+            taken.insert((file.room.clone(), used.to_owned()));
+            if !allowed(&file.room).contains(&used) {
+                wrong.push(format!(
+                    "{}:{line}: `{}` must not use `{used}`",
+                    file.name, file.room
+                ));
+            }
+        }
+    }
+    for (place, (room, used)) in ARROWS.iter().enumerate() {
+        for used in *used {
+            if !taken.contains(&((*room).to_owned(), (*used).to_owned())) {
+                wrong.push(format!(
+                    "the table has `{room}` → `{used}`, which nothing needs"
+                ));
+            }
+            if !ARROWS[..place].iter().any(|(above, _)| above == used) {
+                wrong.push(format!(
+                    "the table has `{used}` not above `{room}`, which uses it"
+                ));
+            }
+        }
+    }
+    report(
+        "arrows that ARROWS in tests/house.rs does not have, or has wrong",
+        &wrong,
+    );
+}
+
+#[test]
+fn the_table_has_every_room() {
+    let listed: BTreeSet<_> = ARROWS.iter().map(|(room, _)| (*room).to_owned()).collect();
+    assert_eq!(
+        rooms(),
+        listed,
+        "left: the rooms in src, right: those in ARROWS in tests/house.rs"
+    );
+}
+
+#[test]
+fn pure_rooms_stay_pure() {
+    let mut wrong = Vec::new();
+    for file in files() {
+        if !PURE.contains(&file.room.as_str()) {
+            continue;
+        }
+        for (line, path) in file.paths() {
+            if let Some(impure) = IMPURE.iter().find(|impure| names(&path, impure)) {
+                wrong.push(format!(
+                    "{}:{line}: `{}` names `{impure}`",
+                    file.name, file.room
+                ));
+            }
+        }
+    }
+    report(
+        "pure rooms that are not: pass in what they need, or do it in the shell",
+        &wrong,
+    );
+}
+
+#[test]
+fn what_is_banned_stays_where_it_belongs() {
+    let mut wrong = Vec::new();
+    for file in files() {
+        for (line, path) in file.paths() {
+            for (banned, rooms, why) in BANS {
+                if names(&path, banned) && !rooms.contains(&file.room.as_str()) {
+                    wrong.push(format!("{}:{line}: `{banned}`: {why}", file.name));
+                }
+            }
+        }
+    }
+    report("names used where they are banned", &wrong);
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    let mut wrong = Vec::new();
+    for file in files() {
+        let opening: Vec<_> = file
+            .text
+            .lines()
+            .map_while(|line| line.strip_prefix("//! "))
+            .collect();
+        if !opening.join(" ").contains('.') {
+            wrong.push(format!("{}: no `//!` sentence at its head", file.name));
+        }
+    }
+    report("files that do not say what they are for", &wrong);
+}
+
+#[test]
+fn no_file_outgrows_one_idea() {
+    let wrong: Vec<_> = files()
+        .into_iter()
+        .map(|file| (file.text.lines().count(), file.name))
+        .filter(|(lines, _)| *lines > LINES)
+        .map(|(lines, name)| format!("{name}: {lines} lines"))
+        .collect();
+    report(
+        &format!("files of more than {LINES} lines: split them"),
+        &wrong,
+    );
+}
+
+#[test]
+fn the_map_names_every_room_and_every_test_it_names_exists() {
+    let map = read(&root().join("ARCHITECTURE.md"));
+    let mut wrong = Vec::new();
+    let lines = map.lines().count();
+    if lines > MAP_LINES {
+        wrong.push(format!("{lines} lines, which is more than {MAP_LINES}"));
+    }
+    for room in rooms() {
+        if !map
+            .lines()
+            .any(|line| line.starts_with(&format!("- `{room}`")))
+        {
+            wrong.push(format!("no line that begins with: - `{room}`"));
+        }
+    }
+    let tests: String = sources(&root().join("src"))
+        .chain(sources(&root().join("tests")))
+        .chain(sources(&root().join("e2e")))
+        .map(|file| read(&file))
+        .collect();
+    let mut invariants = 0;
+    for line in map
+        .lines()
+        .filter(|line| line.starts_with("**Invariant:**"))
+    {
+        invariants += 1;
+        let test = line
+            .rsplit_once("(held by `")
+            .and_then(|(_, rest)| rest.strip_suffix("`)"));
+        match test {
+            Some(test) if tests.contains(&format!("fn {test}(")) => {}
+            Some(test) => wrong.push(format!("there is no test `{test}`")),
+            None => wrong.push(format!(
+                "an invariant does not end in (held by `TEST`): {line}"
+            )),
+        }
+    }
+    if invariants == 0 {
+        wrong.push("no line that begins with **Invariant:**".to_owned());
+    }
+    report("ARCHITECTURE.md is not true to the house", &wrong);
+}
+
+#[test]
+fn paths_are_read_from_code_and_from_nothing_else() {
+    let file = File {
+        name: "src/probe/act.rs".to_owned(),
+        room: "probe".to_owned(),
+        depth: 2,
+        text: r#"
+            //! A `crate::retry` in a comment is none.
+            use crate::{judge, model::{self, run::Run}};
+            fn f() -> &'static str { super::super::vault::g(); super::h(); "crate::wire" }
+            macro_rules! m { () => { $crate::publish::p!() } }
+            #[cfg(test)]
+            mod tests { use crate::config; }
+            #[cfg(test)]
+            use crate::cli;
+            fn last() { eprintln!("{}", std::time::Instant::now()) }
+        "#
+        .to_owned(),
+    };
+    let paths = file.paths();
+    let used: Vec<_> = paths
+        .iter()
+        .filter_map(|(_, path)| file.room_used(path))
+        .collect();
+    assert_eq!(used, ["judge", "model", "model", "vault", "publish"]);
+    let named = |wanted: &str| paths.iter().any(|(_, path)| names(path, wanted));
+    assert!(named("eprintln!") && named("Instant::now") && named("std::time::Instant"));
+    assert!(!named("println!") && !named("eprintln") && !named("std::Instant"));
+}
+
+/// A file of `src`.
+struct File {
+    /// Its path below the root.
+    name: String,
+    /// The top-level module that it belongs to.
+    room: String,
+    /// How many modules deep it is.
+    depth: usize,
+    text: String,
+}
+
+/// A path as it is written, with its groups unfolded: `use a::{b, c::d}` is `a::b` and `a::c::d`.
+type Segments = Vec<String>;
+
+impl File {
+    /// Every path in the code, with its line; comments, literals and tests hold none.
+    fn paths(&self) -> Vec<(usize, Segments)> {
+        let tokens: TokenStream = self
+            .text
+            .parse()
+            .unwrap_or_else(|error| panic!("{}: {error}", self.name));
+        let mut paths = Vec::new();
+        unfold(tokens, &mut paths);
+        paths
+    }
+
+    /// The room that a path leads to, if that is another one.
+    fn room_used<'a>(&self, path: &'a [String]) -> Option<&'a str> {
+        let supers = path.iter().take_while(|part| *part == "super").count();
+        let at_root = match path.first()?.as_str() {
+            "crate" | "vso_prober" => &path[1..],
+            "super" if supers >= self.depth => &path[supers..],
+            _ => return None,
+        };
+        let room = at_root.first()?.as_str();
+        (room != self.room && room != "*").then_some(room)
+    }
+}
+
+/// Collects the paths in `tokens`, and passes over what is there for tests only.
+fn unfold(tokens: TokenStream, paths: &mut Vec<(usize, Segments)>) {
+    let tokens: Vec<_> = tokens.into_iter().collect();
+    let mut at = 0;
+    while let Some(token) = tokens.get(at) {
+        match token {
+            TokenTree::Punct(punct) if punct.as_char() == '#' && for_tests(tokens.get(at + 1)) => {
+                at += 2;
+                let end = tokens[at..].iter().position(|token| match token {
+                    TokenTree::Punct(punct) => punct.as_char() == ';',
+                    TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
+                    TokenTree::Ident(_) | TokenTree::Literal(_) => false,
+                });
+                at += end.map_or(tokens.len(), |end| end + 1);
+            }
+            TokenTree::Ident(_) => at += path(&tokens[at..], &[], paths),
+            TokenTree::Group(group) => {
+                unfold(group.stream(), paths);
+                at += 1;
+            }
+            TokenTree::Punct(_) | TokenTree::Literal(_) => at += 1,
+        }
+    }
+}
+
+/// Reads the path that `tokens` begin with, below `prefix`. Returns how many tokens it took.
+fn path(tokens: &[TokenTree], prefix: &[String], paths: &mut Vec<(usize, Segments)>) -> usize {
+    let is = |at: usize, wanted: char| matches!(tokens.get(at), Some(TokenTree::Punct(punct)) if punct.as_char() == wanted);
+    let mut path = prefix.to_vec();
+    let line = tokens[0].span().start().line;
+    let mut at = 0;
+    loop {
+        match tokens.get(at) {
+            Some(TokenTree::Ident(ident)) => path.push(ident.to_string()),
+            Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => {
+                let inner: Vec<_> = group.stream().into_iter().collect();
+                for branch in inner.split(
+                    |token| matches!(token, TokenTree::Punct(punct) if punct.as_char() == ','),
+                ) {
+                    if !branch.is_empty() {
+                        self::path(branch, &path, paths);
+                    }
+                }
+                return at + 1;
+            }
+            // A glob, or the arguments of a generic.
+            _ => break,
+        }
+        at += 1;
+        if is(at, ':') && is(at + 1, ':') {
+            at += 2;
+        } else {
+            break;
+        }
+    }
+    if is(at, '!') && !is(at + 1, '=') {
+        path.last_mut().into_iter().for_each(|last| last.push('!'));
+    }
+    paths.push((line, path));
+    at.max(1)
+}
+
+/// Whether the group after a `#` is `[cfg(test)]`.
+fn for_tests(token: Option<&TokenTree>) -> bool {
+    token.is_some_and(|token| token.to_string().replace(' ', "") == "[cfg(test)]")
+}
+
+/// Whether `path` has the segments of `wanted`, one after the other.
+fn names(path: &[String], wanted: &str) -> bool {
+    let wanted: Vec<_> = wanted.split("::").collect();
+    path.windows(wanted.len()).any(|part| part == wanted)
+}
+
+fn allowed(room: &str) -> &'static [&'static str] {
+    ARROWS
+        .iter()
+        .find(|(listed, _)| *listed == room)
+        .map_or(&[], |(_, uses)| uses)
+}
+
+/// The rooms: the top-level modules, and the binary.
+fn rooms() -> BTreeSet<String> {
+    let rooms = files().into_iter().map(|file| file.room);
+    rooms.filter(|room| room != "lib").collect()
+}
+
+/// Every file of `src`.
+fn files() -> Vec<File> {
+    let src = root().join("src");
+    let by_path: BTreeMap<PathBuf, File> = sources(&src)
+        .map(|path| {
+            let below = path.strip_prefix(&src).expect("it was found there");
+            let module = below.with_extension("");
+            let parts: Vec<_> = module.iter().map(|part| part.to_string_lossy()).collect();
+            let file = File {
+                name: format!("src/{}", below.display()),
+                room: parts[0].to_string(),
+                depth: parts.len(),
+                text: read(&path),
+            };
+            (path, file)
+        })
+        .collect();
+    by_path.into_values().collect()
+}
+
+/// Every Rust file below `folder`.
+fn sources(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let mut folders = vec![folder.to_owned()];
+    iter::from_fn(move || {
+        let folder = folders.pop()?;
+        let entries = fs::read_dir(&folder)
+            .unwrap_or_else(|error| panic!("tried to list {}: {error}", folder.display()));
+        let mut found = Vec::new();
+        for entry in entries {
+            let path = entry.expect("a folder can be read to its end").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+        Some(found)
+    })
+    .flatten()
+}
+
+fn read(file: &Path) -> String {
+    fs::read_to_string(file)
+        .unwrap_or_else(|error| panic!("tried to read {}: {error}", file.display()))
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn report(what: &str, wrong: &[String]) {
+    assert!(wrong.is_empty(), "{what}:\n  {}", wrong.join("\n  "));
+}

@@ -1,0 +1,573 @@
+//! Judging: a table of what was seen and what must be claimed, and what holds for whatever was seen.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use vso_prober::judge::judge;
+use vso_prober::model::cause::{Cause, Party};
+use vso_prober::model::promise::Promise;
+use vso_prober::model::proof::Proof;
+use vso_prober::model::record::{
+    Answer, End, Event, Findings, Hindrance, LeaseState, Obstacle, Peer, Pod, Record, Reference,
+    StepRecord, VaultHealth,
+};
+use vso_prober::model::timeline::{Content, Lease, Resource, Seen, Sighting, State, Timeline};
+use vso_prober::model::{Kind, Mark, Step, Verdict};
+
+const WITHIN: Duration = Duration::from_secs(2);
+
+fn at(milliseconds: u64) -> Mark {
+    Mark::new(Duration::from_millis(milliseconds))
+}
+
+fn content(nonce: &str) -> Content {
+    Content(BTreeMap::from([("nonce".to_owned(), nonce.to_owned())]))
+}
+
+fn proof() -> Proof {
+    Proof::Content {
+        expected: content("new"),
+        not_uid: None,
+    }
+}
+
+fn sighting(milliseconds: u64, what: Seen) -> Sighting {
+    Sighting {
+        at: at(milliseconds),
+        relisted: false,
+        what,
+    }
+}
+
+fn secret(nonce: &str) -> Seen {
+    Seen::Secret {
+        uid: "uid".to_owned(),
+        content: content(nonce),
+    }
+}
+
+/// A status as the operator leaves it after a reconcile.
+fn status(ok: bool, message: &str, heartbeat: &str) -> Resource {
+    let state = |message: &str| {
+        Some(State {
+            ok,
+            message: message.to_owned(),
+            changed: heartbeat.to_owned(),
+        })
+    };
+    Resource {
+        generation: 1,
+        last_generation: 1,
+        finalizer: true,
+        synced: state(message),
+        healthy: state("heartbeat"),
+        ..Resource::default()
+    }
+}
+
+/// A step that was begun at 100 ms and given up at 8.1 s, with nobody to blame but a silent operator.
+fn step(step: Step, proof: Proof) -> StepRecord {
+    StepRecord {
+        step,
+        within: WITHIN,
+        proof,
+        promise: Promise::AtOnce,
+        started: at(100),
+        submitted: at(110),
+        ended: at(8100),
+        end: End::TimedOut,
+        findings: Findings {
+            secret: Answer::Is(None),
+            resource: Answer::Is(Some(Resource::default())),
+            pods: Answer::Is(vec![pod(true)]),
+            vault: Answer::Is(VaultHealth::Active),
+            ..Findings::default()
+        },
+    }
+}
+
+fn pod(ready: bool) -> Pod {
+    Pod {
+        name: "operator".to_owned(),
+        state: "Running".to_owned(),
+        ready,
+    }
+}
+
+fn record(step: StepRecord, seen: Vec<Sighting>) -> Record {
+    Record {
+        probe: "probe".to_owned(),
+        kind: Kind::Static,
+        run: "run".to_owned(),
+        canary: "ns/vsop-probe-run".to_owned(),
+        started: "2026-01-01T00:00:00Z".parse().expect("a timestamp"),
+        finished: at(9000),
+        steps: vec![step],
+        timeline: seen.into_iter().collect(),
+        leases: Vec::new(),
+        leftovers: Vec::new(),
+    }
+}
+
+fn check(record: &Record, expected: Option<Cause>) {
+    let run = judge(record);
+    let step = &run.steps[0];
+    assert_eq!(step.cause, expected, "{:#?}", step.evidence);
+    assert_eq!(
+        step.evidence.is_empty(),
+        expected.is_none(),
+        "a blame has evidence"
+    );
+    let verdict = expected.map_or(Verdict::Success, |cause| cause.party().verdict());
+    assert_eq!((run.result, step.result), (verdict, verdict));
+}
+
+fn failing(change: impl FnOnce(&mut StepRecord), expected: Cause) {
+    let mut unproven = step(Step::Create, proof());
+    change(&mut unproven);
+    check(&record(unproven, vec![]), Some(expected));
+}
+
+fn proven(which: Step, proof: Proof) -> StepRecord {
+    StepRecord {
+        end: End::Proven,
+        ..step(which, proof)
+    }
+}
+
+#[test]
+fn a_proof_in_time_is_a_success() {
+    let record = record(
+        proven(Step::Create, proof()),
+        vec![sighting(140, secret("new"))],
+    );
+    check(&record, None);
+    let step = &judge(&record).steps[0];
+    assert!(
+        (step.latency_seconds - 0.04).abs() < 1e-9,
+        "{}",
+        step.latency_seconds
+    );
+}
+
+#[test]
+fn a_proof_beyond_the_threshold_is_too_slow() {
+    let late = record(
+        proven(Step::Create, proof()),
+        vec![sighting(3000, secret("new"))],
+    );
+    check(&late, Some(Cause::TooSlow));
+}
+
+#[test]
+fn what_polls_bring_is_judged_by_lateness() {
+    let mut step = proven(Step::Update, proof());
+    step.promise = Promise::NextPoll(Duration::from_secs(10));
+    step.started = at(1000);
+    step.submitted = at(1010);
+    let before = Resource {
+        horizon: Some(Duration::from_millis(8500)),
+        ..status(true, "Secret synced, horizon=8.5s", "a")
+    };
+    let seen = vec![
+        sighting(500, Seen::Resource(before)),
+        sighting(9100, secret("new")),
+    ];
+    let record = record(step, seen);
+    check(&record, None);
+    let step = &judge(&record).steps[0];
+    assert_eq!(step.due_seconds, Some(8.0));
+    assert!(
+        step.lateness_seconds
+            .is_some_and(|late| (late - 0.1).abs() < 1e-9)
+    );
+    assert!(
+        step.latency_seconds > WITHIN.as_secs_f64(),
+        "the latency is told all the same"
+    );
+}
+
+#[test]
+fn a_proof_found_by_a_list_after_a_cut_has_no_moment() {
+    let found = Sighting {
+        relisted: true,
+        ..sighting(140, secret("new"))
+    };
+    check(
+        &record(proven(Step::Create, proof()), vec![found]),
+        Some(Cause::ProberWatchLost),
+    );
+}
+
+#[test]
+fn the_probers_own_obstacles_are_its_own() {
+    let cases = [
+        (
+            Peer::Vault,
+            Hindrance::Unreachable,
+            Cause::ProberVaultUnreachable,
+        ),
+        (Peer::Vault, Hindrance::Denied, Cause::ProberVaultDenied),
+        (Peer::Vault, Hindrance::Sealed, Cause::VaultSealed),
+        (Peer::Vault, Hindrance::Failed, Cause::VaultError),
+        (
+            Peer::Kubernetes,
+            Hindrance::Unreachable,
+            Cause::ProberKubernetesUnreachable,
+        ),
+        (
+            Peer::Kubernetes,
+            Hindrance::Failed,
+            Cause::ProberKubernetesUnreachable,
+        ),
+        (
+            Peer::Kubernetes,
+            Hindrance::Denied,
+            Cause::ProberKubernetesDenied,
+        ),
+    ];
+    for (at, how, cause) in cases {
+        failing(
+            |step| {
+                step.end = End::Met(Obstacle {
+                    at,
+                    how,
+                    text: "why".into(),
+                });
+            },
+            cause,
+        );
+    }
+    failing(|step| step.end = End::Interrupted, Cause::ProberInterrupted);
+}
+
+#[test]
+fn absence_is_confirmed_a_second_way() {
+    let there = Answer::Is(Some(("uid".to_owned(), content("new"))));
+    failing(|step| step.findings.secret = there, Cause::ProberWatchLost);
+    let denied = Obstacle {
+        at: Peer::Kubernetes,
+        how: Hindrance::Denied,
+        text: "forbidden".into(),
+    };
+    let denied = Answer::Obstructed(denied);
+    failing(
+        |step| step.findings.secret = denied,
+        Cause::ProberKubernetesDenied,
+    );
+}
+
+#[test]
+fn the_operators_own_words_name_the_cause() {
+    let told = |message: &str, cause| {
+        let failed = format!("Failed to sync the secret, horizon=4.1s, err={message}");
+        let resource = Answer::Is(Some(status(false, &failed, "a")));
+        failing(|step| step.findings.resource = resource, cause);
+        let event = Event {
+            kind: "Warning".into(),
+            reason: "VaultClientError".into(),
+            message: message.into(),
+            count: 3,
+        };
+        failing(|step| step.findings.events = vec![event], cause);
+    };
+    told(
+        "URL: PUT http://v/v1/auth/kubernetes/login\nCode: 400. Errors:",
+        Cause::LoginFailed,
+    );
+    told(
+        "URL: GET http://v/v1/kvv2/data/x\nCode: 403. Errors:",
+        Cause::VaultDenied,
+    );
+    told(
+        "empty response from Vault, path=\"kvv2/data/x\"",
+        Cause::VaultPathMissing,
+    );
+    told(
+        "dial tcp 127.0.0.1:8299: connect: connection refused",
+        Cause::VaultUnreachable,
+    );
+    told("Code: 503. Errors: * Vault is sealed", Cause::VaultSealed);
+    told(
+        "URL: GET http://v/v1/x Code: 502. Errors:",
+        Cause::VaultError,
+    );
+    told(
+        "not the owner of the destination Secret ns/x",
+        Cause::DestinationConflict,
+    );
+    told(
+        "secrets \"x\" is forbidden: exceeded quota: none",
+        Cause::SecretWriteDenied,
+    );
+}
+
+#[test]
+fn an_old_error_of_a_healthy_resource_says_nothing() {
+    // After an outage `SecretSynced` stays False with the old error, while `Healthy` is True again.
+    let mut resource = status(false, "err=Code: 503. Errors: * Vault is sealed", "a");
+    resource.healthy = Some(State {
+        ok: true,
+        message: String::new(),
+        changed: "a".into(),
+    });
+    failing(
+        |step| step.findings.resource = Answer::Is(Some(resource)),
+        Cause::OperatorStalled,
+    );
+}
+
+#[test]
+fn objects_and_pods_name_the_cause() {
+    let missing = Reference {
+        name: "VaultAuth `ns/x`".into(),
+        exists: Answer::Is(false),
+    };
+    failing(
+        |step| step.findings.references = vec![missing],
+        Cause::AuthRefInvalid,
+    );
+    failing(
+        |step| step.findings.vault = Answer::Is(VaultHealth::Sealed),
+        Cause::VaultSealed,
+    );
+    failing(
+        |step| step.findings.pods = Answer::Is(vec![]),
+        Cause::OperatorDown,
+    );
+    failing(
+        |step| step.findings.pods = Answer::Is(vec![pod(false)]),
+        Cause::OperatorDown,
+    );
+    failing(
+        |step| step.findings.others_reconciled = true,
+        Cause::ResourceIgnored,
+    );
+    failing(|_| (), Cause::OperatorStalled);
+}
+
+#[test]
+fn content_names_the_cause() {
+    let other = Answer::Is(Some(("uid".to_owned(), content("other"))));
+    failing(|step| step.findings.secret = other, Cause::WrongContent);
+
+    let update = |now: &str| {
+        let mut update = step(Step::Update, proof());
+        update.findings.secret = Answer::Is(Some(("uid".into(), content("old"))));
+        update.findings.earlier = vec![content("old")];
+        update.findings.resource = Answer::Is(Some(status(true, "Secret synced", now)));
+        let before = status(true, "Secret synced", "a");
+        record(update, vec![sighting(50, Seen::Resource(before))])
+    };
+    check(&update("b"), Some(Cause::StaleContent));
+    // No poll since the change: the operator stands still.
+    check(&update("a"), Some(Cause::OperatorStalled));
+}
+
+#[test]
+fn a_deletion_that_does_not_end_names_who_holds_it() {
+    let deleting = Resource {
+        deleting: true,
+        ..status(true, "Secret synced", "a")
+    };
+    let mut stuck = step(Step::Delete, Proof::Gone);
+    stuck.findings.resource = Answer::Is(Some(deleting));
+    check(&record(stuck, vec![]), Some(Cause::FinalizerStuck));
+
+    let mut left = step(Step::Delete, Proof::Gone);
+    left.findings.resource = Answer::Is(None);
+    left.findings.secret = Answer::Is(Some(("uid".into(), content("old"))));
+    check(&record(left, vec![]), Some(Cause::NotCollected));
+}
+
+#[test]
+fn every_lease_is_followed_to_its_end() {
+    let gone = |leases: Vec<LeaseState>| {
+        let seen = vec![
+            sighting(200, Seen::ResourceGone),
+            sighting(210, Seen::SecretGone),
+        ];
+        let leases = leases
+            .into_iter()
+            .enumerate()
+            .map(|(n, state)| (n.to_string(), state));
+        let gone = record(proven(Step::Delete, Proof::Gone), seen);
+        Record {
+            leases: leases.collect(),
+            ..gone
+        }
+    };
+    check(&gone(vec![LeaseState::Ended]), None);
+
+    let leaked = gone(vec![
+        LeaseState::Ended,
+        LeaseState::Leaked { revoked: true },
+    ]);
+    check(&leaked, Some(Cause::LeaseLeaked));
+    let leases = judge(&leaked).leases;
+    assert_eq!((leases.issued, leases.revoked, leases.leaked), (2, 1, 1));
+
+    let obstacle = Obstacle {
+        at: Peer::Vault,
+        how: Hindrance::Denied,
+        text: "403".into(),
+    };
+    check(
+        &gone(vec![LeaseState::Untold(obstacle)]),
+        Some(Cause::ProberVaultDenied),
+    );
+
+    let mut lost = proven(Step::Create, proof());
+    lost.findings.lease = Answer::Is(false);
+    check(
+        &record(lost, vec![sighting(140, secret("new"))]),
+        Some(Cause::LeaseLost),
+    );
+}
+
+#[test]
+fn a_prober_that_stood_still_blames_itself() {
+    let starved = |at, seconds| sighting(at, Seen::Starved(Duration::from_secs(seconds)));
+    let unproven = record(step(Step::Create, proof()), vec![starved(5000, 5)]);
+    check(&unproven, Some(Cause::ProberStarved));
+    let late = vec![starved(3200, 3), sighting(3300, secret("new"))];
+    check(
+        &record(proven(Step::Create, proof()), late),
+        Some(Cause::ProberStarved),
+    );
+}
+
+prop_compose! {
+    fn any_resource()(
+        generation in 1..3_i64,
+        last_generation in 0..3_i64,
+        finalizer: bool,
+        deleting: bool,
+        state in prop::option::of((any::<bool>(), "[a-z =.0-9]{0,30}", "[ab]")),
+        horizon in prop::option::of(0..20_000_u64),
+        lease in prop::option::of("[ab]"),
+    ) -> Resource {
+        let state = state.map(|(ok, message, changed)| State { ok, message, changed });
+        Resource {
+            generation, last_generation, finalizer, deleting,
+            synced: state.clone(), healthy: state,
+            horizon: horizon.map(Duration::from_millis),
+            lease: lease.map(|id| Lease { id, duration: Duration::from_secs(60) }),
+        }
+    }
+}
+
+fn any_seen() -> impl Strategy<Value = Seen> {
+    prop_oneof![
+        "(new|old|other)".prop_map(|nonce| secret(&nonce)),
+        Just(Seen::SecretGone),
+        any_resource().prop_map(Seen::Resource),
+        Just(Seen::ResourceGone),
+        Just(Seen::WatchLost("cut".to_owned())),
+        (0..10_000_u64).prop_map(|gap| Seen::Starved(Duration::from_millis(gap))),
+    ]
+}
+
+fn any_obstacle() -> impl Strategy<Value = Obstacle> {
+    let peer = prop_oneof![Just(Peer::Vault), Just(Peer::Kubernetes)];
+    let how = prop_oneof![
+        Just(Hindrance::Unreachable),
+        Just(Hindrance::Denied),
+        Just(Hindrance::Failed)
+    ];
+    (peer, how).prop_map(|(at, how)| Obstacle {
+        at,
+        how,
+        text: "why".to_owned(),
+    })
+}
+
+fn any_end() -> impl Strategy<Value = End> {
+    prop_oneof![
+        Just(End::Proven),
+        Just(End::TimedOut),
+        any_obstacle().prop_map(End::Met),
+        Just(End::Interrupted)
+    ]
+}
+
+prop_compose! {
+    fn any_record()(
+        seen in prop::collection::vec((0..30_000_u64, any::<bool>(), any_seen()), 0..12),
+        end in any_end(),
+        which in prop_oneof![Just(Step::Create), Just(Step::Update), Just(Step::Delete)],
+        started in 0..10_000_u64,
+        submit in 0..1_000_u64,
+        waited in 0..20_000_u64,
+        period in prop::option::of(1_000..20_000_u64),
+        secret in prop::option::of("(new|old|other)"),
+        resource in prop::option::of(any_resource()),
+        others_reconciled: bool,
+        obstructed in prop::option::of(any_obstacle()),
+    ) -> Record {
+        let proof = if which == Step::Delete { Proof::Gone } else { proof() };
+        let mut step = step(which, proof);
+        step.end = end;
+        step.started = at(started);
+        step.submitted = at(started + submit);
+        step.ended = at(started + submit + waited);
+        step.promise = period.map_or(Promise::AtOnce, |period| {
+            Promise::NextPoll(Duration::from_millis(period))
+        });
+        step.findings.secret = match obstructed {
+            Some(obstacle) => Answer::Obstructed(obstacle),
+            None => Answer::Is(secret.map(|nonce| ("uid".to_owned(), content(&nonce)))),
+        };
+        step.findings.resource = Answer::Is(resource);
+        step.findings.earlier = vec![content("old")];
+        step.findings.others_reconciled = others_reconciled;
+        let seen = seen
+            .into_iter()
+            .map(|(at, relisted, what)| Sighting { relisted, ..sighting(at, what) });
+        record(step, seen.collect())
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_was_seen_is_judged_fairly(record in any_record()) {
+        let run = judge(&record);
+        let step = &run.steps[0];
+        prop_assert_eq!(step.cause.is_some(), !step.evidence.is_empty());
+        prop_assert_eq!(step.cause.map(Cause::party), step.party);
+        prop_assert_eq!(step.good, step.result == Verdict::Success);
+        prop_assert_eq!(step.result == Verdict::Unknown, step.party == Some(Party::Prober));
+        prop_assert!(step.lateness_seconds.is_none_or(|lateness| lateness >= 0.0));
+        prop_assert!(step.due_seconds.is_none_or(|due| due >= 0.0));
+        let sum: f64 = step.stages.values().sum();
+        prop_assert!((sum - step.latency_seconds).abs() < 1e-6);
+        prop_assert!(step.stages.values().all(|stage| *stage >= 0.0));
+    }
+
+    #[test]
+    fn what_the_prober_met_is_never_blamed_on_the_operator(
+        mut record in any_record(),
+        obstacle in any_obstacle(),
+    ) {
+        record.steps[0].end = End::Met(obstacle);
+        prop_assert_ne!(judge(&record).steps[0].party, Some(Party::Operator));
+    }
+
+    #[test]
+    fn a_saved_record_is_judged_alike(record in any_record()) {
+        let saved = serde_json::to_string(&record).expect("a record is plain data");
+        let read: Record = serde_json::from_str(&saved).expect("what was written can be read");
+        prop_assert_eq!(judge(&read), judge(&record));
+    }
+
+    #[test]
+    fn a_timeline_is_in_order(marks in prop::collection::vec(0..1000_u64, 0..20)) {
+        let mut timeline = Timeline::default();
+        for mark in marks {
+            timeline.push(sighting(mark, Seen::SecretGone));
+        }
+        let marks: Vec<_> = timeline.iter().map(|sighting| sighting.at).collect();
+        prop_assert!(marks.is_sorted());
+    }
+}

@@ -1,0 +1,172 @@
+//! How runs are told: the table, JSON and JUnit of a success, a failure and an unknown.
+
+use std::collections::BTreeMap;
+
+use vso_prober::model::cause::{Cause, Evidence, Source};
+use vso_prober::model::run::{Attribution, Leases, Run, SCHEMA, StepReport};
+use vso_prober::model::{Kind, Stage, Step, Verdict};
+use vso_prober::publish::{junit, table};
+
+fn step(step: Step, started: &str, stages: &[(Stage, f64)]) -> StepReport {
+    let poll_driven = step.poll_driven();
+    StepReport {
+        step,
+        result: Verdict::Success,
+        started: started.parse().expect("a timestamp"),
+        latency_seconds: stages.iter().map(|(_, seconds)| seconds).sum(),
+        due_seconds: poll_driven.then_some(3.0),
+        lateness_seconds: poll_driven.then_some(0.014),
+        within_seconds: 5.0,
+        good: true,
+        stages: stages.iter().copied().collect::<BTreeMap<_, _>>(),
+        attribution: Attribution::None,
+        operator: None,
+        cause: None,
+        party: None,
+        evidence: Vec::new(),
+    }
+}
+
+fn blamed(mut step: StepReport, cause: Cause, evidence: &[(Source, &str)]) -> StepReport {
+    step.result = cause.party().verdict();
+    step.good = false;
+    step.cause = Some(cause);
+    step.party = Some(cause.party());
+    step.evidence = evidence
+        .iter()
+        .map(|(source, text)| Evidence::new(*source, *text))
+        .collect();
+    step
+}
+
+fn run(probe: &str, kind: Kind, steps: Vec<StepReport>) -> Run {
+    let bad = steps
+        .iter()
+        .map(|step| step.result)
+        .find(|result| *result != Verdict::Success);
+    Run {
+        schema: SCHEMA.to_owned(),
+        probe: probe.to_owned(),
+        kind,
+        run: "0123456789abcdef".to_owned(),
+        canary: format!("vso-probe/vsop-{probe}-0123456789abcdef"),
+        started: "2026-01-01T00:00:00Z".parse().expect("a timestamp"),
+        finished: "2026-01-01T00:00:04Z".parse().expect("a timestamp"),
+        result: bad.unwrap_or(Verdict::Success),
+        steps,
+        secret_writes: 1,
+        leases: Leases::default(),
+        leftovers: Vec::new(),
+    }
+}
+
+fn runs() -> Vec<Run> {
+    let create = |latency| {
+        step(
+            Step::Create,
+            "2026-01-01T00:00:00.010Z",
+            &[(Stage::Submit, 0.003), (Stage::Deliver, latency)],
+        )
+    };
+    let update = step(
+        Step::Update,
+        "2026-01-01T00:00:00.1Z",
+        &[
+            (Stage::Submit, 0.002),
+            (Stage::Wait, 2.998),
+            (Stage::Deliver, 0.014),
+        ],
+    );
+    let delete = step(
+        Step::Delete,
+        "2026-01-01T00:00:03.9Z",
+        &[(Stage::Submit, 0.004), (Stage::Deliver, 0.02)],
+    );
+    let denied = blamed(
+        create(3.9),
+        Cause::VaultDenied,
+        &[
+            (
+                Source::Status,
+                "Failed to sync the secret, err=Code: 403. Errors: permission denied",
+            ),
+            (
+                Source::Event,
+                "VaultClientError: Failed to read Vault secret: Code: 403 (3 times)",
+            ),
+        ],
+    );
+    let unreachable = blamed(
+        create(2.0),
+        Cause::ProberVaultUnreachable,
+        &[(
+            Source::Vault,
+            "tried to log in (kubernetes) on Vault at http://127.0.0.1:1: no answer",
+        )],
+    );
+    let mut failed = run("denied", Kind::Static, vec![denied]);
+    failed.leftovers = vec!["VaultStaticSecret vso-probe/vsop-denied-0123456789abcdef".to_owned()];
+    vec![
+        run(
+            "static-kv2",
+            Kind::Static,
+            vec![create(0.012), update, delete],
+        ),
+        failed,
+        run("postgres", Kind::Dynamic, vec![unreachable]),
+    ]
+}
+
+#[test]
+fn a_table_for_people() {
+    insta::assert_snapshot!(table::render(&runs()));
+}
+
+#[test]
+fn many_runs_are_told_in_figures() {
+    let many: Vec<_> = std::iter::repeat_with(|| runs().remove(0))
+        .take(8)
+        .collect();
+    insta::assert_snapshot!(table::render(&many));
+}
+
+#[test]
+fn junit_for_ci() {
+    insta::assert_snapshot!(junit::render(&runs()));
+}
+
+#[test]
+fn json_for_programs() {
+    let lines: Vec<_> = runs()
+        .iter()
+        .map(|run| serde_json::to_string_pretty(run).expect("a run is plain data"))
+        .collect();
+    insta::assert_snapshot!(lines.join("\n"));
+}
+
+/// Every cause is told with its evidence and with what to do, in the table and in JUnit.
+#[test]
+fn every_cause_is_told_with_its_advice() {
+    for cause in Cause::ALL {
+        let step = step(
+            Step::Create,
+            "2026-01-01T00:00:00Z",
+            &[(Stage::Deliver, 1.0)],
+        );
+        let step = blamed(step, *cause, &[(Source::Status, "this speaks for it")]);
+        let runs = [run("probe", Kind::Static, vec![step])];
+        let words = [cause.as_str(), cause.party().as_str(), "this speaks for it"];
+        for word in words.into_iter().chain([cause.advice()]) {
+            assert!(
+                table::render(&runs).contains(word),
+                "{cause}: the table lacks {word}"
+            );
+        }
+        for word in words {
+            assert!(
+                junit::render(&runs).contains(word),
+                "{cause}: JUnit lacks {word}"
+            );
+        }
+    }
+}
