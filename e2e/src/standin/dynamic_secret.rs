@@ -13,43 +13,40 @@ use futures::future::BoxFuture;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
-use serde_json::json;
-use vso_prober::operator::api::{SecretLease, VaultDynamicSecret, VaultDynamicSecretStatus};
+use vso_prober::operator::api::{VaultDynamicSecret, VaultDynamicSecretStatus};
 
 use super::clients::{Clients, Wanted};
 use super::condition::{self, Said};
-use super::content::{self, Data};
+use super::content::Data;
 use super::controller::Reconcile;
-use super::faults::{Content, Place};
-use super::horizon::{self, Backoff, Go};
+use super::horizon::{self, Backoff};
 use super::kind::{Kind, Writer};
 use super::secret;
 use super::session::Session;
-use super::static_secret::STUCK;
 use super::vault;
-use lease::{has_renewable_lease, lease_of, renewal_is_due, seconds, until_renewal};
+use lease::{has_renewable_lease, renewal_is_due};
 
 type Key = ObjectRef<VaultDynamicSecret>;
 
 /// Syncs dynamic secrets.
-pub struct DynamicSecrets {
+pub(crate) struct DynamicSecrets {
     /// The Vault clients.
-    pub clients: Arc<Clients>,
+    clients: Arc<Clients>,
     /// Writes back.
-    pub writer: Writer,
+    writer: Writer,
     /// This pod: a resource that another one handled last is left alone until its renewal is due.
-    pub pod_uid: String,
+    pod_uid: String,
     /// What is remembered between reconciles.
-    pub memory: Mutex<Memory>,
+    memory: Mutex<Memory>,
 }
 
 /// What is remembered between reconciles.
 #[derive(Default)]
-pub struct Memory {
+pub(crate) struct Memory {
     backoffs: HashMap<Key, Backoff>,
     written: HashMap<Key, Data>,
     /// To be given a new credential.
-    pub forced: HashSet<Key>,
+    pub(crate) forced: HashSet<Key>,
 }
 
 impl Memory {
@@ -74,7 +71,18 @@ impl Reconcile<VaultDynamicSecret> for DynamicSecrets {
 }
 
 impl DynamicSecrets {
-    fn memory(&self) -> MutexGuard<'_, Memory> {
+    /// A reconciler that remembers nothing yet.
+    pub(crate) fn new(clients: Arc<Clients>, writer: Writer, pod_uid: String) -> Self {
+        Self {
+            clients,
+            writer,
+            pod_uid,
+            memory: Mutex::default(),
+        }
+    }
+
+    /// What is remembered.
+    pub(crate) fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().expect("no holder panics")
     }
 

@@ -18,33 +18,33 @@ const RENEW_AGAIN: Duration = Duration::from_secs(10);
 
 /// Where a client came from; it lives as long as these stay as they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
+pub(crate) struct Origin {
     /// Its key in the cache.
-    pub key: String,
+    pub(crate) key: String,
     /// The `VaultAuth`.
-    pub auth: Ancestor,
+    pub(crate) auth: Ancestor,
     /// The `VaultConnection`.
-    pub connection: Ancestor,
+    pub(crate) connection: Ancestor,
     /// `namespace/name` of the connection, as in the metrics.
-    pub label: String,
+    pub(crate) label: String,
 }
 
 /// A resource at a generation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ancestor {
+pub(crate) struct Ancestor {
     /// Its UID.
-    pub uid: String,
+    pub(crate) uid: String,
     /// Its generation.
-    pub generation: i64,
+    pub(crate) generation: i64,
 }
 
 /// A client logged in to Vault.
 #[derive(Clone, Debug)]
-pub struct Session {
+pub(crate) struct Session {
     /// Where it came from.
-    pub origin: Origin,
+    pub(crate) origin: Origin,
     /// Told in a status: changes with every login.
-    pub id: String,
+    pub(crate) id: String,
     vault: Vault,
     token: Arc<Token>,
     series: metrics::Vault,
@@ -84,7 +84,7 @@ impl From<&Auth> for Held {
 
 impl Session {
     /// Logs in at `path` with `credentials`, then renews at once, as the operator does.
-    pub async fn login(
+    pub(crate) async fn login(
         vault: Vault,
         origin: Origin,
         path: &str,
@@ -134,7 +134,7 @@ impl Session {
     ///
     /// As Vault's own client does it: renews at once, then each time after about 2/3 of the lease;
     /// gives up when the next renewal would fall into the last tenth or two.
-    pub async fn keep_alive(&self) {
+    pub(crate) async fn keep_alive(&self) {
         let mut prior = Duration::ZERO;
         let mut grace = Duration::ZERO;
         while self.held().renewable {
@@ -184,18 +184,19 @@ impl Session {
     }
 
     /// The same session in another Vault namespace.
-    pub fn within(mut self, namespace: &str) -> Self {
+    #[must_use]
+    pub(crate) fn within(mut self, namespace: &str) -> Self {
         self.vault = self.vault.within(namespace);
         self
     }
 
     /// Has the session looked at before it is used again: Vault said 403.
-    pub fn taint(&self) {
+    pub(crate) fn taint(&self) {
         self.token.tainted.store(true, Ordering::Relaxed);
     }
 
     /// Whether it can still be used.
-    pub async fn is_valid(&self) -> bool {
+    pub(crate) async fn is_valid(&self) -> bool {
         let held = self.held();
         if self.token.ended.load(Ordering::Relaxed) || held.since.elapsed() > held.lasts {
             return false;
@@ -209,7 +210,7 @@ impl Session {
     }
 
     /// Reads what must be there.
-    pub async fn read(&self, path: &str) -> Result<Answer, Error> {
+    pub(crate) async fn read(&self, path: &str) -> Result<Answer, Error> {
         let began = Instant::now();
         let result = self
             .vault
@@ -222,13 +223,13 @@ impl Session {
     }
 
     /// Reads, slowly if so told.
-    pub async fn read_slowly(&self, path: &str) -> Result<Answer, Error> {
+    pub(crate) async fn read_slowly(&self, path: &str) -> Result<Answer, Error> {
         self.faults.pass(Place::Read).await;
         self.read(path).await
     }
 
     /// Writes.
-    pub async fn write(&self, path: &str, body: Option<&Value>) -> Result<Answer, Error> {
+    pub(crate) async fn write(&self, path: &str, body: Option<&Value>) -> Result<Answer, Error> {
         let token = self.held().secret;
         let answer = write(
             &self.vault,

@@ -26,29 +26,29 @@ use super::vault;
 /// With HMAC and without `refreshAfter`, it is polled as if this stood there.
 const DEFAULT_PERIOD: Duration = Duration::from_secs(60);
 /// A finalizer that is to stick is looked at again this often.
-pub const STUCK: Duration = Duration::from_secs(1);
+pub(crate) const STUCK: Duration = Duration::from_secs(1);
 
 type Key = ObjectRef<VaultStaticSecret>;
 
 /// Syncs static secrets.
-pub struct StaticSecrets {
+pub(crate) struct StaticSecrets {
     /// The Vault clients.
-    pub clients: Arc<Clients>,
+    clients: Arc<Clients>,
     /// Writes back.
-    pub writer: Writer,
+    writer: Writer,
     /// The HMACs' key.
-    pub mac: MacKey,
+    mac: MacKey,
     /// What is remembered between reconciles.
-    pub memory: Mutex<Memory>,
+    memory: Mutex<Memory>,
 }
 
 /// What is remembered between reconciles.
 #[derive(Default)]
-pub struct Memory {
+pub(crate) struct Memory {
     backoffs: HashMap<Key, Backoff>,
     written: HashMap<Key, Data>,
     /// To be written although nothing has changed.
-    pub forced: HashSet<Key>,
+    pub(crate) forced: HashSet<Key>,
 }
 
 impl Memory {
@@ -69,7 +69,18 @@ impl Reconcile<VaultStaticSecret> for StaticSecrets {
 }
 
 impl StaticSecrets {
-    fn memory(&self) -> MutexGuard<'_, Memory> {
+    /// A reconciler that remembers nothing yet.
+    pub(crate) fn new(clients: Arc<Clients>, writer: Writer, mac: MacKey) -> Self {
+        Self {
+            clients,
+            writer,
+            mac,
+            memory: Mutex::default(),
+        }
+    }
+
+    /// What is remembered.
+    pub(crate) fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().expect("no holder panics")
     }
 

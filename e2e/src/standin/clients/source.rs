@@ -71,7 +71,10 @@ impl Clients {
     }
 
     /// The `VaultConnection` of an auth.
-    pub fn connection_of(&self, auth: &VaultAuth) -> Result<ObjectRef<VaultConnection>, Error> {
+    pub(crate) fn connection_of(
+        &self,
+        auth: &VaultAuth,
+    ) -> Result<ObjectRef<VaultConnection>, Error> {
         self.reference(
             auth.spec.vault_connection_ref.as_deref(),
             &auth.namespace().unwrap_or_default(),
@@ -104,7 +107,7 @@ pub(super) struct Source {
 }
 
 /// UID and generation.
-pub fn ancestor<K: Resource>(object: &K) -> Ancestor {
+pub(crate) fn ancestor<K: Resource>(object: &K) -> Ancestor {
     Ancestor {
         uid: object.uid().unwrap_or_default(),
         generation: object.meta().generation.unwrap_or_default(),
@@ -112,7 +115,7 @@ pub fn ancestor<K: Resource>(object: &K) -> Ancestor {
 }
 
 /// Looks for a resource, for 30 s if need be; nothing is told meanwhile.
-pub async fn await_there<K: Kind>(
+pub(crate) async fn await_there<K: Kind>(
     store: &Store<K>,
     wanted: &ObjectRef<K>,
 ) -> Result<Arc<K>, Error> {

@@ -95,7 +95,7 @@ impl DynamicSecrets {
         Ok((!delay.is_zero()).then_some(delay))
     }
 
-    pub(super) async fn fetch(
+    async fn fetch(
         &self,
         key: &Key,
         o: &VaultDynamicSecret,
@@ -149,7 +149,7 @@ impl DynamicSecrets {
         self.writer.remove_finalizer(&mut o).await.map(|_| None)
     }
 
-    pub(super) async fn revoke(&self, o: &VaultDynamicSecret) {
+    async fn revoke(&self, o: &VaultDynamicSecret) {
         let lease = o
             .status
             .as_ref()
