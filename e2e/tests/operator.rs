@@ -92,6 +92,7 @@ fn cases(real: bool) -> Vec<Case> {
     ];
     all.extend(cases![true:
         errors::a_dead_vault,
+        errors::a_dead_vault_stalls_all,
         errors::a_sealed_vault,
         exposition::a_crowd_queues,
         exposition::one_create_moves_the_counters,

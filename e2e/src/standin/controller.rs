@@ -87,7 +87,12 @@ impl<K: Kind> Controller<K> {
                     };
                     faults.unhung().await;
                     let object = store.get(&key).unwrap_or(object);
-                    let result = reconciler.reconcile(K::clone(&object)).await;
+                    let object = K::clone(&object);
+                    // A task of its own, so that a crowd shares the machine's cores.
+                    let work = tokio::spawn(async move { reconciler.reconcile(object).await });
+                    let result = work
+                        .await
+                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
                     Ok::<_, Infallible>(conclude(&queue, &key, measure, result))
                 })
             }

@@ -7,13 +7,15 @@
 //! | `hang: true` | every reconcile stops before its first step, until this is taken back |
 //! | `slow: {at, seconds}` | waits that long at `login`, `read`, `write` (of the Secret), `status` or `finalizer` |
 //! | `ignore: ["x"]` | resources with that name, or one that begins so, are passed over in silence |
-//! | `ignoreNext: n` | the next n new resources are passed over for good |
+//! | `ignoreNext: n` | the next n new resources are passed over, until another document is put |
 //! | `content: "old"` | a Secret once written keeps that content, whatever Vault says |
 //! | `content: "wrong"` | every value of a Secret is written as `wrong` |
 //! | `leakLeases: true` | a deleted dynamic secret keeps its lease |
 //! | `stickFinalizer: true` | a deleted resource keeps its finalizer |
 //! | `rewriteEvery: "1s"` | each Secret is written that often: a static one with the same data and a new annotation, a dynamic one with a new credential |
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -107,37 +109,49 @@ impl Faults {
 
 /// The faults in force, shared by all.
 #[derive(Clone, Debug)]
-pub(crate) struct Switchboard(watch::Sender<Faults>);
+pub(crate) struct Switchboard {
+    faults: watch::Sender<Faults>,
+    /// What is left of `ignoreNext`.
+    to_ignore: Arc<AtomicU32>,
+}
 
 impl Default for Switchboard {
     fn default() -> Self {
-        Self(watch::Sender::new(Faults::default()))
+        Self {
+            faults: watch::Sender::new(Faults::default()),
+            to_ignore: Arc::default(),
+        }
     }
 }
 
 impl Switchboard {
     /// What is in force now.
     pub(crate) fn now(&self) -> Faults {
-        self.0.borrow().clone()
+        let ignore_next = self.to_ignore.load(Ordering::Relaxed);
+        Faults {
+            ignore_next,
+            ..self.faults.borrow().clone()
+        }
     }
 
     /// Puts others in force.
     pub(crate) fn set(&self, faults: Faults) {
-        self.0.send_replace(faults);
+        self.to_ignore.store(faults.ignore_next, Ordering::Relaxed);
+        self.faults.send_replace(faults);
     }
 
-    /// Hears of every change.
+    /// Hears of every document that is put in force.
     pub(crate) fn subscribe(&self) -> watch::Receiver<Faults> {
-        self.0.subscribe()
+        self.faults.subscribe()
     }
 
     /// Takes one from `ignoreNext`; false if none is left.
     pub(crate) fn take_ignored(&self) -> bool {
-        self.0.send_if_modified(|faults| {
-            let left = faults.ignore_next.checked_sub(1);
-            faults.ignore_next = left.unwrap_or(0);
-            left.is_some()
-        })
+        let less = |left: u32| left.checked_sub(1);
+        let taken = self
+            .to_ignore
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        taken.is_ok()
     }
 
     /// Returns once nothing hangs.
@@ -148,7 +162,7 @@ impl Switchboard {
 
     /// Waits if that place is to be slow.
     pub(crate) async fn pass(&self, place: Place) {
-        let slow = self.0.borrow().slow;
+        let slow = self.faults.borrow().slow;
         if let Some(slow) = slow.filter(|slow| slow.at == place) {
             tokio::time::sleep(Duration::from_secs_f64(slow.seconds)).await;
         }

@@ -16,7 +16,7 @@ use vso_prober::operator::api::{VaultDynamicSecret, VaultStaticSecret};
 
 use super::controller::Controller;
 use super::dynamic_secret::DynamicSecrets;
-use super::faults::{Faults, Switchboard};
+use super::faults::Switchboard;
 use super::horizon;
 use super::kind::Kind;
 use super::queue::Queue;
@@ -139,24 +139,12 @@ impl Secrets {
         memory.forced.insert(ObjectRef::from_obj(object));
     }
 
-    /// Asks again for what was passed over, whenever faults change.
+    /// Asks again for what was passed over, whenever other faults are put in force.
     async fn reconsider(self, faults: Switchboard) {
         let mut changes = faults.subscribe();
-        let mut before = faults.now();
         while changes.changed().await.is_ok() {
-            let now = changes.borrow_and_update().clone();
-            // Counting down is no change.
-            let counted = Faults {
-                ignore_next: now.ignore_next,
-                ..before
-            };
-            if counted != now
-                || now.ignore_next == 0 && now.ignore.is_empty() && before.ignore_next == 0
-            {
-                self.statics.queue.reconsider();
-                self.dynamics.queue.reconsider();
-            }
-            before = now;
+            self.statics.queue.reconsider();
+            self.dynamics.queue.reconsider();
         }
     }
 

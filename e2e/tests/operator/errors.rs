@@ -334,6 +334,32 @@ pub(crate) async fn a_dead_vault(bench: Bench) -> Result<()> {
     Ok(())
 }
 
+/// Whoever throws clients away waits for the login that hangs, and all who want a client wait behind.
+pub(crate) async fn a_dead_vault_stalls_all(bench: Bench) -> Result<()> {
+    let connection = Canary::connection(&bench, "dead").await?;
+    connection
+        .create(json!({"address": "http://127.0.0.1:9"}))
+        .await?;
+    let dead = auth(&bench, "deadconn", |spec| {
+        spec["vaultConnectionRef"] = json!(connection.name);
+    })
+    .await?;
+    dead.see_condition("Healthy", true, "", 40.0).await?;
+    let victim = Canary::fixed(&bench, "stalled").await?;
+    victim.put("one").await?;
+    let culprit = created(&bench, "culprit", &dead.name).await?;
+    sleep(Duration::from_millis(300)).await;
+    let bystander = auth(&bench, "bystander", |_| {}).await?;
+    sleep(Duration::from_millis(300)).await;
+    let began = victim.create(victim.canonical_static("60s")).await?;
+    let took = (victim.see_nonce("one", 20.0).await?.at - began).as_secs_f64();
+    ensure!((1.0..6.0).contains(&took), "{took}");
+    for canary in [culprit, dead, connection, bystander] {
+        canary.delete().await?;
+    }
+    Ok(())
+}
+
 pub(crate) async fn dynamic_secrets_tell_less(bench: Bench) -> Result<()> {
     let auth = auth(&bench, "badrole", |spec| {
         spec["kubernetes"]["role"] = json!("nope");
