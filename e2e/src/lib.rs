@@ -1,4 +1,5 @@
-//! What vso-prober is tested with: a lab of real parts and a stand-in for the operator. A test double; it never ships.
+//! What vso-prober is tested with: a lab of real parts, a stand-in for the operator, and what the scenarios share. Test doubles; they never ship.
 
 pub mod lab;
+pub mod scenario;
 pub mod standin;

@@ -1,0 +1,42 @@
+//! What the end-to-end scenarios share: one lab a file, the real binary in it, and the proof that nothing is left behind.
+//!
+//! A scenario is an `async fn(&Scene) -> Result<()>`; [`Suite`] runs them one after the other.
+
+mod probe;
+mod prober;
+mod recording;
+mod scene;
+mod suite;
+mod tap;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::time::{interval, timeout};
+
+pub use probe::Probe;
+pub use prober::{Outcome, Prober, Running, decisive, step};
+pub use recording::Recording;
+pub use scene::Scene;
+pub use suite::Suite;
+pub use tap::Tap;
+
+/// Asks `question` until it has an answer; `what` completes "there was no …".
+pub async fn eventually<T>(
+    what: &str,
+    within: Duration,
+    question: impl AsyncFn() -> Result<Option<T>>,
+) -> Result<T> {
+    let asked = async {
+        let mut tick = interval(Duration::from_millis(20));
+        loop {
+            tick.tick().await;
+            if let Some(answer) = question().await? {
+                return Ok(answer);
+            }
+        }
+    };
+    timeout(within, asked)
+        .await
+        .with_context(|| format!("there was no {what} within {within:?}"))?
+}

@@ -1,0 +1,258 @@
+//! The real binary: its configuration, its process, and what came out of it.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+use vso_prober::model::Step;
+use vso_prober::model::run::{Run, StepReport};
+
+/// No invocation takes this long, whatever befalls it.
+const LIMIT: Duration = Duration::from_secs(100);
+
+/// The binary, about to be run with a configuration of its own.
+#[derive(Clone, Debug)]
+pub struct Prober {
+    pub(super) program: PathBuf,
+    /// Where the configuration is written.
+    pub(super) file: PathBuf,
+    pub(super) config: Value,
+    pub(super) env: Vec<(String, OsString)>,
+}
+
+impl Prober {
+    /// Changes the configuration.
+    #[must_use]
+    pub fn edit(mut self, edit: impl FnOnce(&mut Value)) -> Self {
+        edit(&mut self.config);
+        self
+    }
+
+    /// Is another prober, by its instance.
+    #[must_use]
+    pub fn instance(self, name: &str) -> Self {
+        self.edit(|config| config["instance"] = name.into())
+    }
+
+    /// Logs in to Vault like this: the value of `vault.auth`.
+    #[must_use]
+    pub fn auth(self, auth: Value) -> Self {
+        self.edit(|config| config["vault"]["auth"] = auth)
+    }
+
+    /// Reaches Vault there.
+    #[must_use]
+    pub fn vault(self, address: &str) -> Self {
+        self.edit(|config| config["vault"]["address"] = address.into())
+    }
+
+    /// Reaches Kubernetes by this kubeconfig.
+    #[must_use]
+    pub fn kubeconfig(self, file: &Path) -> Self {
+        self.env("KUBECONFIG", file)
+    }
+
+    /// Sets a variable of its environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Runs its probes once, with these further arguments, and has the runs as JSON.
+    pub async fn probe(&self, arguments: &[&str]) -> Result<Outcome> {
+        self.run(&[&["probe", "-o", "json"], arguments].concat())
+            .await
+    }
+
+    /// Runs it to its end.
+    pub async fn run(&self, arguments: &[&str]) -> Result<Outcome> {
+        self.start(arguments)?.ended().await
+    }
+
+    /// Starts it. Dropping the value kills it.
+    pub fn start(&self, arguments: &[&str]) -> Result<Running> {
+        let text = serde_json::to_string_pretty(&self.config)?;
+        fs::write(&self.file, text)
+            .with_context(|| format!("could not write `{}`", self.file.display()))?;
+        let mut command = Command::new(&self.program);
+        for name in [
+            "RUST_LOG",
+            "VAULT_ADDR",
+            "VAULT_TOKEN",
+            "VAULT_NAMESPACE",
+            "KUBERNETES_SERVICE_HOST",
+        ] {
+            command.env_remove(name);
+        }
+        command
+            .args(arguments)
+            .env("VSO_PROBER_CONFIG", &self.file)
+            .envs(self.env.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let child = command
+            .spawn()
+            .with_context(|| format!("could not start `{}`", self.program.display()))?;
+        Ok(Running {
+            child,
+            since: Instant::now(),
+            arguments: arguments.join(" "),
+        })
+    }
+}
+
+/// The binary at work.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    since: Instant,
+    arguments: String,
+}
+
+impl Running {
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let id = self.child.id().and_then(|id| i32::try_from(id).ok());
+        let pid = id.and_then(Pid::from_raw);
+        kill_process(pid.context("the prober has ended already")?, signal)
+            .with_context(|| format!("could not send {signal:?} to the prober"))
+    }
+
+    /// Waits for its end.
+    pub async fn ended(self) -> Result<Outcome> {
+        let Self {
+            child,
+            since,
+            arguments,
+        } = self;
+        let output = timeout(LIMIT, child.wait_with_output())
+            .await
+            .with_context(|| format!("`vso-prober {arguments}` did not end within {LIMIT:?}"))?
+            .with_context(|| format!("could not wait for `vso-prober {arguments}`"))?;
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = output;
+        Ok(Outcome {
+            arguments,
+            code: status.code(),
+            signal: status.signal(),
+            stdout: String::from_utf8(stdout).context("stdout is not UTF-8")?,
+            stderr: String::from_utf8(stderr).context("stderr is not UTF-8")?,
+            took: since.elapsed(),
+        })
+    }
+}
+
+/// What came out of an invocation.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// How it was invoked.
+    pub arguments: String,
+    /// Its exit code, unless a signal ended it.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// The results.
+    pub stdout: String,
+    /// The log.
+    pub stderr: String,
+    /// How long it ran.
+    pub took: Duration,
+}
+
+impl Outcome {
+    /// Insists on an exit code.
+    pub fn exits(self, code: i32) -> Result<Self> {
+        ensure!(
+            self.code == Some(code),
+            "expected the exit code {code} of {self}"
+        );
+        Ok(self)
+    }
+
+    /// The runs, one a line.
+    pub fn runs(&self) -> Result<Vec<Run>> {
+        let parse = |line: &str| {
+            serde_json::from_str(line).with_context(|| format!("`{line}` is no run: {self}"))
+        };
+        self.stdout.lines().map(parse).collect()
+    }
+
+    /// The only run.
+    pub fn only_run(&self) -> Result<Run> {
+        let mut runs = self.runs()?;
+        ensure!(
+            runs.len() == 1,
+            "expected one run, not {}: {self}",
+            runs.len()
+        );
+        Ok(runs.remove(0))
+    }
+
+    /// The only run of this probe.
+    pub fn run_of(&self, probe: &str) -> Result<Run> {
+        let mut runs = self.runs()?;
+        runs.retain(|run| run.probe == probe);
+        ensure!(
+            runs.len() == 1,
+            "expected one run of `{probe}`, not {}: {self}",
+            runs.len()
+        );
+        Ok(runs.remove(0))
+    }
+
+    /// Insists that stderr says each of these.
+    pub fn says(&self, words: &[&str]) -> Result<()> {
+        let missing: Vec<_> = words
+            .iter()
+            .filter(|word| !self.stderr.contains(**word))
+            .collect();
+        ensure!(missing.is_empty(), "stderr lacks {missing:?}: {self}");
+        Ok(())
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            arguments,
+            code,
+            signal,
+            stdout,
+            stderr,
+            took,
+        } = self;
+        write!(
+            f,
+            "`vso-prober {arguments}` (exit code {code:?}, signal {signal:?}, {took:.1?})\nstdout:\n{stdout}stderr:\n{stderr}"
+        )
+    }
+}
+
+/// The report on a step of a run.
+pub fn step(run: &Run, step: Step) -> Result<&StepReport> {
+    let found = run.steps.iter().find(|report| report.step == step);
+    found.with_context(|| format!("the run has no step `{step}`: {run:#?}"))
+}
+
+/// The report on the step that decided the verdict on a run that was no success.
+pub fn decisive(run: &Run) -> Result<&StepReport> {
+    match run.decisive() {
+        Some(report) => Ok(report),
+        None => bail!("every step of the run is a success: {run:#?}"),
+    }
+}
