@@ -474,6 +474,7 @@ fn any_obstacle() -> impl Strategy<Value = Obstacle> {
     let how = prop_oneof![
         Just(Hindrance::Unreachable),
         Just(Hindrance::Denied),
+        Just(Hindrance::Sealed),
         Just(Hindrance::Failed)
     ];
     (peer, how).prop_map(|(at, how)| Obstacle {

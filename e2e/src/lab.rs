@@ -2,6 +2,7 @@
 
 mod audit;
 mod cluster;
+mod configuration;
 mod control_plane;
 mod etcd;
 mod keys;
@@ -20,8 +21,9 @@ mod vault;
 mod watchdog;
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -110,6 +112,11 @@ impl Lab {
         &self.parts.access.kubeconfig
     }
 
+    /// A configuration with which the prober can be tried on this lab at once.
+    pub fn prober_config(&self) -> PathBuf {
+        self.folder().join("prober.yaml")
+    }
+
     /// A kubeconfig for the prober alone, with its rights only.
     pub fn prober_kubeconfig(&self) -> &Path {
         &self.parts.access.prober_kubeconfig
@@ -133,28 +140,32 @@ impl Lab {
 
     /// Where PostgreSQL listens; its database is `postgres`.
     pub fn postgres(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.parts.postgres.port).into()
+        self.parts.postgres.address
     }
 
     /// The process of a part.
     pub async fn process(&self, part: Part) -> Process {
-        let Parts {
-            etcd,
-            apiserver,
-            controllers,
-            vault,
-            postgres,
-            operator,
-            ..
-        } = &self.parts;
         match part {
-            Part::Etcd => etcd.process.clone(),
-            Part::ApiServer => apiserver.process.clone(),
-            Part::ControllerManager => controllers.clone(),
-            Part::Vault => vault.process().clone(),
-            Part::Postgres => postgres.process.clone(),
-            Part::Operator => operator.lock().await.process().clone(),
+            Part::Etcd => self.parts.etcd.process.clone(),
+            Part::ApiServer => self.parts.apiserver.process.clone(),
+            Part::ControllerManager => self.parts.controllers.clone(),
+            Part::Vault => self.parts.vault.process().clone(),
+            Part::Postgres => self.parts.postgres.process.clone(),
+            Part::Operator => self.parts.operator.lock().await.process().clone(),
         }
+    }
+
+    /// Fails, with the end of its log, if a part has ended. The operator is left out: tests end it.
+    pub async fn check(&self) -> Result<()> {
+        for part in Part::ALL.into_iter().filter(|part| *part != Part::Operator) {
+            self.process(part).await.check()?;
+        }
+        Ok(())
+    }
+
+    /// Leaves the logs in [`Lab::folder`] when the lab has gone.
+    pub fn keep_logs(&self) {
+        self.watchdog.keep_logs();
     }
 
     /// Freezes a part (SIGSTOP): it holds its connections and answers nothing.
@@ -232,10 +243,12 @@ impl Drop for Lab {
     fn drop(&mut self) {
         self.reflection.abort();
         if std::thread::panicking() {
-            self.watchdog.keep_logs();
-            tracing::info!(
+            self.keep_logs();
+            // Not by a macro: tests capture what those print, and this stands outside of any one test.
+            let _ = writeln!(
+                io::stderr(),
                 "the lab's logs are kept in `{}`",
-                self.site.folder.display()
+                self.folder().display()
             );
         }
     }

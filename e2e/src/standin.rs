@@ -2,37 +2,39 @@
 //!
 //! Start reading in [`controller`], then [`static_secret`] and [`dynamic_secret`]; what can go wrong on demand stands in [`faults`].
 
-pub mod auth;
-pub mod canonical;
-pub mod clients;
-pub mod condition;
-pub mod connection;
-pub mod content;
-pub mod controller;
-pub mod dynamic_secret;
-pub mod faults;
-pub mod horizon;
-pub mod http;
-pub mod kind;
-pub mod metrics;
+mod auth;
+mod canonical;
+mod clients;
+mod condition;
+mod connection;
+mod content;
+mod controller;
+mod dynamic_secret;
+mod faults;
+mod horizon;
+mod http;
+mod kind;
+mod metrics;
 pub mod options;
-pub mod process;
-pub mod queue;
-pub mod recorder;
-pub mod secret;
-pub mod secrets;
-pub mod session;
-pub mod static_secret;
-pub mod transport;
-pub mod vault;
+mod process;
+mod queue;
+mod recorder;
+mod secret;
+mod secrets;
+mod session;
+mod static_secret;
+mod transport;
+mod vault;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use anyhow::Context as _;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ObjectMeta, PostParams};
+use kube::runtime::reflector;
 use kube::{Api, Client};
 use tokio::net::TcpListener;
 use tokio::sync::{RwLock, mpsc, watch};
@@ -52,7 +54,7 @@ use kind::{Kind, Writer};
 use metrics::Metrics;
 use options::Options;
 use recorder::Recorder;
-use secrets::Secrets;
+use secrets::{Part, Secrets};
 use static_secret::StaticSecrets;
 
 /// The Secret in the operator's namespace that holds the HMACs' key.
@@ -62,33 +64,32 @@ const MAC_SECRET: &str = "vso-cc-storage-hmac-key";
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let faults = Switchboard::default();
     let metrics = Metrics::register().context("metrics")?;
-    let client = transport::client(&options, metrics.requests.clone())
-        .await
-        .context("client to Kubernetes")?;
-    let health = TcpListener::bind(options.health)
-        .await
-        .with_context(|| format!("listen on {}", options.health))?;
-    let scraped = TcpListener::bind(options.metrics)
-        .await
-        .with_context(|| format!("listen on {}", options.metrics))?;
+    let client = transport::client(&options, metrics.requests.clone());
+    let client = client.await.context("client to Kubernetes")?;
+    let mut tasks = JoinSet::new();
+    let health = listen(options.health).await?;
+    let scraped = axum::serve(
+        listen(options.metrics).await?,
+        http::metrics(metrics.clone()),
+    );
+    tasks.spawn(scraped.into_future());
 
-    let auths = controller_of::<VaultAuth>(&metrics, &faults);
     let connections = controller_of::<VaultConnection>(&metrics, &faults);
+    let auths = controller_of::<VaultAuth>(&metrics, &faults);
     let statics = controller_of::<VaultStaticSecret>(&metrics, &faults);
     let dynamics = controller_of::<VaultDynamicSecret>(&metrics, &faults);
-    let secrets_synced = watch::Sender::new(false);
+    let (accounts, accounts_writer) = reflector::store();
+    let (accounts_synced, secrets_synced) = (watch::Sender::new(false), watch::Sender::new(false));
     let synced = [
-        auths.synced(),
         connections.synced(),
+        auths.synced(),
         statics.synced(),
         dynamics.synced(),
+        accounts_synced.subscribe(),
         secrets_synced.subscribe(),
     ];
     let ready = move || synced.iter().all(|synced| *synced.borrow());
-
-    let mut tasks = JoinSet::new();
     tasks.spawn(axum::serve(health, http::health(faults.clone(), ready)).into_future());
-    tasks.spawn(axum::serve(scraped, http::metrics(metrics.clone())).into_future());
 
     let mac = mac_key(&client, &options.namespace)
         .await
@@ -99,97 +100,78 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         client: client.clone(),
         auths: auths.store.clone(),
         connections: connections.store.clone(),
+        accounts,
         recorder,
         series: metrics.vault.clone(),
         faults: faults.clone(),
-        namespace: options.namespace.clone(),
+        namespace: options.namespace,
         ended,
-        gate: RwLock::new(()),
-        cache: Mutex::new(HashMap::new()),
-        locks: Mutex::new(HashMap::new()),
+        gate: RwLock::default(),
+        cache: Mutex::default(),
+        locks: Mutex::default(),
     });
     let writer = Writer {
         client: client.clone(),
         faults: faults.clone(),
     };
-    let static_secrets = Arc::new(StaticSecrets {
+    let of_connections = Connections {
         clients: clients.clone(),
         writer: writer.clone(),
-        mac,
-        memory: Mutex::default(),
-    });
-    let dynamic_secrets = Arc::new(DynamicSecrets {
-        clients: clients.clone(),
-        writer: writer.clone(),
-        pod_uid: options.pod_uid.clone(),
-        memory: Mutex::default(),
-    });
-    let secrets = Secrets {
-        statics: (
-            statics.store.clone(),
-            statics.queue.clone(),
-            static_secrets.clone(),
-        ),
-        dynamics: (
-            dynamics.store.clone(),
-            dynamics.queue.clone(),
-            dynamic_secrets.clone(),
-        ),
+        metrics: metrics.clone(),
     };
-    metrics.before_gather({
-        let (secrets, clients, length) = (
-            secrets.clone(),
-            clients.clone(),
-            metrics.vault.length.clone(),
-        );
-        let (auths, connections) = (auths.queue.clone(), connections.queue.clone());
-        move || {
-            length.set(f64::from(
-                u32::try_from(clients.count()).unwrap_or(u32::MAX),
-            ));
-            (
-                auths.measure(),
-                connections.measure(),
-                secrets.statics.1.measure(),
-                secrets.dynamics.1.measure(),
-            );
-        }
+    let of_auths = Auths {
+        clients: clients.clone(),
+        writer: writer.clone(),
+        metrics: metrics.clone(),
+    };
+    let of_statics = StaticSecrets::new(clients.clone(), writer.clone(), mac);
+    let of_dynamics = DynamicSecrets::new(clients.clone(), writer, options.pod_uid);
+    let secrets = Secrets {
+        statics: Part::new(&statics, of_statics),
+        dynamics: Part::new(&dynamics, of_dynamics),
+    };
+    let queues = (
+        connections.queue.clone(),
+        auths.queue.clone(),
+        secrets.clone(),
+    );
+    metrics.before_gather(move || {
+        queues.0.measure();
+        queues.1.measure();
+        queues.2.measure();
+        clients.measure();
     });
 
+    let accounts = controller::watch_accounts(client.clone(), accounts_writer, accounts_synced);
+    let of_secrets = secrets
+        .clone()
+        .run(client.clone(), secrets_synced, ends, faults);
+    let run_connections = connections.run(client.clone(), Arc::new(of_connections));
+    let run_auths = auths.run(client.clone(), Arc::new(of_auths));
+    let run_statics = statics.run(client.clone(), secrets.statics.reconciler);
+    let run_dynamics = dynamics.run(client, secrets.dynamics.reconciler);
     tasks.spawn(endless(events));
-    tasks.spawn(endless(secrets.clone().wake_users(ends)));
-    tasks.spawn(endless(secrets.clone().reconsider(faults.clone())));
-    tasks.spawn(endless(secrets.rewrite(faults)));
-    tasks.spawn(endless(controller::wake_owners(
-        client.clone(),
-        statics.queue.clone(),
-        dynamics.queue.clone(),
-        secrets_synced,
-    )));
-    let (of_connections, of_auths) = (
-        Connections {
-            clients: clients.clone(),
-            writer: writer.clone(),
-            metrics: metrics.clone(),
-        },
-        Auths {
-            clients,
-            writer,
-            metrics,
-        },
-    );
-    tasks.spawn(endless(
-        connections.run(client.clone(), Arc::new(of_connections)),
-    ));
-    tasks.spawn(endless(auths.run(client.clone(), Arc::new(of_auths))));
-    tasks.spawn(endless(statics.run(client.clone(), static_secrets)));
-    tasks.spawn(endless(dynamics.run(client, dynamic_secrets)));
+    tasks.spawn(endless(accounts));
+    tasks.spawn(endless(of_secrets));
+    tasks.spawn(endless(run_connections));
+    tasks.spawn(endless(run_auths));
+    tasks.spawn(endless(run_statics));
+    tasks.spawn(endless(run_dynamics));
+    first_end(tasks).await
+}
+
+async fn first_end(mut tasks: JoinSet<std::io::Result<()>>) -> anyhow::Result<()> {
     match tasks.join_next().await {
-        Some(ended) => ended
-            .context("a part of the stand-in panicked")?
-            .context("a part of the stand-in ended"),
+        Some(Ok(ended)) => ended.context("a part of the stand-in ended"),
+        Some(Err(panic)) => Err(panic).context("a part of the stand-in panicked"),
         None => Ok(()),
     }
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("listen on {address}"))
 }
 
 fn controller_of<K: Kind>(metrics: &Metrics, faults: &Switchboard) -> Controller<K> {

@@ -11,22 +11,6 @@ use e2e::lab::{Lab, Options, Place, Summary};
 use futures::try_join;
 use tokio::time::{interval, timeout};
 
-/// Asks until the answer is `Some`.
-async fn until<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
-    let mut tick = interval(Duration::from_millis(50));
-    let asked = async {
-        loop {
-            tick.tick().await;
-            if let Some(answer) = ask().await {
-                return answer;
-            }
-        }
-    };
-    timeout(Duration::from_secs(30), asked)
-        .await
-        .unwrap_or_else(|_| panic!("{what} within 30 s"))
-}
-
 /// The processes that show a lab's folder in their environment or in their arguments.
 fn processes(folder: &Path) -> Vec<String> {
     let needle = folder.display().to_string();
@@ -115,8 +99,15 @@ async fn ends_with_its_owner(signal: &str) {
     let sent = Command::new("kill").args(["-s", signal, &pid]).status();
     assert!(sent.expect("`kill` runs").success());
     child.wait().expect("the owner ends");
-    let left = async || processes(&summary.folder).is_empty().then_some(());
-    until("nothing is left", left).await;
+    let mut tick = interval(Duration::from_millis(50));
+    let gone = async {
+        while !processes(&summary.folder).is_empty() {
+            tick.tick().await;
+        }
+    };
+    timeout(Duration::from_secs(10), gone)
+        .await
+        .expect("nothing is left within 10 s");
     assert_gone(&summary);
 }
 

@@ -8,6 +8,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::Client;
 use kube::api::{Api, DeleteParams, PostParams};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::time::{interval, timeout};
 use vso_prober::operator::api::{
@@ -57,6 +58,7 @@ async fn what_is_set_up_works() {
     a_credential_opens_the_database(&lab, &prober).await;
     vault_is_sealed_and_unsealed(lab.vault()).await;
     the_pod_follows_the_operator(&lab).await;
+    a_part_that_ended_says_so(&lab).await;
 }
 
 async fn the_prober_logs_in_every_way(lab: &Lab) {
@@ -295,4 +297,16 @@ async fn the_pod_follows_the_operator(lab: &Lab) {
     assert_eq!(state().await, Some((true, 1, None)));
     lab.stop_operator().await.expect("it can be stopped");
     assert_eq!(state().await, Some((false, 1, Some(0))));
+}
+
+async fn a_part_that_ended_says_so(lab: &Lab) {
+    lab.check().await.expect("all parts live");
+    let vault = lab.process(Part::Vault).await;
+    vault.signal(Signal::KILL).expect("it can be killed");
+    vault.ended().await;
+    let error = lab.check().await.expect_err("Vault has ended").to_string();
+    assert!(
+        error.starts_with("vault (pid ") && error.contains("[INFO]"),
+        "{error}"
+    );
 }

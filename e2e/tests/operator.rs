@@ -26,6 +26,7 @@ use futures::future::LocalBoxFuture;
 use libtest_mimic::{Arguments, Trial};
 use tokio::runtime::Runtime;
 use tokio::sync::RwLock;
+use tracing_subscriber::EnvFilter;
 
 /// What a case gets: the lab, and how to have it alone.
 #[derive(Clone)]
@@ -66,6 +67,7 @@ fn cases(real: bool) -> Vec<Case> {
         lifecycle::each_poll_leaves_a_heartbeat,
         lifecycle::a_deleted_secret_is_put_back_at_once,
         lifecycle::an_edited_secret_is_put_right_at_the_next_poll,
+        lifecycle::touched_owner_labels_are_never_put_right,
         lifecycle::a_deleted_version_empties_the_secret,
         lifecycle::a_changed_spec_is_synced_at_once,
         lifecycle::a_label_gives_a_dynamic_secret_a_new_credential,
@@ -81,14 +83,18 @@ fn cases(real: bool) -> Vec<Case> {
         errors::an_auth_that_does_not_allow_the_namespace,
         errors::an_auth_without_its_connection,
         errors::a_taken_destination,
-        errors::a_dead_vault,
         errors::dynamic_secrets_tell_less,
         references::a_connection_is_checked,
         references::an_auth_is_healthy_whatever_it_says,
+        references::a_changed_auth_wakes_its_users,
+        references::a_tokens_end_reissues_dynamic_secrets,
         exposition::names_labels_and_buckets_are_there,
     ];
     all.extend(cases![true:
+        errors::a_dead_vault,
+        errors::a_dead_vault_stalls_all,
         errors::a_sealed_vault,
+        exposition::a_crowd_queues,
         exposition::one_create_moves_the_counters,
         lifecycle::a_restart_disturbs_nothing,
     ]);
@@ -110,6 +116,10 @@ fn cases(real: bool) -> Vec<Case> {
 
 fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .init();
     let mut arguments = Arguments::from_args();
     // They wait more than they work.
     arguments.test_threads = arguments.test_threads.or(Some(16));
@@ -142,9 +152,9 @@ fn main() -> ExitCode {
         let operator = runtime.block_on(bench.lab.process(e2e::lab::Part::Operator));
         let log = operator.log();
         let tail: Vec<&str> = log.lines().rev().take(30).collect();
-        tracing::info!("the operator's last words");
+        tracing::error!("the operator's last words:");
         for line in tail.iter().rev() {
-            tracing::info!("{line}");
+            tracing::error!("{line}");
         }
     }
     drop(runtime.enter());

@@ -69,6 +69,13 @@ pub(super) async fn run(config: &Config, args: &ProbeArgs) -> Result<Exit, Error
     }
     drop(runs);
     drop(board);
+    // Side by side, runs end in any order; people read them in that of the configuration.
+    done.sort_by_key(|run| {
+        config
+            .probes
+            .iter()
+            .position(|probe| probe.name == run.probe)
+    });
     output.end(&done)?;
     if let Ok(shell) = &shell {
         shell.vault.log_out().await;

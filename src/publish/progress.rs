@@ -32,7 +32,10 @@ impl Board {
         let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}")
             .unwrap_or_else(|_| ProgressStyle::default_spinner());
         let bar = self.0.add(ProgressBar::new_spinner().with_style(style));
-        bar.enable_steady_tick(Duration::from_millis(120));
+        // A tick is a thread; nobody looks at a hidden line.
+        if !bar.is_hidden() {
+            bar.enable_steady_tick(Duration::from_millis(120));
+        }
         Line {
             bar,
             probe: probe.to_owned(),

@@ -198,6 +198,14 @@ impl Process {
         )))
     }
 
+    /// Fails, with the end of its log, if it has ended.
+    pub fn check(&self) -> Result<()> {
+        match self.exit() {
+            Some(status) => bail!(self.complaint(&format!("ended ({status})"))),
+            None => Ok(()),
+        }
+    }
+
     fn complaint(&self, what: &str) -> String {
         let Self { part, pid, log, .. } = self;
         let (log, tail) = (log.display(), self.tail(20));

@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::cluster::{self, Tokens};
+use super::configuration::Configuration;
 use super::control_plane::{self, ApiServer};
 use super::etcd::{self, Etcd};
 use super::keys::Keys;
@@ -67,10 +68,17 @@ impl Parts {
         let (controllers, operator, (), (), ()) = try_join!(
             control_plane::start_controllers(site, &apiserver),
             start_operator(site, &apiserver, &tokens),
-            setup::database(&vault, postgres.port),
+            setup::database(&vault, postgres.address),
             cluster::references(&apiserver.admin, vault.address()),
             logins,
         )?;
+        let configuration = Configuration {
+            vault: vault.address(),
+            token: &access.prober_token,
+            metrics: &operator.metrics_url(),
+            postgres: postgres.address,
+        };
+        site.write("prober.yaml", configuration.render())?;
         sleep_until(unhindered).await;
         let operator = Arc::new(Mutex::new(operator));
         Ok(Self {

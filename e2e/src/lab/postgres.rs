@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -35,7 +36,7 @@ const SETTINGS: [&str; 6] = [
 #[derive(Debug)]
 pub(crate) struct Postgres {
     pub(crate) process: Process,
-    pub(crate) port: u16,
+    pub(crate) address: SocketAddr,
 }
 
 /// Makes the data folder.
@@ -88,7 +89,8 @@ pub(crate) async fn start(site: &Site) -> Result<Postgres> {
             Ok(())
         })
         .await?;
-    Ok(Postgres { process, port })
+    let address = (Ipv4Addr::LOCALHOST, port).into();
+    Ok(Postgres { process, address })
 }
 
 /// PostgreSQL refuses to run as root, so root hands it to the user that Debian's package makes.
@@ -127,8 +129,13 @@ async fn run(site: &Site, command: &mut Command) -> Result<()> {
         .with_context(|| format!("could not run `{shown}` to set up PostgreSQL"))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
+        let hint = if said.contains("Permission denied") {
+            "; the user `postgres` must be able to reach the lab's folder: set TMPDIR to another"
+        } else {
+            ""
+        };
         bail!(
-            "`{shown}` failed while setting up PostgreSQL ({}):\n{}",
+            "`{shown}` failed while setting up PostgreSQL ({}): {}{hint}",
             output.status,
             said.trim()
         );

@@ -122,6 +122,7 @@ impl Lab {
             ("KUBECONFIG", path(self.kubeconfig())),
             ("VAULT_ADDR", self.vault().address().to_owned()),
             ("VAULT_TOKEN", self.vault().token().to_owned()),
+            ("VSO_PROBER_CONFIG", path(&self.prober_config())),
             ("LAB_FOLDER", path(self.folder())),
             ("LAB_METRICS_URL", self.metrics_url().await),
             ("LAB_PROBER_KUBECONFIG", path(self.prober_kubeconfig())),

@@ -1,10 +1,11 @@
+#!/bin/sh
 # Reads its standard input until the owner of the lab is gone, whatever ended it; then ends what still runs of the
 # lab, which each part shows by the lab's folder in its environment, and removes the folder. $1 is the folder.
 trap '' HUP INT TERM
 cat >/dev/null
 
 parts() {
-  for environ in $(grep -lzxF "VSO_PROBER_LAB=$1" /proc/[0-9]*/environ 2>/dev/null); do
+  grep -lzxF "VSO_PROBER_LAB=$1" /proc/[0-9]*/environ 2>/dev/null | while read -r environ; do
     pid=${environ#/proc/}
     printf '%s\n' "${pid%/environ}"
   done

@@ -17,13 +17,13 @@ use super::kind::{Kind, Writer};
 use super::metrics::Metrics;
 
 /// Handles auths.
-pub struct Auths {
+pub(crate) struct Auths {
     /// The clients, which fall with their auth.
-    pub clients: Arc<Clients>,
+    pub(crate) clients: Arc<Clients>,
     /// Writes back.
-    pub writer: Writer,
+    pub(crate) writer: Writer,
     /// Says which are healthy.
-    pub metrics: Metrics,
+    pub(crate) metrics: Metrics,
 }
 
 impl Reconcile<VaultAuth> for Auths {

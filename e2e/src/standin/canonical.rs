@@ -9,7 +9,7 @@ use vso_prober::operator::api::{
 };
 
 /// A spec that can be written as the operator serialises it.
-pub trait Canonical {
+pub(crate) trait Canonical {
     /// Changes it to what the operator would write.
     fn canonicalise(&mut self);
 }

@@ -9,6 +9,7 @@ use std::time::Instant;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::api::PostParams;
+use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::Store;
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
@@ -23,52 +24,54 @@ use super::secret::words;
 use super::session::{Origin, Session};
 use super::vault::{Error, Reach, Vault};
 use source::Source;
-pub use source::{ancestor, await_there};
+pub(crate) use source::{ancestor, await_there};
 
 /// Makes and keeps clients.
-pub struct Clients {
+pub(crate) struct Clients {
     /// To Kubernetes.
-    pub client: Client,
+    pub(crate) client: Client,
     /// The `VaultAuth`s.
-    pub auths: Store<VaultAuth>,
+    pub(crate) auths: Store<VaultAuth>,
     /// The `VaultConnection`s.
-    pub connections: Store<VaultConnection>,
+    pub(crate) connections: Store<VaultConnection>,
+    /// The `ServiceAccount`s, by name only.
+    pub(crate) accounts: Store<PartialObjectMeta<ServiceAccount>>,
     /// Events.
-    pub recorder: Recorder,
+    pub(crate) recorder: Recorder,
     /// Counts.
-    pub series: metrics::Vault,
+    pub(crate) series: metrics::Vault,
     /// Misbehaviour.
-    pub faults: Switchboard,
+    pub(crate) faults: Switchboard,
     /// The operator's namespace, where defaults are looked for.
-    pub namespace: String,
+    pub(crate) namespace: String,
     /// Hears the key of each client that came to its end.
-    pub ended: mpsc::UnboundedSender<String>,
+    pub(crate) ended: mpsc::UnboundedSender<String>,
     /// Held for reading while a client is asked for, for writing while some are thrown away: one dead Vault stalls all.
-    pub gate: RwLock<()>,
+    pub(crate) gate: RwLock<()>,
     /// The clients.
-    pub cache: Mutex<HashMap<String, Cached>>,
+    pub(crate) cache: Mutex<HashMap<String, Cached>>,
     /// One login at a time for each key.
-    pub locks: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    pub(crate) locks: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 /// A client and the task that keeps its token alive.
-pub struct Cached {
+pub(crate) struct Cached {
     session: Session,
     keeper: tokio::task::AbortHandle,
 }
 
 /// Which client is asked for.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
+pub(crate) struct Wanted<'a> {
     /// `spec.vaultAuthRef`.
-    pub auth: Option<&'a str>,
+    pub(crate) auth: Option<&'a str>,
     /// `spec.namespace`.
-    pub vault_namespace: Option<&'a str>,
+    pub(crate) vault_namespace: Option<&'a str>,
 }
 
 impl Clients {
     /// The client for `consumer`.
-    pub async fn get<K: Kind>(
+    pub(crate) async fn get<K: Kind>(
         self: &Arc<Self>,
         consumer: &K,
         wanted: Wanted<'_>,
@@ -185,7 +188,7 @@ impl Clients {
     }
 
     /// A client to that Vault that is not logged in.
-    pub async fn vault(
+    pub(crate) async fn vault(
         &self,
         connection: &VaultConnection,
         namespace: Option<String>,
@@ -217,7 +220,7 @@ impl Clients {
     }
 
     /// Throws away the clients that `stale` picks; who used one is woken if `wake`.
-    pub async fn prune(&self, stale: impl Fn(&Origin) -> bool, wake: bool) {
+    pub(crate) async fn prune(&self, stale: impl Fn(&Origin) -> bool, wake: bool) {
         let _gate = self.gate.write().await;
         let keys: Vec<String> = self
             .cache()
@@ -234,9 +237,10 @@ impl Clients {
         }
     }
 
-    /// How many clients there are.
-    pub fn count(&self) -> usize {
-        self.cache().len()
+    /// Sets `vso_client_cache_length`.
+    pub(crate) fn measure(&self) {
+        let length = u32::try_from(self.cache().len()).unwrap_or(u32::MAX);
+        self.series.length.set(f64::from(length));
     }
 
     fn remove(&self, key: &str) {

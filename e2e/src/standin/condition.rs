@@ -5,20 +5,20 @@ use vso_prober::operator::api::Condition;
 
 /// A condition that is to be told.
 #[derive(Clone, Debug)]
-pub struct Said<'a> {
+pub(crate) struct Said<'a> {
     /// Its type.
-    pub type_: &'a str,
+    pub(crate) type_: &'a str,
     /// Its reason.
-    pub reason: &'a str,
+    pub(crate) reason: &'a str,
     /// Whether it holds.
-    pub holds: bool,
+    pub(crate) holds: bool,
     /// Its message.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 impl Said<'_> {
     /// `SecretSynced`; its reason never changes.
-    pub fn synced(holds: bool, message: String) -> Self {
+    pub(crate) fn synced(holds: bool, message: String) -> Self {
         Said {
             type_: "SecretSynced",
             reason: "Synced",
@@ -28,7 +28,7 @@ impl Said<'_> {
     }
 
     /// `LeaseRenewal`.
-    pub fn renewal(reason: &'static str, holds: bool, message: String) -> Self {
+    pub(crate) fn renewal(reason: &'static str, holds: bool, message: String) -> Self {
         Said {
             type_: "LeaseRenewal",
             reason,
@@ -39,7 +39,7 @@ impl Said<'_> {
 }
 
 /// The status after `said`, to which `Healthy` and `Ready` are added: what was not spoken of comes first and unchanged.
-pub fn merge(
+pub(crate) fn merge(
     current: &[Condition],
     said: Vec<Said<'_>>,
     healthy: bool,
@@ -83,7 +83,7 @@ pub fn merge(
 }
 
 /// RFC 3339 with the grain of a second.
-pub fn second(now: Timestamp) -> String {
+pub(crate) fn second(now: Timestamp) -> String {
     now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 

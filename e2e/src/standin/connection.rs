@@ -19,13 +19,13 @@ use super::metrics::Metrics;
 use super::vault::Error;
 
 /// Checks connections.
-pub struct Connections {
+pub(crate) struct Connections {
     /// The clients, which fall with their connection.
-    pub clients: Arc<Clients>,
+    pub(crate) clients: Arc<Clients>,
     /// Writes back.
-    pub writer: Writer,
+    pub(crate) writer: Writer,
     /// Says which are healthy.
-    pub metrics: Metrics,
+    pub(crate) metrics: Metrics,
 }
 
 impl Reconcile<VaultConnection> for Connections {

@@ -10,10 +10,10 @@ use sha2::{Digest, Sha256};
 use vso_prober::operator::RAW_KEY;
 
 /// A Secret's data.
-pub type Data = BTreeMap<String, ByteString>;
+pub(crate) type Data = BTreeMap<String, ByteString>;
 
 /// The data of a Secret: each of Vault's `values`, and beside them the whole `raw` answer.
-pub fn data(
+pub(crate) fn data(
     values: Option<&Map<String, Value>>,
     raw: &Map<String, Value>,
     exclude_raw: bool,
@@ -39,12 +39,12 @@ pub fn data(
 }
 
 /// The values inside a KV v2 answer; none if the newest version was deleted.
-pub fn kv2(raw: &Map<String, Value>) -> Option<&Map<String, Value>> {
+pub(crate) fn kv2(raw: &Map<String, Value>) -> Option<&Map<String, Value>> {
     raw.get("data").and_then(Value::as_object)
 }
 
 /// The same keys with nothing true in them.
-pub fn spoil(data: &Data) -> Data {
+pub(crate) fn spoil(data: &Data) -> Data {
     data.keys()
         .map(|key| (key.clone(), ByteString(b"wrong".to_vec())))
         .collect()
@@ -62,11 +62,11 @@ fn go_json(value: &Value) -> Vec<u8> {
 
 /// The key that HMACs are made with.
 #[derive(Clone)]
-pub struct MacKey(pub Vec<u8>);
+pub(crate) struct MacKey(pub(crate) Vec<u8>);
 
 impl MacKey {
     /// The HMAC-SHA256 of the data, in base64.
-    pub fn of(&self, data: &Data) -> String {
+    pub(crate) fn of(&self, data: &Data) -> String {
         let message = serde_json::to_vec(data).expect("a map of strings has a JSON form");
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.0);
         BASE64_STANDARD.encode(hmac::sign(&key, &message))
@@ -74,13 +74,10 @@ impl MacKey {
 }
 
 /// The first bytes of a SHA-256, in hex.
-pub fn hex_digest(text: &str, bytes: usize) -> String {
+pub(crate) fn hex_digest(text: &str, bytes: usize) -> String {
     let digest = Sha256::digest(text.as_bytes());
-    digest
-        .iter()
-        .take(bytes)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let start = digest.iter().take(bytes);
+    start.fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 #[cfg(test)]

@@ -8,8 +8,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::channel::mpsc;
 use futures::future::BoxFuture;
-use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::core::PartialObjectMeta;
 use kube::runtime::controller::applier;
 use kube::runtime::controller::{self, Action};
@@ -18,17 +17,14 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{WatchStreamExt, reflector};
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::watch;
-use vso_prober::operator::api::{VaultDynamicSecret, VaultStaticSecret};
 
 use super::faults::Switchboard;
-use super::horizon;
 use super::kind::Kind;
 use super::metrics::Ending;
 use super::queue::Queue;
-use super::secret;
 
 /// What a kind does when it is its turn.
-pub trait Reconcile<K: Kind>: Send + Sync + 'static {
+pub(crate) trait Reconcile<K: Kind>: Send + Sync + 'static {
     /// Brings one resource in order; returns when to come again. Only Kubernetes' errors are errors.
     fn reconcile(&self, object: K) -> BoxFuture<'_, Result<Option<Duration>, kube::Error>>;
 
@@ -37,11 +33,11 @@ pub trait Reconcile<K: Kind>: Send + Sync + 'static {
 }
 
 /// One kind's watch and queue, before it runs.
-pub struct Controller<K: Kind> {
+pub(crate) struct Controller<K: Kind> {
     /// What the watch holds.
-    pub store: Store<K>,
+    pub(crate) store: Store<K>,
     /// Where reconciles are asked for.
-    pub queue: Queue<K>,
+    pub(crate) queue: Queue<K>,
     writer: Writer<K>,
     receiver: mpsc::UnboundedReceiver<ObjectRef<K>>,
     faults: Switchboard,
@@ -50,7 +46,7 @@ pub struct Controller<K: Kind> {
 
 impl<K: Kind> Controller<K> {
     /// A controller whose metrics are `series`.
-    pub fn new(series: super::metrics::Controller, faults: &Switchboard) -> Self {
+    pub(crate) fn new(series: super::metrics::Controller, faults: &Switchboard) -> Self {
         let (store, writer) = reflector::store();
         let (queue, receiver) = Queue::new(series, faults.clone());
         Self {
@@ -64,12 +60,12 @@ impl<K: Kind> Controller<K> {
     }
 
     /// Turns true once the watch has listed everything.
-    pub fn synced(&self) -> watch::Receiver<bool> {
+    pub(crate) fn synced(&self) -> watch::Receiver<bool> {
         self.synced.subscribe()
     }
 
     /// Runs until it is dropped.
-    pub async fn run(self, client: Client, reconciler: Arc<dyn Reconcile<K>>) {
+    pub(crate) async fn run(self, client: Client, reconciler: Arc<dyn Reconcile<K>>) {
         let Self {
             store,
             queue,
@@ -91,7 +87,12 @@ impl<K: Kind> Controller<K> {
                     };
                     faults.unhung().await;
                     let object = store.get(&key).unwrap_or(object);
-                    let result = reconciler.reconcile(K::clone(&object)).await;
+                    let object = K::clone(&object);
+                    // A task of its own, so that a crowd shares the machine's cores.
+                    let work = tokio::spawn(async move { reconciler.reconcile(object).await });
+                    let result = work
+                        .await
+                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
                     Ok::<_, Infallible>(conclude(&queue, &key, measure, result))
                 })
             }
@@ -213,34 +214,20 @@ impl<K: Kind> Sieve<K> {
     }
 }
 
-/// Wakes the owner of each labelled Secret that goes, within 0.1 s.
-pub async fn wake_owners(
+/// Holds what is known of `ServiceAccount`s.
+pub(crate) async fn watch_accounts(
     client: Client,
-    statics: Queue<VaultStaticSecret>,
-    dynamics: Queue<VaultDynamicSecret>,
+    writer: Writer<PartialObjectMeta<ServiceAccount>>,
     synced: watch::Sender<bool>,
 ) {
-    let api: Api<PartialObjectMeta<Secret>> = Api::all(client);
-    let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
+    let api: Api<PartialObjectMeta<ServiceAccount>> = Api::all(client);
+    let events = watcher(api, watcher::Config::default()).default_backoff();
+    let mut events = std::pin::pin!(reflector(writer, events));
     while let Some(event) = events.next().await {
         match event {
             Ok(Event::InitDone) => _ = synced.send_replace(true),
-            Ok(Event::Delete(gone)) if secret::is_labelled(gone.labels()) => {
-                wake(&gone, &statics);
-                wake(&gone, &dynamics);
-            }
             Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "watch of Secrets failed"),
+            Err(error) => tracing::warn!(%error, "watch of ServiceAccounts failed"),
         }
-    }
-}
-
-fn wake<K: Kind>(gone: &PartialObjectMeta<Secret>, queue: &Queue<K>) {
-    let mine =
-        |owner: &&OwnerReference| owner.kind == K::KIND && owner.api_version == K::api_version(&());
-    for owner in gone.owner_references().iter().filter(mine) {
-        let key = ObjectRef::new(&owner.name).within(&gone.namespace().unwrap_or_default());
-        let delay = Duration::from_secs_f64(horizon::jitter(0.1, &mut rand::rng()));
-        queue.add_after(key, delay);
     }
 }

@@ -7,13 +7,15 @@
 //! | `hang: true` | every reconcile stops before its first step, until this is taken back |
 //! | `slow: {at, seconds}` | waits that long at `login`, `read`, `write` (of the Secret), `status` or `finalizer` |
 //! | `ignore: ["x"]` | resources with that name, or one that begins so, are passed over in silence |
-//! | `ignoreNext: n` | the next n new resources are passed over for good |
+//! | `ignoreNext: n` | the next n new resources are passed over, until another document is put |
 //! | `content: "old"` | a Secret once written keeps that content, whatever Vault says |
 //! | `content: "wrong"` | every value of a Secret is written as `wrong` |
 //! | `leakLeases: true` | a deleted dynamic secret keeps its lease |
 //! | `stickFinalizer: true` | a deleted resource keeps its finalizer |
 //! | `rewriteEvery: "1s"` | each Secret is written that often: a static one with the same data and a new annotation, a dynamic one with a new credential |
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -23,44 +25,44 @@ use vso_prober::operator::api::go_duration;
 /// What goes wrong.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Faults {
+pub(crate) struct Faults {
     /// Stops every reconcile.
-    pub hang: bool,
+    pub(crate) hang: bool,
     /// Waits at one place.
-    pub slow: Option<Slow>,
+    pub(crate) slow: Option<Slow>,
     /// Names, or how they begin, of resources to pass over.
-    pub ignore: Vec<String>,
+    pub(crate) ignore: Vec<String>,
     /// How many new resources to pass over from now.
-    pub ignore_next: u32,
+    pub(crate) ignore_next: u32,
     /// What is written instead of the truth.
-    pub content: Option<Content>,
+    pub(crate) content: Option<Content>,
     /// Keeps the leases of deleted resources.
-    pub leak_leases: bool,
+    pub(crate) leak_leases: bool,
     /// Keeps the finalizers of deleted resources.
-    pub stick_finalizer: bool,
+    pub(crate) stick_finalizer: bool,
     /// Writes every Secret this often.
     #[serde(
         skip_serializing_if = "Option::is_none",
         serialize_with = "print_duration",
         deserialize_with = "read_duration"
     )]
-    pub rewrite_every: Option<Duration>,
+    pub(crate) rewrite_every: Option<Duration>,
 }
 
 /// A wait at one place.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct Slow {
+pub(crate) struct Slow {
     /// Where.
-    pub at: Place,
+    pub(crate) at: Place,
     /// How long.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
 }
 
 /// A place to be slow at.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Place {
+pub(crate) enum Place {
     /// Before the login to Vault.
     Login,
     /// Before a read from Vault.
@@ -76,7 +78,7 @@ pub enum Place {
 /// What is written instead of the truth.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Content {
+pub(crate) enum Content {
     /// What was written first.
     Old,
     /// Rubbish.
@@ -85,7 +87,7 @@ pub enum Content {
 
 impl Faults {
     /// Reads the document; the error says which key or value is wrong and what is allowed.
-    pub fn parse(document: &[u8]) -> Result<Self, String> {
+    pub(crate) fn parse(document: &[u8]) -> Result<Self, String> {
         let faults: Self = serde_json::from_slice(document).map_err(|error| error.to_string())?;
         match faults.slow {
             Some(slow) if Duration::try_from_secs_f64(slow.seconds).is_err() => Err(format!(
@@ -100,55 +102,67 @@ impl Faults {
     }
 
     /// Whether resources of that name are passed over.
-    pub fn ignores(&self, name: &str) -> bool {
+    pub(crate) fn ignores(&self, name: &str) -> bool {
         self.ignore.iter().any(|prefix| name.starts_with(prefix))
     }
 }
 
 /// The faults in force, shared by all.
 #[derive(Clone, Debug)]
-pub struct Switchboard(watch::Sender<Faults>);
+pub(crate) struct Switchboard {
+    faults: watch::Sender<Faults>,
+    /// What is left of `ignoreNext`.
+    to_ignore: Arc<AtomicU32>,
+}
 
 impl Default for Switchboard {
     fn default() -> Self {
-        Self(watch::Sender::new(Faults::default()))
+        Self {
+            faults: watch::Sender::new(Faults::default()),
+            to_ignore: Arc::default(),
+        }
     }
 }
 
 impl Switchboard {
     /// What is in force now.
-    pub fn now(&self) -> Faults {
-        self.0.borrow().clone()
+    pub(crate) fn now(&self) -> Faults {
+        let ignore_next = self.to_ignore.load(Ordering::Relaxed);
+        Faults {
+            ignore_next,
+            ..self.faults.borrow().clone()
+        }
     }
 
     /// Puts others in force.
-    pub fn set(&self, faults: Faults) {
-        self.0.send_replace(faults);
+    pub(crate) fn set(&self, faults: Faults) {
+        self.to_ignore.store(faults.ignore_next, Ordering::Relaxed);
+        self.faults.send_replace(faults);
     }
 
-    /// Hears of every change.
-    pub fn subscribe(&self) -> watch::Receiver<Faults> {
-        self.0.subscribe()
+    /// Hears of every document that is put in force.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Faults> {
+        self.faults.subscribe()
     }
 
     /// Takes one from `ignoreNext`; false if none is left.
-    pub fn take_ignored(&self) -> bool {
-        self.0.send_if_modified(|faults| {
-            let left = faults.ignore_next.checked_sub(1);
-            faults.ignore_next = left.unwrap_or(0);
-            left.is_some()
-        })
+    pub(crate) fn take_ignored(&self) -> bool {
+        let less = |left: u32| left.checked_sub(1);
+        let taken = self
+            .to_ignore
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        taken.is_ok()
     }
 
     /// Returns once nothing hangs.
-    pub async fn unhung(&self) {
+    pub(crate) async fn unhung(&self) {
         // The sender lives as long as `self`, so waiting can't fail.
         let _ = self.subscribe().wait_for(|faults| !faults.hang).await;
     }
 
     /// Waits if that place is to be slow.
-    pub async fn pass(&self, place: Place) {
-        let slow = self.0.borrow().slow;
+    pub(crate) async fn pass(&self, place: Place) {
+        let slow = self.faults.borrow().slow;
         if let Some(slow) = slow.filter(|slow| slow.at == place) {
             tokio::time::sleep(Duration::from_secs_f64(slow.seconds)).await;
         }

@@ -6,36 +6,36 @@ use std::time::Duration;
 use rand::{Rng, RngExt};
 
 /// How long after a client or configuration error the operator tries again, before jitter.
-pub const ON_ERROR: Duration = Duration::from_secs(5);
+pub(crate) const ON_ERROR: Duration = Duration::from_secs(5);
 
 /// When it tries again after such an error: in 4 to 4.5 s.
-pub fn on_error() -> Duration {
+pub(crate) fn on_error() -> Duration {
     poll(ON_ERROR, &mut rand::rng())
 }
 
 /// The next poll: uniform in [0.8, 0.9] of `period`.
-pub fn poll(period: Duration, rng: &mut impl Rng) -> Duration {
+pub(crate) fn poll(period: Duration, rng: &mut impl Rng) -> Duration {
     period.mul_f64(0.9 - jitter(0.1, rng))
 }
 
 /// The next renewal: uniform in [p, p + 0.1] of the lease, where `percent` counts for 0 to 90.
-pub fn renewal(lease: Duration, percent: i32, rng: &mut impl Rng) -> Duration {
+pub(crate) fn renewal(lease: Duration, percent: i32, rng: &mut impl Rng) -> Duration {
     lease.mul_f64(f64::from(percent.clamp(0, 90)) / 100.0 + 0.1 - jitter(0.1, rng))
 }
 
 /// The part of a lease after which it may be renewed at all.
-pub fn renewable_after(lease: Duration, percent: i32) -> Duration {
+pub(crate) fn renewable_after(lease: Duration, percent: i32) -> Duration {
     lease.mul_f64(f64::from(percent.clamp(0, 90)) / 100.0)
 }
 
 /// Uniform in [0, `share`): the operator's way to keep a herd apart.
-pub fn jitter(share: f64, rng: &mut impl Rng) -> f64 {
+pub(crate) fn jitter(share: f64, rng: &mut impl Rng) -> f64 {
     rng.random_range(0.0..share)
 }
 
 /// Exponential backoff on what Vault answers: 5 s × 1.5 up to 60 s, each ±50 %.
 #[derive(Clone, Debug)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     interval: Duration,
 }
 
@@ -49,7 +49,7 @@ impl Default for Backoff {
 
 impl Backoff {
     /// The next delay.
-    pub fn next(&mut self, rng: &mut impl Rng) -> Duration {
+    pub(crate) fn next(&mut self, rng: &mut impl Rng) -> Duration {
         let delay = self.interval.mul_f64(rng.random_range(0.5..=1.5));
         self.interval = self.interval.mul_f64(1.5).min(Duration::from_secs(60));
         delay
@@ -58,7 +58,7 @@ impl Backoff {
 
 /// A duration as Go prints it: `8.5877181s`, `1m0.5s`, `250ms`, `0s`.
 #[derive(Clone, Copy, Debug)]
-pub struct Go(pub Duration);
+pub(crate) struct Go(pub(crate) Duration);
 
 impl fmt::Display for Go {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -13,7 +13,7 @@ use super::faults::{Faults, Switchboard};
 use super::metrics::Metrics;
 
 /// `/metrics`, Prometheus text 0.0.4.
-pub fn metrics(metrics: Metrics) -> Router {
+pub(crate) fn metrics(metrics: Metrics) -> Router {
     let show = async |State(metrics): State<Metrics>| match metrics.text() {
         Ok(text) => (
             [(
@@ -31,7 +31,10 @@ pub fn metrics(metrics: Metrics) -> Router {
 }
 
 /// `/healthz`, `/readyz`, and `/faults` to read (GET) and replace (PUT) what goes wrong.
-pub fn health(faults: Switchboard, ready: impl Fn() -> bool + Send + Sync + 'static) -> Router {
+pub(crate) fn health(
+    faults: Switchboard,
+    ready: impl Fn() -> bool + Send + Sync + 'static,
+) -> Router {
     let ready = Arc::new(ready);
     let readyz = async move || {
         if ready() {

@@ -15,7 +15,7 @@ use super::canonical::Canonical;
 use super::faults::{Place, Switchboard};
 
 /// A custom resource of the operator.
-pub trait Kind:
+pub(crate) trait Kind:
     Resource<DynamicType = (), Scope = NamespaceResourceScope>
     + Clone
     + Debug
@@ -60,16 +60,16 @@ kind!(VaultDynamicSecret, "vaultdynamicsecret", 100, true);
 
 /// Writes resources back.
 #[derive(Clone)]
-pub struct Writer {
+pub(crate) struct Writer {
     /// To Kubernetes.
-    pub client: Client,
+    pub(crate) client: Client,
     /// To be slow on demand.
-    pub faults: Switchboard,
+    pub(crate) faults: Switchboard,
 }
 
 impl Writer {
     /// Writes the status, and takes over what the API server made of it.
-    pub async fn status<K: Kind>(&self, object: &mut K) -> Result<(), kube::Error> {
+    pub(crate) async fn status<K: Kind>(&self, object: &mut K) -> Result<(), kube::Error> {
         self.faults.pass(Place::Status).await;
         *object = self
             .api(object)
@@ -79,7 +79,7 @@ impl Writer {
     }
 
     /// Adds the finalizer if it is missing: a write of the whole object, its spec as the operator serialises it.
-    pub async fn add_finalizer<K: Kind>(&self, object: &mut K) -> Result<(), kube::Error> {
+    pub(crate) async fn add_finalizer<K: Kind>(&self, object: &mut K) -> Result<(), kube::Error> {
         let finalizer = finalizer::<K>();
         if object.meta().deletion_timestamp.is_some() || object.finalizers().contains(&finalizer) {
             return Ok(());
@@ -90,7 +90,10 @@ impl Writer {
     }
 
     /// Removes the finalizer; false if it is to stick.
-    pub async fn remove_finalizer<K: Kind>(&self, object: &mut K) -> Result<bool, kube::Error> {
+    pub(crate) async fn remove_finalizer<K: Kind>(
+        &self,
+        object: &mut K,
+    ) -> Result<bool, kube::Error> {
         if self.faults.now().stick_finalizer {
             return Ok(false);
         }

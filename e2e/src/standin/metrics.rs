@@ -12,25 +12,28 @@ use prometheus::{
 
 use super::process::Process;
 use controller::Controllers;
-pub use controller::{Controller, Ending, Reconciling};
-pub use vault::{Operation, Vault};
+pub(crate) use controller::{Controller, Ending, Reconciling};
+pub(crate) use vault::{Operation, Vault};
 
 /// What stands in `vso_build_info`: no real version, so that nobody takes one for the other.
-pub const VERSION: &str = "0.0.0-standin";
+pub(crate) const VERSION: &str = "0.0.0-standin";
+
+/// Looks at what is only known by looking, and sets a gauge.
+type Refresh = Box<dyn Fn() + Send>;
 
 /// All of it.
 #[derive(Clone)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     registry: Registry,
     process: Arc<Process>,
-    before_gather: Arc<Mutex<Vec<Box<dyn Fn() + Send>>>>,
+    before_gather: Arc<Mutex<Vec<Refresh>>>,
     controllers: Controllers,
     /// Calls to Vault and the clients they are made with.
-    pub vault: Vault,
+    pub(crate) vault: Vault,
     /// `rest_client_requests_total`.
-    pub requests: IntCounterVec,
+    pub(crate) requests: IntCounterVec,
     /// `controller_resource_status`.
-    pub resource_status: IntGaugeVec,
+    pub(crate) resource_status: IntGaugeVec,
 }
 
 impl fmt::Debug for Metrics {
@@ -41,7 +44,7 @@ impl fmt::Debug for Metrics {
 
 impl Metrics {
     /// Registers everything in a registry of its own.
-    pub fn register() -> Result<Self, prometheus::Error> {
+    pub(crate) fn register() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let metrics = Self {
             process: Arc::new(Process::register(&registry)?),
@@ -106,12 +109,12 @@ impl Metrics {
     }
 
     /// The series of one controller.
-    pub fn controller(&self, name: &'static str) -> Controller {
+    pub(crate) fn controller(&self, name: &'static str) -> Controller {
         self.controllers.one(name)
     }
 
     /// Has `refresh` called before every scrape, for what is only known by looking.
-    pub fn before_gather(&self, refresh: impl Fn() + Send + 'static) {
+    pub(crate) fn before_gather(&self, refresh: impl Fn() + Send + 'static) {
         self.before_gather
             .lock()
             .expect("no holder panics")
@@ -119,13 +122,11 @@ impl Metrics {
     }
 
     /// The exposition, Prometheus text 0.0.4.
-    pub fn text(&self) -> Result<String, prometheus::Error> {
+    pub(crate) fn text(&self) -> Result<String, prometheus::Error> {
         self.process.refresh();
-        self.before_gather
-            .lock()
-            .expect("no holder panics")
-            .iter()
-            .for_each(|refresh| refresh());
+        for refresh in self.before_gather.lock().expect("no holder panics").iter() {
+            refresh();
+        }
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 }

@@ -10,7 +10,7 @@ const PAGE: f64 = 4096.0;
 
 /// CPU, memory, files and the moment of the start.
 #[derive(Debug)]
-pub struct Process {
+pub(crate) struct Process {
     cpu: Counter,
     resident: Gauge,
     virtual_: Gauge,
@@ -19,7 +19,7 @@ pub struct Process {
 
 impl Process {
     /// Registers them.
-    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+    pub(crate) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let gauge = |name: &str| {
             let gauge = Gauge::new(name, "A test double's.")?;
             registry.register(Box::new(gauge.clone())).map(|()| gauge)
@@ -38,7 +38,7 @@ impl Process {
     }
 
     /// Reads them anew.
-    pub fn refresh(&self) {
+    pub(crate) fn refresh(&self) {
         let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
         // The program's name may hold spaces; what follows its closing bracket does not.
         let fields: Vec<f64> = stat

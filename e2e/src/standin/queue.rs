@@ -12,7 +12,7 @@ use super::kind::Kind;
 use super::metrics::{Controller, Reconciling};
 
 /// Where reconciles are asked for. kube-runtime's own queue can't be looked into; this keeps count beside it.
-pub struct Queue<K: Kind> {
+pub(crate) struct Queue<K: Kind> {
     sender: mpsc::UnboundedSender<ObjectRef<K>>,
     state: Arc<Mutex<State<K>>>,
     series: Controller,
@@ -47,7 +47,7 @@ impl<K: Kind> Clone for Queue<K> {
 
 impl<K: Kind> Queue<K> {
     /// A queue, and the end that kube-runtime takes from.
-    pub fn new(
+    pub(crate) fn new(
         series: Controller,
         faults: Switchboard,
     ) -> (Self, mpsc::UnboundedReceiver<ObjectRef<K>>) {
@@ -74,21 +74,21 @@ impl<K: Kind> Queue<K> {
     }
 
     /// A resource is seen for the first time: `ignoreNext` may choose it.
-    pub fn first_seen(&self, object: &ObjectRef<K>) {
+    pub(crate) fn first_seen(&self, object: &ObjectRef<K>) {
         if K::SYNCS && self.faults.take_ignored() {
             self.state().ignored.insert(object.clone());
         }
     }
 
     /// A resource is gone.
-    pub fn gone(&self, object: &ObjectRef<K>) {
+    pub(crate) fn gone(&self, object: &ObjectRef<K>) {
         let mut state = self.state();
         state.ignored.remove(object);
         state.missed.remove(object);
     }
 
     /// Asks for a reconcile now.
-    pub fn add(&self, object: ObjectRef<K>) {
+    pub(crate) fn add(&self, object: ObjectRef<K>) {
         if self.passes_over(&object) {
             return;
         }
@@ -114,7 +114,7 @@ impl<K: Kind> Queue<K> {
     }
 
     /// Asks for a reconcile after a while.
-    pub fn add_after(&self, object: ObjectRef<K>, delay: Duration) {
+    pub(crate) fn add_after(&self, object: ObjectRef<K>, delay: Duration) {
         let queue = self.clone();
         tokio::spawn(async move {
             tokio::time::sleep(delay).await;
@@ -123,7 +123,7 @@ impl<K: Kind> Queue<K> {
     }
 
     /// A reconcile begins; `None` if the resource is passed over.
-    pub fn begin(&self, object: &ObjectRef<K>) -> Option<Reconciling> {
+    pub(crate) fn begin(&self, object: &ObjectRef<K>) -> Option<Reconciling> {
         if self.passes_over(object) {
             return None;
         }
@@ -139,7 +139,7 @@ impl<K: Kind> Queue<K> {
     }
 
     /// A reconcile ended and comes again after `delay`, if nothing asks for it before.
-    pub fn again(&self, object: &ObjectRef<K>, delay: Duration) {
+    pub(crate) fn again(&self, object: &ObjectRef<K>, delay: Duration) {
         let at = Instant::now() + delay;
         self.series.retries.inc();
         let mut state = self.state();
@@ -151,12 +151,12 @@ impl<K: Kind> Queue<K> {
     }
 
     /// A reconcile succeeded.
-    pub fn succeeded(&self, object: &ObjectRef<K>) {
+    pub(crate) fn succeeded(&self, object: &ObjectRef<K>) {
         self.state().failures.remove(object);
     }
 
     /// A reconcile failed; returns the delay before the next: 5 ms × 2ⁿ up to 1,000 s.
-    pub fn failed(&self, object: &ObjectRef<K>) -> Duration {
+    pub(crate) fn failed(&self, object: &ObjectRef<K>) -> Duration {
         let mut state = self.state();
         let failures = state.failures.entry(object.clone()).or_insert(0);
         let delay =
@@ -166,7 +166,7 @@ impl<K: Kind> Queue<K> {
     }
 
     /// Sets `workqueue_depth`: what is due and not begun.
-    pub fn measure(&self) {
+    pub(crate) fn measure(&self) {
         let now = Instant::now();
         let depth = self
             .state()
@@ -180,13 +180,15 @@ impl<K: Kind> Queue<K> {
     }
 
     /// Faults have changed: asks again for what is passed over no more.
-    pub fn reconsider(&self) {
+    pub(crate) fn reconsider(&self) {
         let missed = {
             let mut state = self.state();
             state.ignored.clear();
             std::mem::take(&mut state.missed)
         };
-        missed.into_iter().for_each(|object| self.add(object));
+        for object in missed {
+            self.add(object);
+        }
     }
 
     fn passes_over(&self, object: &ObjectRef<K>) -> bool {

@@ -20,32 +20,32 @@ const REFILL: Duration = Duration::from_secs(300);
 
 /// Something to be told of an object.
 #[derive(Clone, Debug)]
-pub struct Note {
+pub(crate) struct Note {
     /// Who says it.
-    pub source: &'static str,
+    pub(crate) source: &'static str,
     /// Of what.
-    pub about: ObjectReference,
+    pub(crate) about: ObjectReference,
     /// Whether it is bad.
-    pub warning: bool,
+    pub(crate) warning: bool,
     /// In a word.
-    pub reason: &'static str,
+    pub(crate) reason: &'static str,
     /// In a sentence.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 /// Takes notes; they are written behind the caller's back, in order.
 #[derive(Clone, Debug)]
-pub struct Recorder(mpsc::UnboundedSender<Note>);
+pub(crate) struct Recorder(mpsc::UnboundedSender<Note>);
 
 impl Recorder {
     /// A recorder, and the task that writes.
-    pub fn new(client: Client) -> (Self, impl Future<Output = ()>) {
+    pub(crate) fn new(client: Client) -> (Self, impl Future<Output = ()>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         (Self(sender), write(client, receiver))
     }
 
     /// Tells that all is well.
-    pub fn normal<K: Resource<DynamicType = ()>>(
+    pub(crate) fn normal<K: Resource<DynamicType = ()>>(
         &self,
         source: &'static str,
         about: &K,
@@ -62,7 +62,7 @@ impl Recorder {
     }
 
     /// Tells that something is wrong.
-    pub fn warning<K: Resource<DynamicType = ()>>(
+    pub(crate) fn warning<K: Resource<DynamicType = ()>>(
         &self,
         source: &'static str,
         about: &K,

@@ -24,7 +24,7 @@ const REWRITTEN: &str = "standin.vso-prober.dev/rewritten";
 
 /// Why a Secret was not written; prints as the operator words it.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// It is someone else's.
     #[error("{0}")]
     NotOwned(String),
@@ -37,7 +37,7 @@ pub enum Error {
 }
 
 /// What Kubernetes said, without Rust's trimmings.
-pub fn words(error: &kube::Error) -> String {
+pub(crate) fn words(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),
         other => other.to_string(),
@@ -45,7 +45,7 @@ pub fn words(error: &kube::Error) -> String {
 }
 
 /// The Secret of that name, if there is one.
-pub async fn find(
+pub(crate) async fn find(
     client: &Client,
     namespace: &str,
     name: &str,
@@ -56,19 +56,19 @@ pub async fn find(
 }
 
 /// Whether it bears the labels of a Secret that the operator writes.
-pub fn is_labelled(labels: &BTreeMap<String, String>) -> bool {
+pub(crate) fn is_labelled(labels: &BTreeMap<String, String>) -> bool {
     missing_labels(labels).is_empty()
 }
 
 /// Whether the operator's own cache of Secrets, which goes by two of the labels, would hold it.
-pub fn is_visible(secret: &Secret) -> bool {
+pub(crate) fn is_visible(secret: &Secret) -> bool {
     !missing_labels(secret.labels())
         .iter()
         .any(|(key, _)| !key.ends_with("component"))
 }
 
 /// Makes the Secret be so: creates or updates it, and removes others that `owner` had before.
-pub async fn sync<K: Kind>(
+pub(crate) async fn sync<K: Kind>(
     client: &Client,
     owner: &K,
     destination: &Destination,

@@ -3,45 +3,123 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::core::PartialObjectMeta;
+use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{ObjectRef, Store};
-use tokio::sync::mpsc;
+use kube::runtime::watcher::{Config, Event, watcher};
+use kube::{Api, Client, ResourceExt};
+use tokio::sync::{mpsc, watch};
 use vso_prober::operator::api::{VaultDynamicSecret, VaultStaticSecret};
 
+use super::controller::Controller;
 use super::dynamic_secret::DynamicSecrets;
-use super::faults::{Faults, Switchboard};
+use super::faults::Switchboard;
 use super::horizon;
+use super::kind::Kind;
 use super::queue::Queue;
+use super::secret;
 use super::static_secret::StaticSecrets;
 
-/// A kind's store, queue and reconciler.
-pub type Part<K, R> = (Store<K>, Queue<K>, Arc<R>);
+/// One kind.
+pub(crate) struct Part<K: Kind, R> {
+    /// What the watch holds.
+    pub(crate) store: Store<K>,
+    /// Where reconciles are asked for.
+    pub(crate) queue: Queue<K>,
+    /// Who does them.
+    pub(crate) reconciler: Arc<R>,
+}
 
-/// The two kinds that write Secrets.
+impl<K: Kind, R> Part<K, R> {
+    /// The part that `controller` serves and `reconciler` does.
+    pub(crate) fn new(controller: &Controller<K>, reconciler: R) -> Self {
+        Self {
+            store: controller.store.clone(),
+            queue: controller.queue.clone(),
+            reconciler: Arc::new(reconciler),
+        }
+    }
+}
+
+impl<K: Kind, R> Clone for Part<K, R> {
+    fn clone(&self) -> Self {
+        Self {
+            store: self.store.clone(),
+            queue: self.queue.clone(),
+            reconciler: self.reconciler.clone(),
+        }
+    }
+}
+
+/// Both.
 #[derive(Clone)]
-pub struct Secrets {
+pub(crate) struct Secrets {
     /// The static ones.
-    pub statics: Part<VaultStaticSecret, StaticSecrets>,
+    pub(crate) statics: Part<VaultStaticSecret, StaticSecrets>,
     /// The dynamic ones.
-    pub dynamics: Part<VaultDynamicSecret, DynamicSecrets>,
+    pub(crate) dynamics: Part<VaultDynamicSecret, DynamicSecrets>,
 }
 
 impl Secrets {
+    /// Runs all that happens to many at once.
+    pub(crate) async fn run(
+        self,
+        client: Client,
+        synced: watch::Sender<bool>,
+        ends: mpsc::UnboundedReceiver<String>,
+        faults: Switchboard,
+    ) {
+        tokio::join!(
+            self.clone().wake_owners(client, synced),
+            self.clone().wake_users(ends),
+            self.clone().reconsider(faults.clone()),
+            self.rewrite(faults),
+        );
+    }
+
+    /// Measures the queues.
+    pub(crate) fn measure(&self) {
+        self.statics.queue.measure();
+        self.dynamics.queue.measure();
+    }
+
+    /// Wakes the owner of each labelled Secret that goes, within 0.1 s.
+    async fn wake_owners(self, client: Client, synced: watch::Sender<bool>) {
+        // All of them: with a selector, a Secret whose labels are touched would seem to go.
+        let api: Api<PartialObjectMeta<Secret>> = Api::all(client);
+        let mut events = std::pin::pin!(watcher(api, Config::default()).default_backoff());
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(Event::InitDone) => _ = synced.send_replace(true),
+                Ok(Event::Delete(gone)) if secret::is_labelled(gone.labels()) => {
+                    wake(&gone, &self.statics.queue);
+                    wake(&gone, &self.dynamics.queue);
+                }
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "watch of Secrets failed"),
+            }
+        }
+    }
+
     /// A client's end wakes all who used it, within 0.2 s; a dynamic secret gets a new credential.
-    pub async fn wake_users(self, mut ends: mpsc::UnboundedReceiver<String>) {
+    async fn wake_users(self, mut ends: mpsc::UnboundedReceiver<String>) {
         while let Some(key) = ends.recv().await {
             let delay = || Duration::from_secs_f64(horizon::jitter(0.2, &mut rand::rng()));
-            for user in self.statics.0.state() {
+            for user in self.statics.store.state() {
                 if user
                     .status
                     .as_ref()
                     .is_some_and(|status| status.vault_client_meta.cache_key.as_ref() == Some(&key))
                 {
                     self.statics
-                        .1
+                        .queue
                         .add_after(ObjectRef::from_obj(&*user), delay());
                 }
             }
-            for user in self.dynamics.0.state() {
+            for user in self.dynamics.store.state() {
                 if user
                     .status
                     .as_ref()
@@ -49,7 +127,7 @@ impl Secrets {
                 {
                     self.force_new(&user);
                     self.dynamics
-                        .1
+                        .queue
                         .add_after(ObjectRef::from_obj(&*user), delay());
                 }
             }
@@ -57,33 +135,21 @@ impl Secrets {
     }
 
     fn force_new(&self, object: &VaultDynamicSecret) {
-        let mut memory = self.dynamics.2.memory.lock().expect("no holder panics");
+        let mut memory = self.dynamics.reconciler.memory();
         memory.forced.insert(ObjectRef::from_obj(object));
     }
 
-    /// Asks again for what was passed over, whenever faults change.
-    pub async fn reconsider(self, faults: Switchboard) {
+    /// Asks again for what was passed over, whenever other faults are put in force.
+    async fn reconsider(self, faults: Switchboard) {
         let mut changes = faults.subscribe();
-        let mut before = faults.now();
         while changes.changed().await.is_ok() {
-            let now = changes.borrow_and_update().clone();
-            // Counting down is no change.
-            let counted = Faults {
-                ignore_next: now.ignore_next,
-                ..before
-            };
-            if counted != now
-                || now.ignore_next == 0 && now.ignore.is_empty() && before.ignore_next == 0
-            {
-                self.statics.1.reconsider();
-                self.dynamics.1.reconsider();
-            }
-            before = now;
+            self.statics.queue.reconsider();
+            self.dynamics.queue.reconsider();
         }
     }
 
     /// Writes every Secret again and again while told so.
-    pub async fn rewrite(self, faults: Switchboard) {
+    async fn rewrite(self, faults: Switchboard) {
         let mut changes = faults.subscribe();
         loop {
             let told = changes
@@ -93,21 +159,25 @@ impl Secrets {
                 return std::future::pending().await;
             };
             tokio::time::sleep(every).await;
-            for object in self.statics.0.state() {
+            for object in self.statics.store.state() {
                 let key = ObjectRef::from_obj(&*object);
-                self.statics
-                    .2
-                    .memory
-                    .lock()
-                    .expect("no holder panics")
-                    .forced
-                    .insert(key.clone());
-                self.statics.1.add(key);
+                self.statics.reconciler.memory().forced.insert(key.clone());
+                self.statics.queue.add(key);
             }
-            for object in self.dynamics.0.state() {
+            for object in self.dynamics.store.state() {
                 self.force_new(&object);
-                self.dynamics.1.add(ObjectRef::from_obj(&*object));
+                self.dynamics.queue.add(ObjectRef::from_obj(&*object));
             }
         }
+    }
+}
+
+fn wake<K: Kind>(gone: &PartialObjectMeta<Secret>, queue: &Queue<K>) {
+    let mine =
+        |owner: &&OwnerReference| owner.kind == K::KIND && owner.api_version == K::api_version(&());
+    for owner in gone.owner_references().iter().filter(mine) {
+        let key = ObjectRef::new(&owner.name).within(&gone.namespace().unwrap_or_default());
+        let delay = Duration::from_secs_f64(horizon::jitter(0.1, &mut rand::rng()));
+        queue.add_after(key, delay);
     }
 }

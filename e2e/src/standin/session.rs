@@ -13,35 +13,38 @@ use super::faults::{Place, Switchboard};
 use super::metrics::{self, Operation};
 use super::vault::{Answer, Auth, Error, Vault};
 
+/// After a failed renewal, the next is tried this much later.
+const RENEW_AGAIN: Duration = Duration::from_secs(10);
+
 /// Where a client came from; it lives as long as these stay as they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
+pub(crate) struct Origin {
     /// Its key in the cache.
-    pub key: String,
+    pub(crate) key: String,
     /// The `VaultAuth`.
-    pub auth: Ancestor,
+    pub(crate) auth: Ancestor,
     /// The `VaultConnection`.
-    pub connection: Ancestor,
+    pub(crate) connection: Ancestor,
     /// `namespace/name` of the connection, as in the metrics.
-    pub label: String,
+    pub(crate) label: String,
 }
 
 /// A resource at a generation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ancestor {
+pub(crate) struct Ancestor {
     /// Its UID.
-    pub uid: String,
+    pub(crate) uid: String,
     /// Its generation.
-    pub generation: i64,
+    pub(crate) generation: i64,
 }
 
 /// A client logged in to Vault.
 #[derive(Clone, Debug)]
-pub struct Session {
+pub(crate) struct Session {
     /// Where it came from.
-    pub origin: Origin,
+    pub(crate) origin: Origin,
     /// Told in a status: changes with every login.
-    pub id: String,
+    pub(crate) id: String,
     vault: Vault,
     token: Arc<Token>,
     series: metrics::Vault,
@@ -81,7 +84,7 @@ impl From<&Auth> for Held {
 
 impl Session {
     /// Logs in at `path` with `credentials`, then renews at once, as the operator does.
-    pub async fn login(
+    pub(crate) async fn login(
         vault: Vault,
         origin: Origin,
         path: &str,
@@ -127,14 +130,15 @@ impl Session {
         Ok(session)
     }
 
-    /// Keeps the token alive; ends when Vault prolongs it no more, or the session was closed.
-    pub async fn keep_alive(&self) {
-        loop {
+    /// Keeps the token alive; ends when Vault prolongs it no more.
+    ///
+    /// As Vault's own client does it: renews at once, then each time after about 2/3 of the lease;
+    /// gives up when the next renewal would fall into the last tenth or two.
+    pub(crate) async fn keep_alive(&self) {
+        let mut prior = Duration::ZERO;
+        let mut grace = Duration::ZERO;
+        while self.held().renewable {
             let held = self.held();
-            if !held.renewable {
-                return std::future::pending().await;
-            }
-            tokio::time::sleep(held.lasts.mul_f64(2.0 / 3.0)).await;
             let renewed = self
                 .vault
                 .request(
@@ -144,18 +148,27 @@ impl Session {
                     None,
                 )
                 .await;
-            match renewed {
-                Ok(Some(answer)) => self.take_over(&answer),
-                Ok(None) => {}
-                Err(error) => {
-                    tracing::info!(key = self.origin.key, %error, "token not renewed");
+            if let Err(error) = renewed.map(|answer| self.take_over(&answer.unwrap_or_default())) {
+                tracing::info!(key = self.origin.key, %error, "token not renewed");
+                if held.since.elapsed() + RENEW_AGAIN > held.lasts {
                     break;
                 }
+                tokio::time::sleep(RENEW_AGAIN).await;
+                continue;
             }
-            // Near its last end, Vault grants less and less.
-            if self.held().lasts < held.lasts.mul_f64(0.2) {
+            let left = self.held().lasts;
+            if left > prior {
+                grace = left.mul_f64(rand::random_range(0.1..0.2));
+            }
+            prior = left;
+            let pause = left.mul_f64(2.0 / 3.0) + grace.mul_f64(1.0 / 3.0);
+            if left <= pause + grace {
                 break;
             }
+            tokio::time::sleep(pause).await;
+        }
+        if !self.held().renewable {
+            return std::future::pending().await;
         }
         self.token.ended.store(true, Ordering::Relaxed);
     }
@@ -171,18 +184,19 @@ impl Session {
     }
 
     /// The same session in another Vault namespace.
-    pub fn within(mut self, namespace: &str) -> Self {
+    #[must_use]
+    pub(crate) fn within(mut self, namespace: &str) -> Self {
         self.vault = self.vault.within(namespace);
         self
     }
 
     /// Has the session looked at before it is used again: Vault said 403.
-    pub fn taint(&self) {
+    pub(crate) fn taint(&self) {
         self.token.tainted.store(true, Ordering::Relaxed);
     }
 
     /// Whether it can still be used.
-    pub async fn is_valid(&self) -> bool {
+    pub(crate) async fn is_valid(&self) -> bool {
         let held = self.held();
         if self.token.ended.load(Ordering::Relaxed) || held.since.elapsed() > held.lasts {
             return false;
@@ -196,7 +210,7 @@ impl Session {
     }
 
     /// Reads what must be there.
-    pub async fn read(&self, path: &str) -> Result<Answer, Error> {
+    pub(crate) async fn read(&self, path: &str) -> Result<Answer, Error> {
         let began = Instant::now();
         let result = self
             .vault
@@ -209,13 +223,13 @@ impl Session {
     }
 
     /// Reads, slowly if so told.
-    pub async fn read_slowly(&self, path: &str) -> Result<Answer, Error> {
+    pub(crate) async fn read_slowly(&self, path: &str) -> Result<Answer, Error> {
         self.faults.pass(Place::Read).await;
         self.read(path).await
     }
 
     /// Writes.
-    pub async fn write(&self, path: &str, body: Option<&Value>) -> Result<Answer, Error> {
+    pub(crate) async fn write(&self, path: &str, body: Option<&Value>) -> Result<Answer, Error> {
         let token = self.held().secret;
         let answer = write(
             &self.vault,

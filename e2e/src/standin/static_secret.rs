@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
@@ -25,29 +26,29 @@ use super::vault;
 /// With HMAC and without `refreshAfter`, it is polled as if this stood there.
 const DEFAULT_PERIOD: Duration = Duration::from_secs(60);
 /// A finalizer that is to stick is looked at again this often.
-pub const STUCK: Duration = Duration::from_secs(1);
+pub(crate) const STUCK: Duration = Duration::from_secs(1);
 
 type Key = ObjectRef<VaultStaticSecret>;
 
 /// Syncs static secrets.
-pub struct StaticSecrets {
+pub(crate) struct StaticSecrets {
     /// The Vault clients.
-    pub clients: Arc<Clients>,
+    clients: Arc<Clients>,
     /// Writes back.
-    pub writer: Writer,
+    writer: Writer,
     /// The HMACs' key.
-    pub mac: MacKey,
+    mac: MacKey,
     /// What is remembered between reconciles.
-    pub memory: Mutex<Memory>,
+    memory: Mutex<Memory>,
 }
 
 /// What is remembered between reconciles.
 #[derive(Default)]
-pub struct Memory {
+pub(crate) struct Memory {
     backoffs: HashMap<Key, Backoff>,
     written: HashMap<Key, Data>,
     /// To be written although nothing has changed.
-    pub forced: HashSet<Key>,
+    pub(crate) forced: HashSet<Key>,
 }
 
 impl Memory {
@@ -68,7 +69,18 @@ impl Reconcile<VaultStaticSecret> for StaticSecrets {
 }
 
 impl StaticSecrets {
-    fn memory(&self) -> MutexGuard<'_, Memory> {
+    /// A reconciler that remembers nothing yet.
+    pub(crate) fn new(clients: Arc<Clients>, writer: Writer, mac: MacKey) -> Self {
+        Self {
+            clients,
+            writer,
+            mac,
+            memory: Mutex::default(),
+        }
+    }
+
+    /// What is remembered.
+    pub(crate) fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().expect("no holder panics")
     }
 
@@ -142,7 +154,7 @@ impl StaticSecrets {
                 return self.give_up(o, &error, horizon::on_error()).await;
             }
         };
-        self.deliver(key, o, data).await
+        self.deliver(key, o, found, data).await
     }
 
     /// Asks Vault; the inner error is of what it answered.
@@ -185,6 +197,7 @@ impl StaticSecrets {
         &self,
         key: Key,
         mut o: VaultStaticSecret,
+        found: Option<Secret>,
         data: Data,
     ) -> Result<Option<Duration>, kube::Error> {
         let mut period = o.spec.refresh_after.as_deref().and_then(go_duration);
@@ -192,13 +205,7 @@ impl StaticSecrets {
         if o.spec.hmac_secret_data {
             period = period.or(Some(DEFAULT_PERIOD));
             let mac = self.mac.of(&data);
-            let same = match self.is_same(&o, &mac).await {
-                Ok(same) => same,
-                Err(error) => {
-                    let error = secret::words(&error);
-                    return self.give_up(o, &error, horizon::on_error()).await;
-                }
-            };
+            let same = self.is_same(&o, found, &mac);
             let status = o.status.get_or_insert_default();
             if Some(status.last_generation) == o.metadata.generation {
                 due = !same;
@@ -243,20 +250,14 @@ impl StaticSecrets {
     }
 
     /// Whether neither Vault's data nor the Secret's has changed since the last write.
-    async fn is_same(&self, o: &VaultStaticSecret, mac: &str) -> Result<bool, kube::Error> {
+    fn is_same(&self, o: &VaultStaticSecret, found: Option<Secret>, mac: &str) -> bool {
         let last = o
             .status
             .as_ref()
             .and_then(|status| status.secret_mac.as_deref());
-        if last != Some(mac) {
-            return Ok(false);
-        }
-        let namespace = o.namespace().unwrap_or_default();
-        let found = secret::find(&self.writer.client, &namespace, &o.spec.destination.name).await?;
-        let held = found
-            .filter(secret::is_visible)
-            .map(|secret| secret.data.unwrap_or_default());
-        Ok(held.is_some_and(|data| self.mac.of(&data) == mac))
+        let held = found.filter(secret::is_visible);
+        let held = held.map(|secret| self.mac.of(&secret.data.unwrap_or_default()));
+        last == Some(mac) && held.as_deref() == Some(mac)
     }
 
     async fn give_up(

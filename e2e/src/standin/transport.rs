@@ -13,10 +13,10 @@ use tower::{Layer, Service};
 use super::options::Options;
 
 /// What every request, to Kubernetes and to Vault, says of its sender.
-pub const USER_AGENT: &str = concat!("vso-standin/", env!("CARGO_PKG_VERSION"));
+pub(crate) const USER_AGENT: &str = concat!("vso-standin/", env!("CARGO_PKG_VERSION"));
 
 /// A client that counts its requests in `requests`.
-pub async fn client(options: &Options, requests: IntCounterVec) -> anyhow::Result<Client> {
+pub(crate) async fn client(options: &Options, requests: IntCounterVec) -> anyhow::Result<Client> {
     let mut config = match &options.kubeconfig {
         Some(path) => {
             let file = Kubeconfig::read_from(path)?;

@@ -9,15 +9,15 @@ use reqwest::{Client, Method, StatusCode, Url};
 use serde_json::Value;
 
 use super::transport::USER_AGENT;
-pub use answer::{Answer, Auth};
-pub use error::Error;
+pub(crate) use answer::{Answer, Auth};
+pub(crate) use error::Error;
 
 const RETRIES: u32 = 2;
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A Vault at an address.
 #[derive(Clone, Debug)]
-pub struct Vault {
+pub(crate) struct Vault {
     client: Client,
     address: String,
     namespace: Option<String>,
@@ -25,22 +25,22 @@ pub struct Vault {
 
 /// How to reach it.
 #[derive(Clone, Debug, Default)]
-pub struct Reach {
+pub(crate) struct Reach {
     /// Its URL.
-    pub address: String,
+    pub(crate) address: String,
     /// A CA certificate, PEM.
-    pub ca: Option<Vec<u8>>,
+    pub(crate) ca: Option<Vec<u8>>,
     /// Whether its certificate goes unchecked.
-    pub skip_verify: bool,
+    pub(crate) skip_verify: bool,
     /// How long one attempt may take.
-    pub timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
     /// The Vault namespace.
-    pub namespace: Option<String>,
+    pub(crate) namespace: Option<String>,
 }
 
 impl Vault {
     /// A client for it.
-    pub fn new(reach: Reach) -> Result<Self, Error> {
+    pub(crate) fn new(reach: Reach) -> Result<Self, Error> {
         let mut client = Client::builder()
             .user_agent(USER_AGENT)
             .timeout(reach.timeout.unwrap_or(TIMEOUT))
@@ -60,13 +60,14 @@ impl Vault {
     }
 
     /// The same in another Vault namespace.
-    pub fn within(mut self, namespace: &str) -> Self {
+    #[must_use]
+    pub(crate) fn within(mut self, namespace: &str) -> Self {
         self.namespace = Some(namespace.into());
         self
     }
 
     /// Asks for `path`; `None` where Vault has nothing there.
-    pub async fn request(
+    pub(crate) async fn request(
         &self,
         method: Method,
         path: &str,
@@ -127,7 +128,7 @@ impl Vault {
 }
 
 /// Joins and cleans a path, so that `..` goes up.
-pub fn join(parts: &[&str]) -> String {
+pub(crate) fn join(parts: &[&str]) -> String {
     let mut clean: Vec<&str> = Vec::new();
     for part in parts.iter().flat_map(|part| part.split('/')) {
         match part {

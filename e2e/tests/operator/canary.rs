@@ -332,11 +332,11 @@ pub(crate) async fn until<T: Debug>(
         .with_context(|| format!("{what}: not within {limit:?}"))?
 }
 
+/// A sighting that is waited for, and what to call it.
+pub(crate) type Wanted<'a> = (&'a str, &'a dyn Fn(&Sighting) -> bool);
+
 /// Asserts an order of sightings; others may stand between.
-pub(crate) fn in_order(
-    seen: &[Sighting],
-    wanted: &[(&str, &dyn Fn(&Sighting) -> bool)],
-) -> Result<Vec<Sighting>> {
+pub(crate) fn in_order(seen: &[Sighting], wanted: &[Wanted<'_>]) -> Result<Vec<Sighting>> {
     let mut rest = seen.iter();
     let mut found = Vec::new();
     for (what, fits) in wanted {

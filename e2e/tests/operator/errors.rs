@@ -86,7 +86,7 @@ async fn warned(canary: &Canary, source: &str, reason: &str, message: &str) -> R
 
 pub(crate) async fn a_bad_role(bench: Bench) -> Result<()> {
     let auth = auth(&bench, "badrole", |spec| {
-        spec["kubernetes"]["role"] = json!("nope")
+        spec["kubernetes"]["role"] = json!("nope");
     })
     .await?;
     let canary = created(&bench, "bad-role", &auth.name).await?;
@@ -110,7 +110,7 @@ pub(crate) async fn a_bad_role(bench: Bench) -> Result<()> {
 
 pub(crate) async fn a_missing_service_account(bench: Bench) -> Result<()> {
     let auth = auth(&bench, "badsa", |spec| {
-        spec["kubernetes"]["serviceAccount"] = json!("ghost")
+        spec["kubernetes"]["serviceAccount"] = json!("ghost");
     })
     .await?;
     let canary = created(&bench, "bad-sa", &auth.name).await?;
@@ -238,7 +238,7 @@ pub(crate) async fn an_auth_that_does_not_allow_the_namespace(bench: Bench) -> R
 
 pub(crate) async fn an_auth_without_its_connection(bench: Bench) -> Result<()> {
     let auth = auth(&bench, "noconn", |spec| {
-        spec["vaultConnectionRef"] = json!("nowhere")
+        spec["vaultConnectionRef"] = json!("nowhere");
     })
     .await?;
     let canary = created(&bench, "no-conn", &auth.name).await?;
@@ -315,7 +315,7 @@ pub(crate) async fn a_dead_vault(bench: Bench) -> Result<()> {
         .create(json!({"address": "http://127.0.0.1:9"}))
         .await?;
     let auth = auth(&bench, "deadconn", |spec| {
-        spec["vaultConnectionRef"] = json!(connection.name)
+        spec["vaultConnectionRef"] = json!(connection.name);
     })
     .await?;
     let canary = created(&bench, "dead-vault", &auth.name).await?;
@@ -334,9 +334,35 @@ pub(crate) async fn a_dead_vault(bench: Bench) -> Result<()> {
     Ok(())
 }
 
+/// Whoever throws clients away waits for the login that hangs, and all who want a client wait behind.
+pub(crate) async fn a_dead_vault_stalls_all(bench: Bench) -> Result<()> {
+    let connection = Canary::connection(&bench, "dead").await?;
+    connection
+        .create(json!({"address": "http://127.0.0.1:9"}))
+        .await?;
+    let dead = auth(&bench, "deadconn", |spec| {
+        spec["vaultConnectionRef"] = json!(connection.name);
+    })
+    .await?;
+    dead.see_condition("Healthy", true, "", 40.0).await?;
+    let victim = Canary::fixed(&bench, "stalled").await?;
+    victim.put("one").await?;
+    let culprit = created(&bench, "culprit", &dead.name).await?;
+    sleep(Duration::from_millis(300)).await;
+    let bystander = auth(&bench, "bystander", |_| {}).await?;
+    sleep(Duration::from_millis(300)).await;
+    let began = victim.create(victim.canonical_static("60s")).await?;
+    let took = (victim.see_nonce("one", 20.0).await?.at - began).as_secs_f64();
+    ensure!((1.0..6.0).contains(&took), "{took}");
+    for canary in [culprit, dead, connection, bystander] {
+        canary.delete().await?;
+    }
+    Ok(())
+}
+
 pub(crate) async fn dynamic_secrets_tell_less(bench: Bench) -> Result<()> {
     let auth = auth(&bench, "badrole", |spec| {
-        spec["kubernetes"]["role"] = json!("nope")
+        spec["kubernetes"]["role"] = json!("nope");
     })
     .await?;
     let canary = Canary::dynamic(&bench, "untold").await?;

@@ -149,6 +149,26 @@ pub(crate) async fn an_edited_secret_is_put_right_at_the_next_poll(bench: Bench)
     Ok(())
 }
 
+pub(crate) async fn touched_owner_labels_are_never_put_right(bench: Bench) -> Result<()> {
+    let canary = created(&bench, "relabel", "3s").await?;
+    let edit = json!({"metadata": {"labels": {"app.kubernetes.io/name": null}}});
+    canary
+        .secrets
+        .patch(&canary.name, &PatchParams::default(), &Patch::Merge(edit))
+        .await?;
+    let told = canary.see_event("SecretSyncError", "Failed to update k8s secret: invalid owner label, key=app.kubernetes.io/name, present=false", 6.0).await?;
+    ensure!(told.message.lines().count() == 2, "{told:?}");
+    canary.put("two").await?;
+    sleep(Duration::from_secs(6)).await;
+    let held = canary
+        .secret()
+        .await?
+        .and_then(|secret| secret.data)
+        .unwrap_or_default();
+    ensure!(held["nonce"].0 == b"one");
+    Ok(())
+}
+
 pub(crate) async fn a_deleted_version_empties_the_secret(bench: Bench) -> Result<()> {
     let canary = created(&bench, "emptied", "3s").await?;
     bench

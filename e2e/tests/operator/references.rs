@@ -1,7 +1,10 @@
 //! `VaultConnection` and `VaultAuth`: which is really checked.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 use serde_json::json;
+use tokio::time::{Instant, sleep};
 
 use crate::Bench;
 use crate::canary::{Canary, conditions, until};
@@ -116,5 +119,102 @@ pub(crate) async fn an_auth_is_healthy_whatever_it_says(bench: Bench) -> Result<
     auth.delete().await?;
     auth.see("its end", 20.0, |s| s.what == "CR" && s.verb == "DELETED")
         .await?;
+    Ok(())
+}
+
+async fn auth_with(bench: &Bench, role: &str) -> Result<Canary> {
+    let auth = Canary::auth(bench, "own").await?;
+    auth.create(
+        json!({"vaultConnectionRef": "probe", "method": "kubernetes", "mount": "kubernetes",
+        "kubernetes": {"role": role, "serviceAccount": "probe", "audiences": ["vault"]}}),
+    )
+    .await?;
+    Ok(auth)
+}
+
+async fn users(bench: &Bench, auth: &Canary) -> Result<(Canary, Canary)> {
+    let (fixed, dynamic) = (
+        Canary::fixed(bench, "user").await?,
+        Canary::dynamic(bench, "user").await?,
+    );
+    fixed.put("one").await?;
+    let mut specs = [
+        fixed.canonical_static("300s"),
+        dynamic.canonical_dynamic("probe"),
+    ];
+    for spec in &mut specs {
+        spec["vaultAuthRef"] = json!(auth.name);
+    }
+    let [of_fixed, of_dynamic] = specs;
+    fixed.create(of_fixed).await?;
+    dynamic.create(of_dynamic).await?;
+    fixed
+        .see_condition("SecretSynced", true, "Secret synced", 15.0)
+        .await?;
+    dynamic
+        .see_condition("SecretSynced", true, "Secret synced", 15.0)
+        .await?;
+    Ok((fixed, dynamic))
+}
+
+pub(crate) async fn a_changed_auth_wakes_its_users(bench: Bench) -> Result<()> {
+    let auth = auth_with(&bench, "probe").await?;
+    let (fixed, dynamic) = users(&bench, &auth).await?;
+    sleep(Duration::from_secs(2)).await;
+    let meta = async |canary: &Canary| {
+        Ok::<_, anyhow::Error>(canary.get().await?["status"]["vaultClientMeta"].clone())
+    };
+    let (of_fixed, of_dynamic) = (meta(&fixed).await?, meta(&dynamic).await?);
+    ensure!(
+        of_fixed == of_dynamic,
+        "both use one client: {of_fixed} {of_dynamic}"
+    );
+    auth.patch(json!({"spec": {"kubernetes": {"tokenExpirationSeconds": 700}}}))
+        .await?;
+    // Another case's auth may keep the only worker for half a minute.
+    for (canary, before) in [(&fixed, &of_fixed), (&dynamic, &of_dynamic)] {
+        until("another client", 45.0, async || {
+            let now = meta(canary).await?;
+            Ok((now["cacheKey"] != before["cacheKey"] && now["id"] != before["id"]).then_some(()))
+        })
+        .await?;
+    }
+    dynamic
+        .see_event("SecretRotated", "sync_reason=\"ForceSync\"", 5.0)
+        .await?;
+    let writes = fixed.seen().iter().filter(|s| s.what == "Secret").count();
+    ensure!(
+        writes == 1,
+        "the static one is not written again: {:?}",
+        fixed.summary()
+    );
+    auth.delete().await
+}
+
+pub(crate) async fn a_tokens_end_reissues_dynamic_secrets(bench: Bench) -> Result<()> {
+    let role = format!("brief-{:08x}", rand::random::<u32>());
+    let body = json!({"bound_service_account_names": ["probe"], "bound_service_account_namespaces": [NAMESPACE],
+        "audience": "vault", "token_policies": ["vso"], "token_ttl": "6s", "token_max_ttl": "12s"});
+    bench
+        .lab
+        .vault()
+        .write(&format!("auth/kubernetes/role/{role}"), body)
+        .await?;
+    let auth = auth_with(&bench, &role).await?;
+    let (fixed, dynamic) = users(&bench, &auth).await?;
+    let began = Instant::now();
+    let before = fixed.get().await?["status"]["vaultClientMeta"]["id"].clone();
+    let told = dynamic
+        .see_event("SecretRotated", "sync_reason=\"ForceSync\"", 16.0)
+        .await?;
+    let took = began.elapsed().as_secs_f64();
+    ensure!((6.0..14.0).contains(&took), "{took} {told:?}");
+    until("another client", 3.0, async || {
+        Ok((fixed.get().await?["status"]["vaultClientMeta"]["id"] != before).then_some(()))
+    })
+    .await?;
+    for canary in [&fixed, &dynamic, &auth] {
+        canary.delete().await?;
+    }
     Ok(())
 }

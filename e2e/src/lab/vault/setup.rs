@@ -1,5 +1,7 @@
 //! What is set up in Vault: secrets engines, auth methods, and who may do what.
 
+use std::net::SocketAddr;
+
 use anyhow::{Context, Result};
 use futures::future::try_join_all;
 use futures::try_join;
@@ -102,9 +104,9 @@ async fn approle(vault: &Vault) -> Result<AppRole> {
 }
 
 /// What needs PostgreSQL: the connection, a role `probe` (10 min) and a role `short` (20 s).
-pub(crate) async fn database(vault: &Vault, port: u16) -> Result<()> {
+pub(crate) async fn database(vault: &Vault, postgres: SocketAddr) -> Result<()> {
     let url = format!(
-        "postgresql://{{{{username}}}}:{{{{password}}}}@127.0.0.1:{port}/postgres?sslmode=disable"
+        "postgresql://{{{{username}}}}:{{{{password}}}}@{postgres}/postgres?sslmode=disable"
     );
     let connection = json!({
         "plugin_name": "postgresql-database-plugin", "allowed_roles": "*", "connection_url": url,

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Api, Resource, ResourceExt};
+use kube::{Resource, ResourceExt};
 use vso_prober::operator::api::{VaultAuth, VaultConnection};
 
 use super::Clients;
 use crate::standin::content::hex_digest;
 use crate::standin::kind::Kind;
-use crate::standin::secret::words;
 use crate::standin::session::{Ancestor, Origin};
 use crate::standin::vault::Error;
 
@@ -46,11 +44,7 @@ impl Clients {
         let spec =
             spec.ok_or_else(|| Error::Other("kubernetes auth method not configured".into()))?;
         let name = spec.service_account.as_deref().unwrap_or_default();
-        let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
-        let account = accounts
-            .get_opt(name)
-            .await
-            .map_err(|error| Error::Other(words(&error)))?;
+        let account = self.accounts.get(&ObjectRef::new(name).within(namespace));
         let account =
             account.ok_or_else(|| Error::Other(format!("ServiceAccount \"{name}\" not found")))?;
         let (a, c) = (ancestor(&*auth), ancestor(&*connection));
@@ -77,7 +71,10 @@ impl Clients {
     }
 
     /// The `VaultConnection` of an auth.
-    pub fn connection_of(&self, auth: &VaultAuth) -> Result<ObjectRef<VaultConnection>, Error> {
+    pub(crate) fn connection_of(
+        &self,
+        auth: &VaultAuth,
+    ) -> Result<ObjectRef<VaultConnection>, Error> {
         self.reference(
             auth.spec.vault_connection_ref.as_deref(),
             &auth.namespace().unwrap_or_default(),
@@ -110,7 +107,7 @@ pub(super) struct Source {
 }
 
 /// UID and generation.
-pub fn ancestor<K: Resource>(object: &K) -> Ancestor {
+pub(crate) fn ancestor<K: Resource>(object: &K) -> Ancestor {
     Ancestor {
         uid: object.uid().unwrap_or_default(),
         generation: object.meta().generation.unwrap_or_default(),
@@ -118,7 +115,7 @@ pub fn ancestor<K: Resource>(object: &K) -> Ancestor {
 }
 
 /// Looks for a resource, for 30 s if need be; nothing is told meanwhile.
-pub async fn await_there<K: Kind>(
+pub(crate) async fn await_there<K: Kind>(
     store: &Store<K>,
     wanted: &ObjectRef<K>,
 ) -> Result<Arc<K>, Error> {

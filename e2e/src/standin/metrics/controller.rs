@@ -23,10 +23,10 @@ const CONTROLLERS: [(&str, i64); 9] = [
 
 const RESULTS: [&str; 4] = ["error", "requeue", "requeue_after", "success"];
 
-const RECONCILE_BUCKETS: [f64; 39] = [
+const RECONCILE_BUCKETS: [f64; 40] = [
     0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9,
     1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 15.0, 20.0,
-    25.0, 30.0, 40.0, 60.0,
+    25.0, 30.0, 40.0, 50.0, 60.0,
 ];
 /// Ten times ten nanoseconds, and so on, with Go's rounding.
 const QUEUE_BUCKETS: [f64; 12] = [
@@ -142,7 +142,7 @@ impl Controllers {
 
 /// The series of one controller.
 #[derive(Clone, Debug)]
-pub struct Controller {
+pub(crate) struct Controller {
     times: Histogram,
     success: IntCounter,
     requeue_after: IntCounter,
@@ -152,16 +152,16 @@ pub struct Controller {
     queued: Histogram,
     worked: Histogram,
     /// `workqueue_depth`.
-    pub depth: IntGauge,
+    pub(crate) depth: IntGauge,
     /// `workqueue_adds_total`.
-    pub adds: IntCounter,
+    pub(crate) adds: IntCounter,
     /// `workqueue_retries_total`.
-    pub retries: IntCounter,
+    pub(crate) retries: IntCounter,
 }
 
 /// How a reconcile ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub(crate) enum Ending {
     /// Well, and nothing is due.
     Success,
     /// Well or ill; it comes again at a known time.
@@ -172,7 +172,7 @@ pub enum Ending {
 
 impl Controller {
     /// A reconcile begins that waited in the queue that long; it counts once the guard goes.
-    pub fn begin(&self, queued: Duration) -> Reconciling {
+    pub(crate) fn begin(&self, queued: Duration) -> Reconciling {
         self.queued.observe(queued.as_secs_f64());
         self.active.inc();
         Reconciling {
@@ -185,7 +185,7 @@ impl Controller {
 
 /// A reconcile under way; one that is dropped before its end was told counts as an error.
 #[derive(Debug)]
-pub struct Reconciling {
+pub(crate) struct Reconciling {
     series: Controller,
     started: Instant,
     ending: Ending,
@@ -193,7 +193,7 @@ pub struct Reconciling {
 
 impl Reconciling {
     /// Tells how it ended.
-    pub fn end(mut self, ending: Ending) {
+    pub(crate) fn end(mut self, ending: Ending) {
         self.ending = ending;
     }
 }

@@ -12,7 +12,7 @@ const VAULT_BUCKETS: [f64; 33] = [
 ];
 /// The operator's own: calls to Vault, and the clients they are made with.
 #[derive(Clone, Debug)]
-pub struct Vault {
+pub(crate) struct Vault {
     operation_times: HistogramVec,
     operations: IntCounterVec,
     operation_errors: IntCounterVec,
@@ -20,18 +20,16 @@ pub struct Vault {
     factory_requests: IntCounter,
     factory_errors: IntCounter,
     /// `vso_client_cache_hits`.
-    pub hits: Counter,
+    pub(crate) hits: Counter,
     /// `vso_client_cache_misses`.
-    pub misses: Counter,
-    /// `vso_client_cache_evictions`.
-    pub evictions: Gauge,
+    pub(crate) misses: Counter,
     /// `vso_client_cache_length`.
-    pub length: Gauge,
+    pub(crate) length: Gauge,
 }
 
 /// What is asked of Vault.
 #[derive(Clone, Copy, Debug)]
-pub enum Operation {
+pub(crate) enum Operation {
     /// A login with all that belongs to it.
     Login,
     /// A read.
@@ -72,6 +70,8 @@ impl Vault {
             registry.register(Box::new(gauge.clone())).map(|()| gauge)
         };
         gauge("vso_client_cache_size")?.set(10_000.0);
+        // Counts what a full cache throws out: never here.
+        gauge("vso_client_cache_evictions")?;
         Ok(Self {
             operation_times: histograms(
                 registry,
@@ -86,13 +86,18 @@ impl Vault {
             factory_errors: errors.with_label_values(&["get"]),
             hits: counter("vso_client_cache_hits")?,
             misses: counter("vso_client_cache_misses")?,
-            evictions: gauge("vso_client_cache_evictions")?,
             length: gauge("vso_client_cache_length")?,
         })
     }
 
     /// An operation has ended; a failed renewal is counted but not timed.
-    pub fn operation(&self, operation: Operation, connection: &str, since: Instant, failed: bool) {
+    pub(crate) fn operation(
+        &self,
+        operation: Operation,
+        connection: &str,
+        since: Instant,
+        failed: bool,
+    ) {
         let name = match operation {
             Operation::Login => "login",
             Operation::Read => "read",
@@ -112,12 +117,12 @@ impl Vault {
     }
 
     /// A client was asked for.
-    pub fn factory(&self, since: Instant, failed: bool) {
+    pub(crate) fn factory(&self, since: Instant, failed: bool) {
         self.factory_times.observe(since.elapsed().as_secs_f64());
         if failed {
-            self.factory_errors.inc()
+            self.factory_errors.inc();
         } else {
-            self.factory_requests.inc()
+            self.factory_requests.inc();
         }
     }
 }

@@ -11,35 +11,35 @@ use super::error::{Error, Refusal, Said};
 /// What Vault answered.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The request's ID.
-    pub request_id: String,
+    pub(crate) request_id: String,
     /// The lease, if it comes with one.
-    pub lease_id: String,
+    pub(crate) lease_id: String,
     /// Whether the lease can be prolonged.
-    pub renewable: bool,
+    pub(crate) renewable: bool,
     /// The lease's duration, in seconds.
-    pub lease_duration: i64,
+    pub(crate) lease_duration: i64,
     /// The data.
-    pub data: Option<Map<String, Value>>,
+    pub(crate) data: Option<Map<String, Value>>,
     /// The token, after a login or a renewal of one.
-    pub auth: Option<Auth>,
+    pub(crate) auth: Option<Auth>,
     /// Warnings.
-    pub warnings: Option<Vec<String>>,
+    pub(crate) warnings: Option<Vec<String>>,
 }
 
 /// A token.
 #[derive(Clone, Default, Deserialize)]
 #[serde(default)]
-pub struct Auth {
+pub(crate) struct Auth {
     /// The token itself.
-    pub client_token: String,
+    pub(crate) client_token: String,
     /// Its accessor.
-    pub accessor: String,
+    pub(crate) accessor: String,
     /// Its duration, in seconds.
-    pub lease_duration: u64,
+    pub(crate) lease_duration: u64,
     /// Whether it can be prolonged.
-    pub renewable: bool,
+    pub(crate) renewable: bool,
 }
 
 impl fmt::Debug for Auth {

@@ -7,7 +7,7 @@ use reqwest::{Method, StatusCode, Url};
 
 /// Why Vault did not give what was asked for; prints as the real client words it.
 #[derive(Clone, Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// It could not be reached.
     #[error("{method} \"{url}\": {cause}")]
     Transport {
@@ -31,7 +31,7 @@ pub enum Error {
 
 /// An answer with an error's code.
 #[derive(Clone, Debug)]
-pub struct Refusal {
+pub(crate) struct Refusal {
     pub(super) method: Method,
     pub(super) url: String,
     pub(super) status: StatusCode,
@@ -65,12 +65,12 @@ impl fmt::Display for Refusal {
 
 impl Error {
     /// Whether it is a 403.
-    pub fn is_forbidden(&self) -> bool {
+    pub(crate) fn is_forbidden(&self) -> bool {
         matches!(self, Self::Refused(refusal) if refusal.status == StatusCode::FORBIDDEN)
     }
 
     /// Whether a lease was asked for that is no more.
-    pub fn is_lease_not_found(&self) -> bool {
+    pub(crate) fn is_lease_not_found(&self) -> bool {
         let Self::Refused(Refusal {
             status: StatusCode::BAD_REQUEST,
             said: Said::Errors(errors),

@@ -1,0 +1,174 @@
+//! A credential's beginning and end: asked for, written, and at last revoked.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use serde_json::json;
+use vso_prober::operator::api::{SecretLease, VaultDynamicSecret};
+
+use super::lease::{lease_of, seconds};
+use super::{DynamicSecrets, Key};
+use crate::standin::condition::Said;
+use crate::standin::content;
+use crate::standin::faults::{Content, Place};
+use crate::standin::horizon::{self, Go};
+use crate::standin::secret;
+use crate::standin::session::Session;
+use crate::standin::static_secret::STUCK;
+use crate::standin::vault;
+
+/// Why a credential could not be had or written.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Vault(#[from] vault::Error),
+    #[error(transparent)]
+    Secret(#[from] secret::Error),
+    #[error("{0}")]
+    Data(String),
+}
+
+impl DynamicSecrets {
+    /// Asks for a credential and writes it.
+    pub(super) async fn issue(
+        &self,
+        key: &Key,
+        mut o: VaultDynamicSecret,
+        session: &Session,
+        sync_reason: &str,
+        mut said: Vec<Said<'_>>,
+    ) -> Result<Option<Duration>, kube::Error> {
+        let first = o
+            .status
+            .as_ref()
+            .is_none_or(|status| status.last_generation == 0);
+        let lease = match self.fetch(key, &o, session).await {
+            Ok(lease) => lease,
+            Err(error) => {
+                if matches!(&error, Error::Vault(error) if error.is_forbidden()) {
+                    session.taint();
+                }
+                let delay = {
+                    let mut memory = self.memory();
+                    memory.forced.insert(key.clone());
+                    memory
+                        .backoffs
+                        .entry(key.clone())
+                        .or_default()
+                        .next(&mut rand::rng())
+                };
+                let message = format!(
+                    "Failed to sync the secret, horizon={}, err={error}",
+                    Go(delay)
+                );
+                self.warn(&o, "SecretSyncError", message.clone());
+                said.push(Said::synced(false, message));
+                self.tell(&mut o, said, false).await?;
+                return Ok(Some(delay));
+            }
+        };
+        self.memory().backoffs.remove(key);
+        let delay = horizon::renewal(
+            seconds(lease.duration),
+            o.spec.renewal_percent,
+            &mut rand::rng(),
+        );
+        self.say(
+            &o,
+            if first {
+                "SecretSynced"
+            } else {
+                "SecretRotated"
+            },
+            format!(
+                "Secret synced, lease_id=\"{}\", horizon={}, sync_reason=\"{sync_reason}\"",
+                lease.id,
+                Go(delay)
+            ),
+        );
+        let status = o.status.get_or_insert_default();
+        status.secret_lease = lease;
+        status.last_renewal_time = Timestamp::now().as_second();
+        self.memory().forced.remove(key);
+        said.push(Said::synced(true, "Secret synced".into()));
+        self.tell(&mut o, said, true).await?;
+        Ok((!delay.is_zero()).then_some(delay))
+    }
+
+    async fn fetch(
+        &self,
+        key: &Key,
+        o: &VaultDynamicSecret,
+        session: &Session,
+    ) -> Result<SecretLease, Error> {
+        let answer = session
+            .read_slowly(&vault::join(&[&o.spec.mount, &o.spec.path]))
+            .await?;
+        let lease = lease_of(&answer);
+        let raw = answer.data.unwrap_or_default();
+        let exclude_raw = o
+            .spec
+            .destination
+            .transformation
+            .as_ref()
+            .and_then(|t| t.exclude_raw)
+            .unwrap_or(false);
+        let fresh = content::data(Some(&raw), &raw, exclude_raw).map_err(Error::Data)?;
+        let data = match self.writer.faults.now().content {
+            None => fresh,
+            Some(Content::Wrong) => content::spoil(&fresh),
+            Some(Content::Old) => self.memory().written.get(key).cloned().unwrap_or(fresh),
+        };
+        self.writer.faults.pass(Place::Write).await;
+        secret::sync(
+            &self.writer.client,
+            o,
+            &o.spec.destination,
+            data.clone(),
+            false,
+        )
+        .await?;
+        self.memory().written.insert(key.clone(), data);
+        Ok(lease)
+    }
+
+    /// Revokes the lease, whatever `spec.revoke` says, and lets the resource go.
+    pub(super) async fn end(
+        &self,
+        key: &Key,
+        mut o: VaultDynamicSecret,
+    ) -> Result<Option<Duration>, kube::Error> {
+        let faults = self.writer.faults.now();
+        if faults.stick_finalizer {
+            return Ok(Some(STUCK));
+        }
+        if !faults.leak_leases {
+            self.revoke(&o).await;
+        }
+        self.memory().forget(key);
+        self.writer.remove_finalizer(&mut o).await.map(|_| None)
+    }
+
+    async fn revoke(&self, o: &VaultDynamicSecret) {
+        let lease = o
+            .status
+            .as_ref()
+            .map(|status| status.secret_lease.id.clone())
+            .unwrap_or_default();
+        let session = match self.client(o).await {
+            Ok(session) => session,
+            Err(error) => return tracing::warn!(lease, %error, "no client to revoke with"),
+        };
+        match session
+            .write("/sys/leases/revoke", Some(&json!({"lease_id": lease})))
+            .await
+        {
+            Ok(_) => self.say(o, "SecretLeaseRevoke", format!("Lease revoked: {lease}")),
+            Err(error) => self.warn(
+                o,
+                "SecretLeaseRevoke",
+                format!("Failed to revoke lease: {error}"),
+            ),
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! What speaks for each cause of a step that was not proven: one question a cause.
+
+use super::of_obstacle;
+use crate::judge::words;
+use crate::model::cause::{Blame, Cause, Evidence, Source};
+use crate::model::proof::Proof;
+use crate::model::record::{Answer, Event, Findings, Record, StepRecord, VaultHealth};
+use crate::model::timeline::Resource;
+
+/// A step that was not proven, with all that was found out.
+pub(super) struct Case<'a> {
+    pub(super) record: &'a Record,
+    pub(super) step: &'a StepRecord,
+    pub(super) findings: &'a Findings,
+}
+
+impl Case<'_> {
+    /// The resource as asked for directly or, failing that, as last seen.
+    fn resource(&self) -> Option<&Resource> {
+        match &self.findings.resource {
+            Answer::Is(resource) => resource.as_ref(),
+            Answer::NotAsked | Answer::Obstructed(_) => {
+                self.record.timeline.resource_at(self.step.ended)
+            }
+        }
+    }
+
+    /// Whether the operator completed a reconcile of this resource after the stimulus was through.
+    fn reconciled(&self) -> bool {
+        let before = self.record.timeline.resource_at(self.step.submitted);
+        self.resource().is_some_and(|now| {
+            before.map(|r| (&r.healthy, &r.synced, r.last_generation))
+                != Some((&now.healthy, &now.synced, now.last_generation))
+                && now.healthy.is_some()
+        })
+    }
+
+    /// The watch and a direct question differ, or the question was not answered: nothing can be said.
+    pub(super) fn unseen(&self) -> Option<Blame> {
+        let lost = |text: &str| {
+            Some(Blame::new(
+                Cause::ProberWatchLost,
+                Evidence::new(Source::Status, text),
+            ))
+        };
+        match (&self.findings.secret, &self.findings.resource) {
+            (Answer::Obstructed(obstacle), _) | (_, Answer::Obstructed(obstacle)) => {
+                Some(of_obstacle(obstacle))
+            }
+            (Answer::Is(Some((uid, content))), _) if self.step.proof.holds(uid, content) => lost(
+                "the Secret is there and right when asked for directly, but the watch did not show it",
+            ),
+            (Answer::Is(None), Answer::Is(None)) if self.step.proof == Proof::Gone => lost(
+                "the resource and the Secret are gone when asked for directly, but the watch did not show it",
+            ),
+            _ => None,
+        }
+    }
+
+    /// The Secret holds what was at no time of this run in Vault.
+    pub(super) fn wrong_content(&self) -> Option<Blame> {
+        let Answer::Is(Some((_, content))) = &self.findings.secret else {
+            return None;
+        };
+        let Proof::Content { expected, .. } = &self.step.proof else {
+            return None;
+        };
+        if self.findings.earlier.contains(content) {
+            return None;
+        }
+        let differing: Vec<_> = expected
+            .0
+            .keys()
+            .chain(
+                content
+                    .0
+                    .keys()
+                    .filter(|key| !expected.0.contains_key(*key)),
+            )
+            .filter(|key| expected.0.get(*key) != content.0.get(*key))
+            .map(|key| format!("`{key}`"))
+            .collect();
+        let text = format!("the Secret differs from Vault in {}", differing.join(", "));
+        Some(Blame::new(
+            Cause::WrongContent,
+            Evidence::new(Source::Status, text),
+        ))
+    }
+
+    pub(super) fn reference_missing(&self) -> Option<Blame> {
+        let missing = self
+            .findings
+            .references
+            .iter()
+            .find(|reference| reference.exists.get() == Some(&false))?;
+        let text = format!("{} does not exist", missing.name);
+        Some(
+            Blame::new(Cause::AuthRefInvalid, Evidence::new(Source::Status, text))
+                .and(self.warnings()),
+        )
+    }
+
+    /// The operator's own words: first the status, then the events.
+    pub(super) fn told_by_operator(&self) -> Option<Blame> {
+        let resource = self.resource();
+        let unhealthy = resource
+            .filter(|resource| resource.healthy.as_ref().is_none_or(|state| !state.ok))
+            .and_then(|resource| resource.synced.as_ref())
+            .filter(|state| !state.ok)
+            .map(|state| state.message.as_str());
+        let status = unhealthy.and_then(|message| {
+            let cause = words::classify(message)?;
+            Some(Blame::new(
+                cause,
+                Evidence::new(Source::Status, flat(message)),
+            ))
+        });
+        if let Some(blame) = status {
+            return Some(blame.and(self.warnings()));
+        }
+        self.findings
+            .events
+            .iter()
+            .rev()
+            .filter(|event| event.kind == "Warning")
+            .find_map(|event| {
+                let cause = words::classify(&event.message)?;
+                Some(
+                    Blame::new(cause, evidence_of(event)).and(
+                        self.warnings()
+                            .into_iter()
+                            .filter(|other| *other != evidence_of(event)),
+                    ),
+                )
+            })
+    }
+
+    pub(super) fn vault_sealed(&self) -> Option<Blame> {
+        (self.findings.vault == Answer::Is(VaultHealth::Sealed)).then(|| {
+            let text = "Vault says that it is sealed";
+            Blame::new(Cause::VaultSealed, Evidence::new(Source::Vault, text))
+        })
+    }
+
+    pub(super) fn operator_down(&self) -> Option<Blame> {
+        let pods = self.findings.pods.get()?;
+        if pods.iter().any(|pod| pod.ready) {
+            return None;
+        }
+        let mut states = pods
+            .iter()
+            .map(|pod| Evidence::new(Source::Pod, format!("{} is {}", pod.name, pod.state)));
+        let none = || Evidence::new(Source::Pod, "no pod matches `operator.podSelector`");
+        Some(Blame::new(Cause::OperatorDown, states.next().unwrap_or_else(none)).and(states))
+    }
+
+    pub(super) fn not_collected(&self) -> Option<Blame> {
+        let left = matches!(self.findings.secret, Answer::Is(Some(_)))
+            && self.findings.resource == Answer::Is(None)
+            && self.step.proof == Proof::Gone;
+        left.then(|| {
+            let text = "the resource is gone, but the Secret that it owned is still there";
+            Blame::new(Cause::NotCollected, Evidence::new(Source::Status, text))
+        })
+    }
+
+    pub(super) fn stale_content(&self) -> Option<Blame> {
+        let Answer::Is(Some((_, content))) = &self.findings.secret else {
+            return None;
+        };
+        let stale = matches!(self.step.proof, Proof::Content { .. })
+            && self.findings.earlier.contains(content)
+            && self.reconciled();
+        stale.then(|| {
+            let text =
+                "the operator polled after the change, but the Secret still holds an earlier value";
+            Blame::new(Cause::StaleContent, Evidence::new(Source::Status, text))
+        })
+    }
+
+    pub(super) fn finalizer_stuck(&self) -> Option<Blame> {
+        let stuck = self.step.proof == Proof::Gone
+            && self
+                .resource()
+                .is_some_and(|resource| resource.deleting && resource.finalizer);
+        stuck.then(|| {
+            let text = "the resource is being deleted, but the operator's finalizer is still on it";
+            Blame::new(Cause::FinalizerStuck, Evidence::new(Source::Status, text))
+                .and(self.ready_pods())
+        })
+    }
+
+    pub(super) fn resource_ignored(&self) -> Option<Blame> {
+        (self.findings.others_reconciled && !self.reconciled()).then(|| {
+            let text =
+                "the operator reconciled another canary of this kind during the step, but not this one";
+            Blame::new(Cause::ResourceIgnored, Evidence::new(Source::Status, text))
+                .and(self.ready_pods())
+        })
+    }
+
+    /// Nothing speaks for anyone else: the operator was told and did nothing.
+    pub(super) fn stalled(&self) -> Blame {
+        let seconds = self.step.ended.since(self.step.started).as_secs_f64();
+        let text = if self.reconciled() {
+            format!("the operator reconciled the resource, without the effect, in {seconds:.1} s")
+        } else {
+            format!("the operator left no trace on the resource in {seconds:.1} s")
+        };
+        Blame::new(Cause::OperatorStalled, Evidence::new(Source::Status, text))
+            .and(self.warnings())
+            .and(self.ready_pods())
+    }
+
+    fn warnings(&self) -> Vec<Evidence> {
+        self.findings
+            .events
+            .iter()
+            .filter(|event| event.kind == "Warning")
+            .map(evidence_of)
+            .collect()
+    }
+
+    fn ready_pods(&self) -> Vec<Evidence> {
+        let pods = self.findings.pods.get().map_or(&[][..], Vec::as_slice);
+        pods.iter()
+            .map(|pod| Evidence::new(Source::Pod, format!("{} is {}", pod.name, pod.state)))
+            .collect()
+    }
+}
+
+fn evidence_of(event: &Event) -> Evidence {
+    let times = if event.count > 1 {
+        format!(" ({} times)", event.count)
+    } else {
+        String::new()
+    };
+    Evidence::new(
+        Source::Event,
+        format!("{}: {}{times}", event.reason, flat(&event.message)),
+    )
+}
+
+/// One line of a message of several.
+fn flat(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
