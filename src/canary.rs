@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 use crate::config::{KvPath, Manifest, Probe, Target};
 use crate::model::promise::Promise;
 use crate::model::proof::Proof;
+use crate::model::record::Peer;
 use crate::model::timeline::Content;
 use crate::model::{Kind, Step};
 use crate::operator::api::{Destination, Transformation};
@@ -86,6 +87,19 @@ pub enum Action {
     DeleteSecret,
     /// Delete the resource.
     Delete,
+}
+
+impl Action {
+    /// Whom it is sent to, and what it is called.
+    pub const fn request(&self) -> (Peer, &'static str) {
+        match self {
+            Self::WriteKv { .. } => (Peer::Vault, "write the canary's secret"),
+            Self::Create(_) => (Peer::Kubernetes, "create the resource"),
+            Self::EditSecret { .. } => (Peer::Kubernetes, "edit the Secret"),
+            Self::DeleteSecret => (Peer::Kubernetes, "delete the Secret"),
+            Self::Delete => (Peer::Kubernetes, "delete the resource"),
+        }
+    }
 }
 
 impl Canary {

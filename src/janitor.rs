@@ -19,6 +19,7 @@ use crate::model::record::{Hindrance, LeaseState, Obstacle, Peer};
 use crate::observe;
 use crate::operator;
 use crate::vault::Vault;
+use crate::wire::timeout;
 
 /// How long a deleted resource may take to go before it is called a leftover.
 const DELETION_LIMIT: Duration = Duration::from_secs(10);
@@ -62,7 +63,7 @@ pub async fn remove(kube: &Client, vault: &Vault, canary: &Canary, gone: bool) -
         );
     }
     if let Some(path) = canary.kv_path() {
-        let deleted = limited("delete it", REQUEST_LIMIT, vault.kv_delete(&path)).await;
+        let deleted = limited(Peer::Vault, "delete it", vault.kv_delete(&path)).await;
         note(&mut left, &format!("Vault {path}"), deleted);
     }
     left
@@ -72,11 +73,11 @@ pub async fn remove(kube: &Client, vault: &Vault, canary: &Canary, gone: bool) -
 pub async fn end_leases(vault: &Vault, ids: Vec<String>) -> Vec<(String, LeaseState)> {
     let mut leases = Vec::new();
     for id in ids {
-        let lives = limited("look up the lease", REQUEST_LIMIT, vault.lease_lives(&id)).await;
+        let lives = limited(Peer::Vault, "look up the lease", vault.lease_lives(&id)).await;
         let state = match lives {
             Ok(false) => LeaseState::Ended,
             Ok(true) => {
-                let revoked = limited("revoke it", REQUEST_LIMIT, vault.lease_revoke(&id)).await;
+                let revoked = limited(Peer::Vault, "revoke it", vault.lease_revoke(&id)).await;
                 LeaseState::Leaked {
                     revoked: revoked.is_ok(),
                 }
@@ -157,7 +158,7 @@ impl Broom<'_> {
         let namespace = &self.config.kubernetes.namespace;
         let api = resources(self.kube, kind, namespace);
         let what = format!("list {}s in `{namespace}`", kind.resource());
-        let listed = limited(&what, REQUEST_LIMIT, async {
+        let listed = limited(Peer::Kubernetes, &what, async {
             api.list(&self.selector())
                 .await
                 .map_err(|error| kubernetes::obstacle(&what, &error))
@@ -211,7 +212,7 @@ impl Broom<'_> {
                 kind.resource()
             );
             let patch = Patch::Merge(serde_json::json!({ "metadata": { "finalizers": null } }));
-            limited(&what, REQUEST_LIMIT, async {
+            limited(Peer::Kubernetes, &what, async {
                 let api = resources(self.kube, kind, namespace);
                 let patched = api.patch(&name, &PatchParams::default(), &patch).await;
                 patched
@@ -227,7 +228,7 @@ impl Broom<'_> {
         let namespace = &self.config.kubernetes.namespace;
         let api = Api::<Secret>::namespaced(self.kube.clone(), namespace);
         let what = format!("list Secrets in `{namespace}`");
-        let listed = limited(&what, REQUEST_LIMIT, async {
+        let listed = limited(Peer::Kubernetes, &what, async {
             let listed = api.list_metadata(&self.selector()).await;
             listed.map_err(|error| kubernetes::obstacle(&what, &error))
         })
@@ -250,7 +251,7 @@ impl Broom<'_> {
     }
 
     async fn kv(&self, folder: &KvPath, swept: &mut Swept) {
-        let names = match limited("list it", REQUEST_LIMIT, self.vault.kv_list(folder)).await {
+        let names = match limited(Peer::Vault, "list it", self.vault.kv_list(folder)).await {
             Ok(names) => names,
             Err(obstacle) => return swept.left.push(obstacle.text),
         };
@@ -262,7 +263,7 @@ impl Broom<'_> {
             let done = match self.takes_kv(&path).await {
                 Ok(false) => continue,
                 Ok(true) if self.dry_run => Ok(()),
-                Ok(true) => limited("delete it", REQUEST_LIMIT, self.vault.kv_delete(&path)).await,
+                Ok(true) => limited(Peer::Vault, "delete it", self.vault.kv_delete(&path)).await,
                 Err(obstacle) => Err(obstacle),
             };
             swept.note(format!("Vault {path}"), done);
@@ -276,7 +277,7 @@ impl Broom<'_> {
         let read = self
             .vault
             .kv_read::<BTreeMap<String, serde_json::Value>>(path);
-        let data = limited("read it", REQUEST_LIMIT, read).await?;
+        let data = limited(Peer::Vault, "read it", read).await?;
         let expires = data.as_ref().and_then(|data| data.get("expires")?.as_str());
         // A secret without data is one whose versions were deleted; nobody uses it.
         Ok(data.is_none() || expired(expires, self.now))
@@ -312,7 +313,7 @@ async fn delete_resource(
 ) -> Result<(), Obstacle> {
     let api = resources(kube, kind, namespace);
     let what = format!("delete {} `{namespace}/{name}`", kind.resource());
-    let deleted = limited(&what, REQUEST_LIMIT, async {
+    let deleted = limited(Peer::Kubernetes, &what, async {
         match api.delete(name, &DeleteParams::default()).await {
             Ok(deleted) => Ok(deleted.left().and_then(|object| object.uid())),
             Err(error) if absent(&error) => Ok(None),
@@ -343,7 +344,7 @@ async fn delete_resource(
 async fn delete_secret(kube: &Client, namespace: &str, name: &str) -> Result<(), Obstacle> {
     let api = Api::<Secret>::namespaced(kube.clone(), namespace);
     let what = format!("delete Secret `{namespace}/{name}`");
-    limited(&what, REQUEST_LIMIT, async {
+    limited(Peer::Kubernetes, &what, async {
         match api.delete(name, &DeleteParams::default()).await {
             Ok(_) => Ok(()),
             Err(error) if absent(&error) => Ok(()),
@@ -366,11 +367,11 @@ fn note(left: &mut Vec<String>, what: &str, done: Result<(), Obstacle>) {
 }
 
 async fn limited<T>(
+    at: Peer,
     what: &str,
-    limit: Duration,
     request: impl Future<Output = Result<T, Obstacle>>,
 ) -> Result<T, Obstacle> {
-    tokio::time::timeout(limit, request)
+    tokio::time::timeout(REQUEST_LIMIT, request)
         .await
-        .unwrap_or_else(|_| Err(kubernetes::timeout(what, limit)))
+        .unwrap_or_else(|_| Err(timeout(at, what, REQUEST_LIMIT)))
 }

@@ -1,7 +1,5 @@
 //! The API server, as the prober reaches it.
 
-use std::time::Duration;
-
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -115,17 +113,5 @@ pub fn obstacle(what: &str, error: &kube::Error) -> Obstacle {
         at: Peer::Kubernetes,
         how,
         text,
-    }
-}
-
-/// The obstacle of a request that took longer than `limit`.
-pub fn timeout(what: &str, limit: Duration) -> Obstacle {
-    Obstacle {
-        at: Peer::Kubernetes,
-        how: Hindrance::Unreachable,
-        text: format!(
-            "tried to {what}: no answer from the API server within {:.1} s",
-            limit.as_secs_f64()
-        ),
     }
 }

@@ -20,11 +20,12 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::canary::{Canary, INSTANCE_LABEL, Salt};
 use crate::kubernetes;
-use crate::model::record::Obstacle;
+use crate::model::record::{Obstacle, Peer};
 use crate::model::timeline::{Resource, Seen, Sighting};
 use crate::model::{Kind, Mark};
 use crate::operator::api::{VaultDynamicSecret, VaultStaticSecret};
 use crate::retry::Retry;
+use crate::wire::timeout;
 
 pub use read::{resource, secret_content};
 use read::{resource_of_dynamic, resource_of_static};
@@ -132,7 +133,7 @@ impl Observer {
         };
         tokio::time::timeout(limit, all)
             .await
-            .unwrap_or_else(|_| Err(kubernetes::timeout("open the watches", limit)))
+            .unwrap_or_else(|_| Err(timeout(Peer::Kubernetes, "open the watches", limit)))
     }
 
     /// Tells of everything seen of this canary from now on, timed from `epoch`.

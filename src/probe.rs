@@ -9,18 +9,19 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::canary::{Canary, Planned};
+use crate::canary::{Action, Canary, Planned};
 use crate::config::Config;
 use crate::janitor;
 use crate::kubernetes;
 use crate::model::promise::Promise;
 use crate::model::proof::Proof;
-use crate::model::record::{Answer, End, Findings, Obstacle, Record, StepRecord};
+use crate::model::record::{Answer, End, Findings, Obstacle, Peer, Record, StepRecord};
 use crate::model::timeline::{Seen, Timeline};
 use crate::model::{Kind, Mark, Step};
 use crate::observe::{Observer, Subscription};
 use crate::shutdown::Shutdown;
 use crate::vault::Vault;
+use crate::wire;
 
 /// How long the operator may take to finish what it does after a proof (status, finalizer) before the
 /// next stimulus is sent all the same. Not timed: it keeps two steps from being taken for one.
@@ -191,14 +192,12 @@ impl Walk<'_> {
         };
 
         let begun = self.now();
-        if let Err(end) = self.bounded(timeout, self.prepare(step)).await {
+        if let Err(end) = self.prepare(step, timeout).await {
             return record(begun, self.now(), self.now(), end);
         }
         let stimulus = self.canary.stimulus(step);
         let started = self.now();
-        let sent = self
-            .bounded(timeout, act::send(self.shell, self.canary, stimulus))
-            .await;
+        let sent = self.send(stimulus, timeout).await;
         let submitted = self.now();
         if let Err(end) = sent {
             return record(started, submitted, submitted, end);
@@ -209,7 +208,10 @@ impl Walk<'_> {
             .await;
         let mut record = record(started, submitted, self.now(), end);
         match record.end {
-            End::Proven => record.findings.lease = self.lease_lives(step).await,
+            End::Proven => match self.lease_lives(step, timeout).await {
+                Ok(answer) => record.findings.lease = answer,
+                Err(end) => record.end = end,
+            },
             End::TimedOut => {
                 // Boxed: it is long and rare, and would weigh on every run under way.
                 record.findings = Box::pin(evidence::gather(
@@ -228,26 +230,39 @@ impl Walk<'_> {
     }
 
     /// Everything that has to be there before the stimulus and is not timed: a session with Vault,
-    /// open connections, and what the step builds on.
-    async fn prepare(&self, step: Step) -> Result<(), Obstacle> {
+    /// open connections, and what the step builds on. All of it takes no longer than `limit`.
+    async fn prepare(&self, step: Step, limit: Duration) -> Result<(), End> {
         let selector = format!("{}={}", crate::canary::INSTANCE_LABEL, self.canary.instance);
-        self.shell.vault.ready().await?;
+        let deadline = Instant::now() + limit;
+        let left = || deadline.saturating_duration_since(Instant::now());
+        let ready = self.shell.vault.ready();
+        self.bounded(Peer::Vault, "log in", left(), ready).await?;
         if let Some(action) = self.canary.preparation(step) {
-            act::send(self.shell, self.canary, action).await?;
+            self.send(action, left()).await?;
         }
-        kubernetes::warm(&self.shell.kube, &self.shell.namespace, &selector).await
+        let warm = kubernetes::warm(&self.shell.kube, &self.shell.namespace, &selector);
+        self.bounded(Peer::Kubernetes, "list Secrets", left(), warm)
+            .await
     }
 
-    /// Runs requests of the prober's own, no longer than `limit` and not beyond a shutdown.
-    async fn bounded(
+    async fn send(&self, action: Action, limit: Duration) -> Result<(), End> {
+        let (peer, what) = action.request();
+        let sent = act::send(self.shell, self.canary, action);
+        self.bounded(peer, what, limit, sent).await
+    }
+
+    /// Runs a request of the prober's own, no longer than `limit` and not beyond a shutdown.
+    async fn bounded<T>(
         &self,
+        peer: Peer,
+        what: &str,
         limit: Duration,
-        requests: impl Future<Output = Result<(), Obstacle>>,
-    ) -> Result<(), End> {
+        request: impl Future<Output = Result<T, Obstacle>>,
+    ) -> Result<T, End> {
         tokio::select! {
-            result = tokio::time::timeout(limit, requests) => match result {
+            result = tokio::time::timeout(limit, request) => match result {
                 Ok(result) => result.map_err(End::Met),
-                Err(_) => Err(End::Met(kubernetes::timeout("send its requests", limit))),
+                Err(_) => Err(End::Met(wire::timeout(peer, what, limit))),
             },
             () = self.shutdown.wait() => Err(End::Interrupted),
         }
@@ -318,16 +333,21 @@ impl Walk<'_> {
     }
 
     /// Whether the lease of a credential that has just arrived is valid.
-    async fn lease_lives(&self, step: Step) -> Answer<bool> {
+    async fn lease_lives(&self, step: Step, limit: Duration) -> Result<Answer<bool>, End> {
         let Some(lease) = self.timeline.leases().last().copied() else {
-            return Answer::NotAsked;
+            return Ok(Answer::NotAsked);
         };
         if step != Step::Create {
-            return Answer::NotAsked;
+            return Ok(Answer::NotAsked);
         }
-        match self.shell.vault.lease_lives(&lease.id).await {
-            Ok(lives) => Answer::Is(lives),
-            Err(obstacle) => Answer::Obstructed(obstacle),
+        let lives = self.shell.vault.lease_lives(&lease.id);
+        match self
+            .bounded(Peer::Vault, "look up the lease", limit, lives)
+            .await
+        {
+            Ok(lives) => Ok(Answer::Is(lives)),
+            Err(End::Met(obstacle)) => Ok(Answer::Obstructed(obstacle)),
+            Err(end) => Err(end),
         }
     }
 

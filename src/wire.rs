@@ -1,4 +1,9 @@
-//! What requests to Kubernetes and to Vault have in common: the user agent, and how an error reads.
+//! What requests to Kubernetes and to Vault have in common: the user agent, and how an error or a
+//! silence reads.
+
+use std::time::Duration;
+
+use crate::model::record::{Hindrance, Obstacle, Peer};
 
 /// What every request of the prober calls itself.
 pub const USER_AGENT: &str = concat!("vso-prober/", env!("CARGO_PKG_VERSION"));
@@ -16,4 +21,20 @@ pub fn causes(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// The obstacle of a request that `at` did not answer within `limit`.
+pub fn timeout(at: Peer, what: &str, limit: Duration) -> Obstacle {
+    let peer = match at {
+        Peer::Vault => "Vault",
+        Peer::Kubernetes => "the API server",
+    };
+    Obstacle {
+        at,
+        how: Hindrance::Unreachable,
+        text: format!(
+            "tried to {what}: no answer from {peer} within {:.1} s",
+            limit.as_secs_f64()
+        ),
+    }
 }

@@ -12,10 +12,11 @@ use super::Shell;
 use crate::canary::Canary;
 use crate::kubernetes;
 use crate::model::Step;
-use crate::model::record::{Answer, Event, Findings, Obstacle, Pod, Reference};
+use crate::model::record::{Answer, Event, Findings, Obstacle, Peer, Pod, Reference};
 use crate::model::timeline::{Content, Resource};
 use crate::observe;
 use crate::operator::{self, api};
+use crate::wire::timeout;
 
 /// How long one question may take.
 const QUESTION_LIMIT: Duration = Duration::from_secs(5);
@@ -29,12 +30,20 @@ pub(super) async fn gather(
     wall: Timestamp,
 ) -> Findings {
     let (secret, resource, events, references, pods, vault) = tokio::join!(
-        ask("get the Secret", secret(shell, canary)),
-        ask("get the resource", resource(shell, canary)),
-        ask("list the events", events(shell, canary, wall)),
+        ask(Peer::Kubernetes, "get the Secret", secret(shell, canary)),
+        ask(
+            Peer::Kubernetes,
+            "get the resource",
+            resource(shell, canary)
+        ),
+        ask(
+            Peer::Kubernetes,
+            "list the events",
+            events(shell, canary, wall)
+        ),
         references(shell, canary),
-        ask("list the operator's pods", pods(shell)),
-        ask("ask Vault for its health", shell.vault.health()),
+        ask(Peer::Kubernetes, "list the operator's pods", pods(shell)),
+        ask(Peer::Vault, "ask for its health", shell.vault.health()),
     );
     Findings {
         secret,
@@ -49,11 +58,15 @@ pub(super) async fn gather(
     }
 }
 
-async fn ask<T>(what: &str, question: impl Future<Output = Result<T, Obstacle>>) -> Answer<T> {
+async fn ask<T>(
+    at: Peer,
+    what: &str,
+    question: impl Future<Output = Result<T, Obstacle>>,
+) -> Answer<T> {
     match tokio::time::timeout(QUESTION_LIMIT, question).await {
         Ok(Ok(answer)) => Answer::Is(answer),
         Ok(Err(obstacle)) => Answer::Obstructed(obstacle),
-        Err(_) => Answer::Obstructed(kubernetes::timeout(what, QUESTION_LIMIT)),
+        Err(_) => Answer::Obstructed(timeout(at, what, QUESTION_LIMIT)),
     }
 }
 
@@ -121,7 +134,7 @@ async fn references(shell: &Shell, canary: &Canary) -> Vec<Reference> {
     let (namespace, name) = canary.auth_ref();
     let auths = Api::<api::VaultAuth>::namespaced(shell.kube.clone(), &namespace);
     let full_name = format!("VaultAuth `{namespace}/{name}`");
-    let auth = ask("get the VaultAuth", async {
+    let auth = ask(Peer::Kubernetes, "get the VaultAuth", async {
         let what = format!("get {full_name}");
         auths
             .get_opt(&name)
@@ -139,7 +152,7 @@ async fn references(shell: &Shell, canary: &Canary) -> Vec<Reference> {
         let (namespace, name) = reference.split_once('/').unwrap_or((&namespace, reference));
         let api = Api::<api::VaultConnection>::namespaced(shell.kube.clone(), namespace);
         let full_name = format!("VaultConnection `{namespace}/{name}`");
-        let connection = ask("get the VaultConnection", async {
+        let connection = ask(Peer::Kubernetes, "get the VaultConnection", async {
             let what = format!("get {full_name}");
             api.get_opt(name)
                 .await
