@@ -22,6 +22,8 @@ use crate::wire::{USER_AGENT, causes};
 /// How long one request to Vault may take, unless the step ends before.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// How long the end of a session may hold up the end of the program.
+const FAREWELL_LIMIT: Duration = Duration::from_secs(3);
 
 /// A client of Vault that keeps itself logged in.
 #[derive(Debug)]
@@ -86,11 +88,16 @@ impl Vault {
     /// Revokes the token, if this client got it by a login of its own.
     pub async fn log_out(&self) {
         let session = self.session.lock().await.take();
-        if let Some(session) = session.filter(|session| session.own)
-            && let Err(error) = vaultrs::token::revoke_self(&*session.client).await
-        {
-            tracing::debug!(error = %detail(&error), "the token could not be revoked; it ends by itself");
-        }
+        let Some(session) = session.filter(|session| session.own) else {
+            return;
+        };
+        let revoked = vaultrs::token::revoke_self(&*session.client);
+        let error = match tokio::time::timeout(FAREWELL_LIMIT, revoked).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => detail(&error),
+            Err(_) => format!("no answer within {} s", FAREWELL_LIMIT.as_secs()),
+        };
+        tracing::debug!(error, "the token could not be revoked; it ends by itself");
     }
 
     async fn client(&self) -> Result<Arc<VaultClient>, Obstacle> {
