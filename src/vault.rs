@@ -48,8 +48,15 @@ impl Vault {
             .user_agent(USER_AGENT)
             .timeout(REQUEST_LIMIT)
             .connect_timeout(CONNECT_LIMIT)
-            // Vault redirects from a standby; a token must not follow to another scheme or host unseen.
-            .redirect(reqwest::redirect::Policy::limited(2));
+            // A standby sends on to the active one. The token goes along, so never out of TLS.
+            .redirect(reqwest::redirect::Policy::custom(|attempt| {
+                let secure = attempt.previous().iter().all(|url| url.scheme() == "https");
+                if attempt.previous().len() > 2 || (secure && attempt.url().scheme() != "https") {
+                    attempt.stop()
+                } else {
+                    attempt.follow()
+                }
+            }));
         if let Some(file) = &config.ca_file {
             let pem = std::fs::read(file).map_err(|error| {
                 unusable(format!(
@@ -79,8 +86,7 @@ impl Vault {
         })
     }
 
-    /// Logs in or renews if need be, so that the next request finds a token that lives, and an open
-    /// connection.
+    /// Logs in or renews if need be, so that the next request finds a token that lives.
     pub async fn ready(&self) -> Result<(), Obstacle> {
         self.client().await.map(drop)
     }
@@ -246,8 +252,12 @@ impl Vault {
     ) -> Result<Option<T>, Obstacle> {
         match result {
             Ok(value) => Ok(Some(value)),
-            // An unmounted engine answers 404 too, but says why; nothing there says nothing.
+            // An unmounted engine answers 404 too, but says why; nothing there says nothing, and a
+            // version that was deleted answers with its metadata.
             Err(ClientError::APIError { code: 404, errors }) if errors.is_empty() => Ok(None),
+            Err(ClientError::RestClientError {
+                source: rustify::errors::ClientError::ServerResponseError { code: 404, .. },
+            }) => Ok(None),
             Err(error) => Err(self.obstacle(what, &error)),
         }
     }
@@ -272,10 +282,7 @@ impl Vault {
             other => Obstacle {
                 at: Peer::Vault,
                 how: Hindrance::Unreachable,
-                text: format!(
-                    "tried to {what} on Vault at {address}: no answer: {}",
-                    detail(other)
-                ),
+                text: format!("tried to {what} on Vault at {address}: {}", detail(other)),
             },
         }
     }
@@ -291,7 +298,7 @@ fn refusal(address: &str, what: &str, code: u16, errors: &[String]) -> Obstacle 
     let sealed = said.to_lowercase().contains("vault is sealed");
     let how = match code {
         503 if sealed => Hindrance::Sealed,
-        429 | 500.. => Hindrance::Failed,
+        500.. => Hindrance::Failed,
         _ => Hindrance::Denied,
     };
     let said = if said.is_empty() {

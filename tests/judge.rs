@@ -29,6 +29,7 @@ fn proof() -> Proof {
     Proof::Content {
         expected: content("new"),
         not_uid: None,
+        after: None,
     }
 }
 
@@ -270,7 +271,7 @@ fn the_operators_own_words_name_the_cause() {
             message: message.into(),
             count: 3,
         };
-        failing(|step| step.findings.events = vec![event], cause);
+        failing(|step| step.findings.events = Answer::Is(vec![event]), cause);
     };
     told(
         "URL: PUT http://v/v1/auth/kubernetes/login\nCode: 400. Errors:",
