@@ -319,6 +319,29 @@ fn an_old_error_of_a_healthy_resource_says_nothing() {
 }
 
 #[test]
+fn a_silent_operator_is_not_blamed_while_vault_is_silent_too() {
+    let silent = || {
+        Answer::Obstructed(Obstacle {
+            at: Peer::Vault,
+            how: Hindrance::Unreachable,
+            text: "no answer".into(),
+        })
+    };
+    failing(
+        |step| step.findings.vault = silent(),
+        Cause::ProberVaultUnreachable,
+    );
+    // It is if it is not there at all.
+    failing(
+        |step| {
+            step.findings.vault = silent();
+            step.findings.pods = Answer::Is(vec![pod(false)]);
+        },
+        Cause::OperatorDown,
+    );
+}
+
+#[test]
 fn objects_and_pods_name_the_cause() {
     let missing = Reference {
         name: "VaultAuth `ns/x`".into(),

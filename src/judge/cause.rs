@@ -113,6 +113,7 @@ pub(super) fn of_unproven(record: &Record, step: &StepRecord, measured: Duration
         .or_else(|| case.vault_sealed())
         .or_else(|| case.operator_down())
         .or_else(|| case.not_collected())
+        .or_else(|| case.vault_out_of_reach())
         .or_else(|| case.stale_content())
         .or_else(|| case.finalizer_stuck())
         .or_else(|| case.resource_ignored())

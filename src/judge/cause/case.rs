@@ -142,6 +142,15 @@ impl Case<'_> {
         })
     }
 
+    /// The operator was silent, and Vault is to the prober too: that clears the operator, and whether
+    /// it is Vault or the way to it can't be told from here.
+    pub(super) fn vault_out_of_reach(&self) -> Option<Blame> {
+        match &self.findings.vault {
+            Answer::Obstructed(obstacle) => Some(of_obstacle(obstacle).and(self.ready_pods())),
+            Answer::Is(_) | Answer::NotAsked => None,
+        }
+    }
+
     pub(super) fn operator_down(&self) -> Option<Blame> {
         let pods = self.findings.pods.get()?;
         if pods.iter().any(|pod| pod.ready) {
