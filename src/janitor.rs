@@ -56,11 +56,13 @@ pub async fn remove(kube: &Client, vault: &Vault, canary: &Canary, gone: bool) -
         let deleted = delete_resource(kube, canary.kind(), &canary.namespace, &canary.name).await;
         note(&mut left, &resource, deleted);
         let secret = format!("Secret {}", canary.full_name());
-        note(
-            &mut left,
-            &secret,
-            delete_secret(kube, &canary.namespace, &canary.name).await,
-        );
+        let own = own_secret(kube, canary).await;
+        let deleted = match own {
+            Ok(true) => delete_secret(kube, &canary.namespace, &canary.name).await,
+            Ok(false) => Ok(()),
+            Err(obstacle) => Err(obstacle),
+        };
+        note(&mut left, &secret, deleted);
     }
     if let Some(path) = canary.kv_path() {
         let deleted = limited(Peer::Vault, "delete it", vault.kv_delete(&path)).await;
@@ -339,6 +341,21 @@ async fn delete_resource(
             ),
         }),
     }
+}
+
+/// Whether the Secret of the canary's name is the canary's: someone else may have taken the name.
+async fn own_secret(kube: &Client, canary: &Canary) -> Result<bool, Obstacle> {
+    let api = Api::<Secret>::namespaced(kube.clone(), &canary.namespace);
+    let what = format!("get Secret `{}`", canary.full_name());
+    limited(Peer::Kubernetes, &what, async {
+        let found = api.get_metadata_opt(&canary.name).await;
+        let found = found.map_err(|error| kubernetes::obstacle(&what, &error))?;
+        let instance = found
+            .as_ref()
+            .and_then(|secret| secret.labels().get(INSTANCE_LABEL));
+        Ok(instance == Some(&canary.instance))
+    })
+    .await
 }
 
 async fn delete_secret(kube: &Client, namespace: &str, name: &str) -> Result<(), Obstacle> {

@@ -107,6 +107,7 @@ pub(super) fn of_unproven(record: &Record, step: &StepRecord, measured: Duration
     }
     starved(record, step, measured / 2)
         .or_else(|| case.unseen())
+        .or_else(|| case.destination_taken())
         .or_else(|| case.wrong_content())
         .or_else(|| case.reference_missing())
         .or_else(|| case.told_by_operator())

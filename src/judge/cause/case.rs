@@ -57,6 +57,12 @@ impl Case<'_> {
         }
     }
 
+    /// The Secret is not the operator's, as it says itself: its content is not its fault either.
+    pub(super) fn destination_taken(&self) -> Option<Blame> {
+        self.told_by_operator()
+            .filter(|blame| blame.cause == Cause::DestinationConflict)
+    }
+
     /// The Secret holds what was at no time of this run in Vault.
     pub(super) fn wrong_content(&self) -> Option<Blame> {
         let Answer::Is(Some((_, content))) = &self.findings.secret else {
