@@ -12,7 +12,7 @@ use kube::runtime::wait::{await_condition, conditions};
 use kube::{Client, ResourceExt as _};
 use tokio::time::Instant;
 
-use crate::canary::Canary;
+use crate::canary::{Canary, INSTANCE_LABEL};
 use crate::kubernetes;
 use crate::model::Kind;
 use crate::model::record::{Hindrance, LeaseState, Obstacle, Peer};
@@ -43,7 +43,11 @@ pub async fn remove(
         let resource = format!("{} {}", canary.kind().resource(), canary.full_name());
         let deleted = delete_resource(kube, canary.kind(), &canary.namespace, &canary.name).await;
         let secret = match &deleted {
-            Ok(()) => delete_secret(kube, &canary.namespace, &canary.name).await,
+            Ok(()) => match own_secret(kube, canary).await {
+                Ok(true) => delete_secret(kube, &canary.namespace, &canary.name).await,
+                Ok(false) => Ok(()),
+                Err(obstacle) => Err(obstacle),
+            },
             // As long as the resource is there, the operator would only make its Secret anew.
             Err(_) => Ok(()),
         };
@@ -126,6 +130,21 @@ async fn delete_resource(
             ),
         }),
     }
+}
+
+/// Whether the Secret of the canary's name is the canary's: someone else may have taken the name.
+async fn own_secret(kube: &Client, canary: &Canary) -> Result<bool, Obstacle> {
+    let api = Api::<Secret>::namespaced(kube.clone(), &canary.namespace);
+    let what = format!("get Secret `{}`", canary.full_name());
+    limited(Peer::Kubernetes, &what, async {
+        let found = api.get_metadata_opt(&canary.name).await;
+        let found = found.map_err(|error| kubernetes::obstacle(&what, &error))?;
+        let instance = found
+            .as_ref()
+            .and_then(|secret| secret.labels().get(INSTANCE_LABEL));
+        Ok(instance == Some(&canary.instance))
+    })
+    .await
 }
 
 async fn delete_secret(kube: &Client, namespace: &str, name: &str) -> Result<(), Obstacle> {

@@ -305,6 +305,23 @@ fn the_operators_own_words_name_the_cause() {
 }
 
 #[test]
+fn the_content_of_a_secret_that_is_not_the_operators_is_not_its_fault() {
+    let event = Event {
+        kind: "Warning".into(),
+        reason: "SecretSyncError".into(),
+        message: "not the owner of the destination Secret ns/x".into(),
+        count: 1,
+    };
+    failing(
+        |step| {
+            step.findings.secret = Answer::Is(Some(("uid".to_owned(), content("another's"))));
+            step.findings.events = vec![event];
+        },
+        Cause::DestinationConflict,
+    );
+}
+
+#[test]
 fn an_old_error_of_a_healthy_resource_says_nothing() {
     // After an outage `SecretSynced` stays False with the old error, while `Healthy` is True again.
     let mut resource = status(false, "err=Code: 503. Errors: * Vault is sealed", "a");
@@ -316,6 +333,29 @@ fn an_old_error_of_a_healthy_resource_says_nothing() {
     failing(
         |step| step.findings.resource = Answer::Is(Some(resource)),
         Cause::OperatorStalled,
+    );
+}
+
+#[test]
+fn a_silent_operator_is_not_blamed_while_vault_is_silent_too() {
+    let silent = || {
+        Answer::Obstructed(Obstacle {
+            at: Peer::Vault,
+            how: Hindrance::Unreachable,
+            text: "no answer".into(),
+        })
+    };
+    failing(
+        |step| step.findings.vault = silent(),
+        Cause::ProberVaultUnreachable,
+    );
+    // It is if it is not there at all.
+    failing(
+        |step| {
+            step.findings.vault = silent();
+            step.findings.pods = Answer::Is(vec![pod(false)]);
+        },
+        Cause::OperatorDown,
     );
 }
 

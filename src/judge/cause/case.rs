@@ -120,6 +120,12 @@ impl Case<'_> {
         })
     }
 
+    /// The Secret is not the operator's, as it says itself: its content is not its fault either.
+    pub(super) fn destination_taken(&self) -> Option<Blame> {
+        self.told_by_operator()
+            .filter(|blame| blame.cause == Cause::DestinationConflict)
+    }
+
     /// The Secret holds what was at no time of this run in Vault.
     pub(super) fn wrong_content(&self) -> Option<Blame> {
         let Answer::Is(Some((_, content))) = &self.findings.secret else {
@@ -202,6 +208,15 @@ impl Case<'_> {
             let text = "Vault says that it is sealed";
             Blame::new(Cause::VaultSealed, Evidence::new(Source::Vault, text))
         })
+    }
+
+    /// The operator was silent, and Vault is to the prober too: that clears the operator, and whether
+    /// it is Vault or the way to it can't be told from here.
+    pub(super) fn vault_out_of_reach(&self) -> Option<Blame> {
+        match &self.findings.vault {
+            Answer::Obstructed(obstacle) => Some(of_obstacle(obstacle).and(self.ready_pods())),
+            Answer::Is(_) | Answer::NotAsked => None,
+        }
     }
 
     pub(super) fn operator_down(&self) -> Option<Blame> {
