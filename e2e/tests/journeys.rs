@@ -420,7 +420,8 @@ async fn outputs(scene: &Scene) -> Result<()> {
     let bad = || {
         Probe::database("bad")
             .target("path", "creds/absent")
-            .impatient()
+            .steps(&[Step::Create])
+            .limits("3s", "4s")
     };
     let prober = |name| scene.prober([good(), bad()]).instance(name);
     let file = scene.path("json");
