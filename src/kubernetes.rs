@@ -80,9 +80,13 @@ pub fn obstacle(what: &str, error: &kube::Error) -> Obstacle {
             let hint = match status.code {
                 401 => "; its token is not valid (any more)",
                 403 => "; give it the right by RBAC",
-                404 if status
-                    .message
-                    .contains("could not find the requested resource") =>
+                // The words for a group that is not there, and for a kind in one that is.
+                404 if [
+                    "could not find the requested resource",
+                    "404 page not found",
+                ]
+                .iter()
+                .any(|words| status.message.contains(words)) =>
                 {
                     "; are the operator's CRDs installed?"
                 }
