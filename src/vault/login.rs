@@ -172,7 +172,9 @@ fn token(source: &TokenSource) -> Result<SecretString, Obstacle> {
     match source {
         TokenSource::File(file) => read("the token", file),
         TokenSource::Env(name) => match std::env::var(name) {
-            Ok(token) if !token.trim().is_empty() => Ok(token.trim().to_owned().into()),
+            Ok(token) if !token.trim().is_empty() => {
+                one_line(&token, &format!("the token for Vault in `{name}`"))
+            }
             Ok(_) | Err(_) => Err(denied(format!(
                 "tried to read the token for Vault from the environment: `{name}` is not set"
             ))),
@@ -187,7 +189,18 @@ fn read(what: &str, file: &Path) -> Result<SecretString, Obstacle> {
             file.display()
         ))
     })?;
-    Ok(text.trim().to_owned().into())
+    one_line(&text, &format!("{what} for Vault in {}", file.display()))
+}
+
+/// A credential is one line of printable characters: no header of HTTP could carry another.
+fn one_line(text: &str, what: &str) -> Result<SecretString, Obstacle> {
+    let text = text.trim();
+    if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(text.to_owned().into());
+    }
+    Err(denied(format!(
+        "tried to use {what}: it is not one line of printable characters without blanks"
+    )))
 }
 
 fn denied(text: String) -> Obstacle {
