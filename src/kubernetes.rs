@@ -4,10 +4,11 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use secrecy::ExposeSecret as _;
 
 use crate::config;
 use crate::model::record::{Hindrance, Obstacle, Peer};
-use crate::wire::{USER_AGENT, causes};
+use crate::wire::{USER_AGENT, causes, fits_header};
 
 /// Makes a client: in a cluster from its ServiceAccount, else from the kubeconfig.
 ///
@@ -46,6 +47,11 @@ pub async fn connect(config: &config::Kubernetes) -> Result<Client, Obstacle> {
             ))
         })?
     };
+    let token = kube.auth_info.token.as_ref();
+    if token.is_some_and(|token| !fits_header(token.expose_secret())) {
+        let text = "tried to use the kubeconfig, but its token is not one line of printable characters without blanks";
+        return Err(refused(text.to_owned()));
+    }
     // A retry would be timed as if the operator had been slow.
     kube.default_retry = false;
     kube.headers.push((

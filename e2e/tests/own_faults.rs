@@ -7,11 +7,12 @@ use anyhow::{Context, Result, ensure};
 use e2e::lab::{NAMESPACE, PROBER, Part};
 use e2e::scenario::{Outcome, Probe, Prober, Scene, Suite, blames, eventually};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::{Resource, ResourceExt};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use vso_prober::canary::{EXPIRES, INSTANCE_LABEL};
 use vso_prober::model::cause::{Cause, Party};
 use vso_prober::model::{Kind, Step, Verdict};
 
@@ -386,23 +387,34 @@ async fn sigkill_then_cleanup(scene: &Scene) -> Result<()> {
 /// Writes on everything there is that its time was up long ago.
 async fn expire(scene: &Scene) -> Result<()> {
     let past = "2020-01-01T00:00:00Z";
-    let patch = Patch::Merge(json!({"metadata": {"annotations": {"vso-prober/expires": past}}}));
+    let annotations = json!({"annotations": {EXPIRES: past}});
+    // The operator writes it on the Secret: it would take back what was written there by others.
+    let patch = json!({"metadata": annotations, "spec": {"destination": annotations}});
     let (resources, secrets) = (scene.resources(Kind::Static), scene.secrets());
     for canary in resources.list(&ListParams::default()).await? {
         let name = canary.name_any();
-        resources
-            .patch(&name, &PatchParams::default(), &patch)
-            .await?;
-        let secret: Secret = secrets
-            .patch(&name, &PatchParams::default(), &patch)
-            .await?;
-        let instance = secret
+        let instance = canary
             .labels()
-            .get("vso-prober/instance")
-            .context("a Secret names its prober")?;
+            .get(INSTANCE_LABEL)
+            .context("a canary names its prober")?;
         let path = format!("kvv2/data/vso-prober/{instance}/{name}");
         let data = json!({"data": {"nonce": "-", "expires": past}});
         scene.lab().vault().write(&path, data).await?;
+        resources
+            .patch(&name, &PatchParams::default(), &Patch::Merge(&patch))
+            .await?;
+        eventually(
+            "expiry on the Secret",
+            Duration::from_secs(10),
+            async || {
+                let secret = secrets.get(&name).await?;
+                Ok(
+                    (secret.annotations().get(EXPIRES).map(String::as_str) == Some(past))
+                        .then_some(()),
+                )
+            },
+        )
+        .await?;
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use vaultrs::error::ClientError;
 use super::{SecretString, Vault, detail, expose};
 use crate::config::{Auth, TokenSource};
 use crate::model::record::{Hindrance, Obstacle, Peer};
+use crate::wire::fits_header;
 
 /// A token in use.
 pub(super) struct Session {
@@ -192,10 +193,10 @@ fn read(what: &str, file: &Path) -> Result<SecretString, Obstacle> {
     one_line(&text, &format!("{what} for Vault in {}", file.display()))
 }
 
-/// A credential is one line of printable characters: no header of HTTP could carry another.
+/// Takes a credential, if it can be one.
 fn one_line(text: &str, what: &str) -> Result<SecretString, Obstacle> {
     let text = text.trim();
-    if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if fits_header(text) {
         return Ok(text.to_owned().into());
     }
     Err(denied(format!(
