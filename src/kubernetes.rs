@@ -4,10 +4,11 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
+use secrecy::ExposeSecret as _;
 
 use crate::config;
 use crate::model::record::{Hindrance, Obstacle, Peer};
-use crate::wire::{USER_AGENT, causes};
+use crate::wire::{USER_AGENT, causes, fits_header};
 
 /// Makes a client: in a cluster from its ServiceAccount (unless a context is configured), else from the
 /// kubeconfig.
@@ -43,6 +44,11 @@ pub async fn connect(config: &config::Kubernetes) -> Result<Client, Obstacle> {
         let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
         config.map_err(|error| unusable(&error))?
     };
+    let token = kube.auth_info.token.as_ref();
+    if token.is_some_and(|token| !fits_header(token.expose_secret())) {
+        let text = "tried to use the kubeconfig, but its token is not one line of printable characters without blanks";
+        return Err(refused(text.to_owned()));
+    }
     // A retry would be timed as if the operator had been slow.
     kube.default_retry = false;
     kube.headers.push((
@@ -77,9 +83,13 @@ pub fn obstacle(what: &str, error: &kube::Error) -> Obstacle {
             let hint = match status.code {
                 401 => "; its token is not valid (any more)",
                 403 => "; give it the right by RBAC",
-                404 if status
-                    .message
-                    .contains("could not find the requested resource") =>
+                // The words for a group that is not there, and for a kind in one that is.
+                404 if [
+                    "could not find the requested resource",
+                    "404 page not found",
+                ]
+                .iter()
+                .any(|words| status.message.contains(words)) =>
                 {
                     "; are the operator's CRDs installed?"
                 }

@@ -23,6 +23,11 @@ pub fn causes(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// Whether a credential can be carried by a header: one line of printable characters without blanks.
+pub fn fits_header(credential: &str) -> bool {
+    credential.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 /// The obstacle of a request that `at` did not answer within `limit`.
 pub fn timeout(at: Peer, what: &str, limit: Duration) -> Obstacle {
     let peer = match at {

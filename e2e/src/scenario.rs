@@ -2,6 +2,7 @@
 //!
 //! A scenario is an `async fn(&Scene) -> Result<()>`; [`Suite`] runs them one after the other.
 
+mod claims;
 mod probe;
 mod prober;
 mod recording;
@@ -14,8 +15,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::time::{interval, timeout};
 
+pub use claims::{blames, decisive, pods_tell, step};
 pub use probe::Probe;
-pub use prober::{Outcome, Prober, Running, decisive, step};
+pub use prober::{Outcome, Prober, Running};
 pub use recording::Recording;
 pub use scene::Scene;
 pub use suite::Suite;

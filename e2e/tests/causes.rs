@@ -1,4 +1,4 @@
-//! Faults that are injected for real, and the cause that each must be given.
+//! Faults of the configuration and of Kubernetes, injected for real, and the cause that each must be given.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e::lab::{NAMESPACE, OPERATOR_NAMESPACE, Part};
-use e2e::scenario::{Outcome, Probe, Prober, Scene, Suite, decisive, eventually, step};
+use e2e::scenario::{Outcome, Probe, Prober, Scene, Suite, blames, eventually};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, PostParams};
@@ -14,8 +14,7 @@ use kube::core::ObjectMeta;
 use quick_junit::{Report, TestCaseStatus};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
-use vso_prober::model::cause::{Cause, Party, Source};
-use vso_prober::model::run::Run;
+use vso_prober::model::cause::Cause;
 use vso_prober::model::{Kind, Step, Verdict};
 
 /// A fault in what the operator was given, which needs no one's misbehaviour: all of them are tried at once.
@@ -52,57 +51,12 @@ fn main() -> ExitCode {
             ensure!(run.result == Verdict::Success, "{run:#?}");
             Ok(())
         })
+        .trial("collector_paused", collector_paused)
         .trial("advice_is_in_every_output", advice)
         .trial("path_deleted_under_it", path_deleted)
         .trial("quota_forbids_secrets", quota)
         .trial("destination_is_taken", destination_taken)
-        .trial("operator_frozen", operator_frozen)
-        .trial("operator_killed", operator_killed)
-        .trial("operator_killed_in_mid_run", operator_killed_midway)
-        .trial("collector_paused", collector_paused)
-        .trial("vault_sealed_from_the_start", sealed_from_the_start)
-        .trial("vault_sealed_in_mid_run", sealed_midway)
-        .trial("vault_gone_for_both_from_the_start", gone_from_the_start)
-        .trial("vault_gone_for_both_in_mid_run", gone_midway)
-        .trial("slow_revocation_is_no_leak", slow_revocation)
-        .fault("operator_hangs", operator_hangs)
-        .fault("operator_writes_old_content", old_content)
-        .fault("operator_writes_wrong_content", wrong_content)
-        .fault("operator_ignores_one_resource", ignored)
-        .fault("operator_keeps_its_finalizer", finalizer)
-        .fault("operator_leaks_leases", leases)
-        .fault("operator_is_slow", slow)
         .run()
-}
-
-/// Insists that a step was blamed on this cause, on some evidence, and that it decided the run.
-fn blames(run: &Run, at: Step, cause: Cause) -> Result<()> {
-    let report = decisive(run)?;
-    ensure!(
-        report.step == at,
-        "`{}` and not `{at}` failed: {run:#?}",
-        report.step
-    );
-    ensure!(report.cause == Some(cause), "expected `{cause}`: {run:#?}");
-    ensure!(report.party == Some(cause.party()), "{run:#?}");
-    ensure!(
-        run.result == cause.party().verdict() && report.result == run.result,
-        "{run:#?}"
-    );
-    ensure!(!report.good && !report.evidence.is_empty(), "{run:#?}");
-    ensure!(
-        report
-            .evidence
-            .iter()
-            .all(|piece| !piece.text.trim().is_empty()),
-        "{run:#?}"
-    );
-    Ok(())
-}
-
-/// A probe of these steps that is given up soon.
-fn hasty(name: &str, steps: &[Step]) -> Probe {
-    Probe::kv2(name).steps(steps).impatient()
 }
 
 /// The batch of probes that each meet another fault, and one that meets none.
@@ -156,7 +110,7 @@ async fn batch(scene: &Scene, instance: &str) -> Result<Prober> {
             .write(&format!("auth/kubernetes/role/{role}"), role_of)
             .await?;
     }
-    let create = |name: &str| hasty(name, &[Step::Create]);
+    let create = |name: &str| Probe::hasty(name, &[Step::Create]);
     let probes = [
         create("auth-missing").auth("absent"),
         create("auth-closed").auth(&format!("{OPERATOR_NAMESPACE}/closed")),
@@ -168,12 +122,12 @@ async fn batch(scene: &Scene, instance: &str) -> Result<Prober> {
         Probe::database("path-missing")
             .target("path", "creds/absent")
             .steps(&[Step::Create])
-            .impatient(),
+            .limits("3s", "4s"),
         Probe::database("mount-missing")
             .auth("mount-missing")
             .target("mount", "nowhere")
             .steps(&[Step::Create])
-            .impatient(),
+            .limits("3s", "4s"),
         // Vault's own client tries thrice before it gives up.
         create("connection-dead")
             .auth("connection-dead")
@@ -324,7 +278,7 @@ async fn quota(scene: &Scene) -> Result<()> {
     scene.apply(quota()).await?;
     forbidden(scene, "quota").await?;
     let outcome = scene
-        .prober([hasty("quota", &[Step::Create])])
+        .prober([Probe::hasty("quota", &[Step::Create])])
         .probe(&[])
         .await?
         .exits(1)?;
@@ -362,326 +316,23 @@ async fn destination_taken(scene: &Scene) -> Result<()> {
         .await?;
     scene.lab().resume(Part::Operator).await?;
     let run = running.ended().await?.exits(1)?.only_run()?;
-    let _ = scene
+    // It is another's, and not for the prober to remove.
+    let deleted = scene
         .secrets()
         .delete(&name, &DeleteParams::default())
         .await;
+    deleted.context("the Secret that took the name is gone")?;
     blames(&run, Step::Create, Cause::DestinationConflict)
-}
-
-/// Insists that the operator's pods speak against it.
-fn pods_tell(run: &Run) -> Result<()> {
-    let told = decisive(run)?
-        .evidence
-        .iter()
-        .any(|piece| piece.source == Source::Pod);
-    ensure!(told, "no word of the operator's pod: {run:#?}");
-    Ok(())
-}
-
-/// Insists that the operator serves again.
-async fn serves(scene: &Scene) -> Result<()> {
-    let probe = Probe::kv2("again")
-        .steps(&[Step::Create, Step::Delete])
-        .limits("25s", "26s");
-    scene.prober([probe]).probe(&[]).await?.exits(0).map(drop)
-}
-
-async fn operator_frozen(scene: &Scene) -> Result<()> {
-    scene.lab().pause(Part::Operator).await?;
-    let outcome = scene
-        .prober([hasty("frozen", &[Step::Create])])
-        .probe(&[])
-        .await?
-        .exits(1)?;
-    scene.lab().resume(Part::Operator).await?;
-    let run = outcome.only_run()?;
-    blames(&run, Step::Create, Cause::OperatorDown)?;
-    pods_tell(&run)?;
-    serves(scene).await
-}
-
-async fn operator_killed(scene: &Scene) -> Result<()> {
-    scene.lab().kill_operator().await?;
-    let outcome = scene
-        .prober([hasty("killed", &[Step::Create])])
-        .probe(&[])
-        .await?
-        .exits(1)?;
-    scene.lab().start_operator().await?;
-    let run = outcome.only_run()?;
-    blames(&run, Step::Create, Cause::OperatorDown)?;
-    pods_tell(&run)?;
-    serves(scene).await
-}
-
-async fn operator_killed_midway(scene: &Scene) -> Result<()> {
-    let probe = Probe::kv2("midway")
-        .target("refreshAfter", "5s")
-        .steps(&[Step::Create, Step::Update])
-        .limits("1s", "2s");
-    let prober = scene.prober([probe]);
-    let running = prober.start(&["probe", "-o", "json"])?;
-    scene.secret("midway").await?;
-    let api = scene.resources(Kind::Static);
-    eventually("finalizer", Duration::from_secs(10), async || {
-        let canaries = api.list(&Default::default()).await?;
-        Ok(canaries
-            .iter()
-            .any(|canary| !canary.finalizers().is_empty())
-            .then_some(()))
-    })
-    .await?;
-    scene.lab().kill_operator().await?;
-    let run = running.ended().await?.exits(1)?.only_run()?;
-    blames(&run, Step::Update, Cause::OperatorDown)?;
-    // Without the operator its finalizer holds the resource, which is said and not hidden.
-    ensure!(
-        run.leftovers
-            .iter()
-            .any(|left| left.contains("VaultStaticSecret")),
-        "{run:#?}"
-    );
-    scene.lab().start_operator().await?;
-    eventually("end of the canary", Duration::from_secs(20), async || {
-        Ok(api
-            .list(&Default::default())
-            .await?
-            .items
-            .is_empty()
-            .then_some(()))
-    })
-    .await?;
-    prober.run(&["cleanup", "--all"]).await?.exits(0).map(drop)
 }
 
 async fn collector_paused(scene: &Scene) -> Result<()> {
     scene.lab().pause(Part::ControllerManager).await?;
     let outcome = scene
-        .prober([hasty("uncollected", &[Step::Create, Step::Delete])])
+        .prober([Probe::hasty("uncollected", &[Step::Create, Step::Delete])])
         .probe(&[])
         .await?
         .exits(1)?;
     // The prober removed the Secret itself.
     scene.is_clean().await?;
     blames(&outcome.only_run()?, Step::Delete, Cause::NotCollected)
-}
-
-async fn sealed_from_the_start(scene: &Scene) -> Result<()> {
-    let vault = scene.lab().vault();
-    vault.seal().await?;
-    let outcome = scene
-        .prober([hasty("sealed", &[Step::Create])])
-        .probe(&[])
-        .await?;
-    vault.unseal().await?;
-    let run = outcome.exits(1)?.only_run()?;
-    blames(&run, Step::Create, Cause::VaultSealed)?;
-    serves(scene).await
-}
-
-/// A run whose step `tamper`, which needs nothing of Vault from the prober, starts four seconds at
-/// least before the operator reads Vault again.
-fn patient(name: &str) -> Probe {
-    Probe::kv2(name)
-        .target("refreshAfter", "5s")
-        .steps(&[Step::Create, Step::Tamper])
-        .limits("3s", "4s")
-}
-
-async fn sealed_midway(scene: &Scene) -> Result<()> {
-    let prober = scene.prober([patient("sealed")]);
-    let running = prober.start(&["probe", "-o", "json"])?;
-    scene.secret("sealed").await?;
-    scene.lab().vault().seal().await?;
-    let outcome = running.ended().await?;
-    scene.lab().vault().unseal().await?;
-    let run = outcome.exits(1)?.only_run()?;
-    blames(&run, Step::Tamper, Cause::VaultSealed)?;
-    // What is in Vault can't be removed from a sealed one, which is said and not hidden.
-    ensure!(
-        run.leftovers.iter().any(|left| left.starts_with("Vault ")),
-        "{run:#?}"
-    );
-    prober.run(&["cleanup", "--all"]).await?.exits(0)?;
-    serves(scene).await
-}
-
-async fn gone_from_the_start(scene: &Scene) -> Result<()> {
-    scene.lab().pause(Part::Vault).await?;
-    let outcome = scene
-        .prober([hasty("gone", &[Step::Create])])
-        .probe(&[])
-        .await?;
-    scene.lab().resume(Part::Vault).await?;
-    let outcome = outcome.exits(3)?;
-    ensure!(outcome.took < Duration::from_secs(30), "{outcome}");
-    blames(
-        &outcome.only_run()?,
-        Step::Create,
-        Cause::ProberVaultUnreachable,
-    )
-}
-
-async fn gone_midway(scene: &Scene) -> Result<()> {
-    let prober = scene.prober([patient("gone")]);
-    let running = prober.start(&["probe", "-o", "json"])?;
-    scene.secret("gone").await?;
-    scene.lab().pause(Part::Vault).await?;
-    let outcome = running.ended().await?;
-    scene.lab().resume(Part::Vault).await?;
-    let run = outcome.only_run()?;
-    // The operator may or may not have had the time to say so itself; it is never its own fault.
-    let cause = decisive(&run)?.cause;
-    if cause == Some(Cause::VaultUnreachable) {
-        blames(&run, Step::Tamper, Cause::VaultUnreachable)?;
-    } else {
-        blames(&run, Step::Tamper, Cause::ProberVaultUnreachable)?;
-        outcome.exits(3)?;
-    }
-    prober.run(&["cleanup", "--all"]).await?.exits(0)?;
-    serves(scene).await
-}
-
-async fn slow_revocation(scene: &Scene) -> Result<()> {
-    // Vault takes the operator's word that the lease is to end, and ends it when the database lets it.
-    let probe = Probe::database("slowly").steps(&[Step::Create, Step::Delete]);
-    let running = scene.prober([probe]).start(&["probe", "-o", "json"])?;
-    scene.secret("slowly").await?;
-    scene.lab().pause(Part::Postgres).await?;
-    let ended = running.ended();
-    let resumed = async {
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        scene.lab().resume(Part::Postgres).await
-    };
-    let (outcome, ()) = tokio::try_join!(ended, resumed)?;
-    let run = outcome.only_run()?;
-    ensure!(run.leases.leaked == 0, "{run:#?}");
-    Ok(())
-}
-
-async fn operator_hangs(scene: &Scene) -> Result<()> {
-    scene.lab().faults(&json!({"hang": true})).await?;
-    let outcome = scene
-        .prober([hasty("hanging", &[Step::Create])])
-        .probe(&[])
-        .await?
-        .exits(1)?;
-    let run = outcome.only_run()?;
-    blames(&run, Step::Create, Cause::OperatorStalled)?;
-    pods_tell(&run)
-}
-
-async fn old_content(scene: &Scene) -> Result<()> {
-    scene.lab().faults(&json!({"content": "old"})).await?;
-    let outcome = scene
-        .prober([hasty("old", &[Step::Create, Step::Update])])
-        .probe(&[])
-        .await?
-        .exits(1)?;
-    let run = outcome.only_run()?;
-    blames(&run, Step::Update, Cause::StaleContent)?;
-    // Given up counts with the time until then.
-    let report = step(&run, Step::Update)?;
-    ensure!(
-        report.lateness_seconds.is_some_and(|late| late >= 3.9),
-        "{run:#?}"
-    );
-    Ok(())
-}
-
-async fn wrong_content(scene: &Scene) -> Result<()> {
-    scene.lab().faults(&json!({"content": "wrong"})).await?;
-    let outcome = scene
-        .prober([hasty("wrong", &[Step::Create])])
-        .probe(&[])
-        .await?
-        .exits(1)?;
-    let run = outcome.only_run()?;
-    blames(&run, Step::Create, Cause::WrongContent)?;
-    ensure!(
-        run.steps[0].evidence[0].text.contains("`nonce`"),
-        "{run:#?}"
-    );
-    Ok(())
-}
-
-async fn ignored(scene: &Scene) -> Result<()> {
-    scene
-        .lab()
-        .faults(&json!({"ignore": ["vsop-ignored-"]}))
-        .await?;
-    let served =
-        Probe::kv2("served").steps(&[Step::Create, Step::Update, Step::Tamper, Step::Delete]);
-    let probes = [hasty("ignored", &[Step::Create]), served];
-    let outcome = scene
-        .prober(probes)
-        .probe(&["--parallel", "2"])
-        .await?
-        .exits(1)?;
-    blames(
-        &outcome.run_of("ignored")?,
-        Step::Create,
-        Cause::ResourceIgnored,
-    )?;
-    let served = outcome.run_of("served")?;
-    ensure!(served.result == Verdict::Success, "{served:#?}");
-    Ok(())
-}
-
-async fn finalizer(scene: &Scene) -> Result<()> {
-    scene.lab().faults(&json!({"stickFinalizer": true})).await?;
-    let prober = scene.prober([hasty("stuck", &[Step::Create, Step::Delete])]);
-    let outcome = prober.probe(&[]).await?.exits(1)?;
-    let run = outcome.only_run()?;
-    blames(&run, Step::Delete, Cause::FinalizerStuck)?;
-    ensure!(
-        run.leftovers
-            .iter()
-            .any(|left| left.contains("VaultStaticSecret")),
-        "{run:#?}"
-    );
-    let text = "the operator's finalizer";
-    ensure!(
-        run.steps[1]
-            .evidence
-            .iter()
-            .any(|piece| piece.text.contains(text)),
-        "{run:#?}"
-    );
-    scene.lab().faults(&json!({})).await?;
-    prober.run(&["cleanup", "--all"]).await?.exits(0).map(drop)
-}
-
-async fn leases(scene: &Scene) -> Result<()> {
-    scene.lab().faults(&json!({"leakLeases": true})).await?;
-    let probe = Probe::database("leaking").limits("5s", "6s");
-    let outcome = scene.prober([probe]).probe(&[]).await?.exits(1)?;
-    let run = outcome.only_run()?;
-    blames(&run, Step::Delete, Cause::LeaseLeaked)?;
-    let leases = run.leases;
-    ensure!(
-        (leases.issued, leases.revoked, leases.leaked) == (1, 0, 1),
-        "{run:#?}"
-    );
-    Ok(())
-}
-
-async fn slow(scene: &Scene) -> Result<()> {
-    scene
-        .lab()
-        .faults(&json!({"slow": {"at": "write", "seconds": 1.5}}))
-        .await?;
-    let probe = Probe::kv2("slow")
-        .steps(&[Step::Create, Step::Delete])
-        .limits("1s", "8s");
-    let outcome = scene.prober([probe]).probe(&[]).await?.exits(1)?;
-    let run = outcome.only_run()?;
-    blames(&run, Step::Create, Cause::TooSlow)?;
-    ensure!(step(&run, Step::Create)?.latency_seconds >= 1.5, "{run:#?}");
-    ensure!(
-        Cause::TooSlow.party() == Party::Operator && run.steps.len() == 2,
-        "{run:#?}"
-    );
-    Ok(())
 }

@@ -11,6 +11,7 @@ use vaultrs::error::ClientError;
 use super::{SecretString, Vault, detail, expose};
 use crate::config::{Auth, TokenSource};
 use crate::model::record::{Hindrance, Obstacle, Peer};
+use crate::wire::fits_header;
 
 /// A token in use.
 pub(super) struct Session {
@@ -178,7 +179,9 @@ fn token(source: &TokenSource) -> Result<SecretString, Obstacle> {
     match source {
         TokenSource::File(file) => read("the token", file),
         TokenSource::Env(name) => match std::env::var(name) {
-            Ok(token) if !token.trim().is_empty() => Ok(token.trim().to_owned().into()),
+            Ok(token) if !token.trim().is_empty() => {
+                one_line(&token, &format!("the token for Vault in `{name}`"))
+            }
             Ok(_) | Err(_) => Err(denied(format!(
                 "tried to read the token for Vault from the environment: `{name}` is not set"
             ))),
@@ -193,14 +196,18 @@ fn read(what: &str, file: &Path) -> Result<SecretString, Obstacle> {
             file.display()
         ))
     })?;
+    one_line(&text, &format!("{what} for Vault in {}", file.display()))
+}
+
+/// Takes a credential, if it can be one.
+fn one_line(text: &str, what: &str) -> Result<SecretString, Obstacle> {
     let text = text.trim();
-    if text.contains(|c: char| c.is_control()) {
-        return Err(denied(format!(
-            "tried to read {what} for Vault from {}: it has more than one line",
-            file.display()
-        )));
+    if fits_header(text) {
+        return Ok(text.to_owned().into());
     }
-    Ok(text.to_owned().into())
+    Err(denied(format!(
+        "tried to use {what}: it is not one line of printable characters without blanks"
+    )))
 }
 
 fn denied(text: String) -> Obstacle {

@@ -35,6 +35,11 @@ impl Probe {
             .target("type", "kv-v1")
     }
 
+    /// A static probe of KV v2 that is given up after four seconds: for what is meant to fail.
+    pub fn hasty(name: &str, steps: &[Step]) -> Self {
+        Self::kv2(name).steps(steps).limits("3s", "4s")
+    }
+
     /// A probe of database credentials.
     pub fn database(name: &str) -> Self {
         let target =
@@ -63,12 +68,6 @@ impl Probe {
             .for_each(|step| *step = within.into());
         self.0["timeout"] = timeout.into();
         self
-    }
-
-    /// Gives a step up after four seconds: for steps that are meant to fail.
-    #[must_use]
-    pub fn impatient(self) -> Self {
-        self.limits("3s", "4s")
     }
 
     /// Sets a key of `static` or `dynamic`.

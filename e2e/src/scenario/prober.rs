@@ -8,13 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
-use vso_prober::model::Step;
-use vso_prober::model::run::{Run, StepReport};
+use vso_prober::model::run::Run;
 
 /// No invocation takes this long, whatever befalls it.
 const LIMIT: Duration = Duration::from_secs(100);
@@ -240,19 +239,5 @@ impl fmt::Display for Outcome {
             f,
             "`vso-prober {arguments}` (exit code {code:?}, signal {signal:?}, {took:.1?})\nstdout:\n{stdout}stderr:\n{stderr}"
         )
-    }
-}
-
-/// The report on a step of a run.
-pub fn step(run: &Run, step: Step) -> Result<&StepReport> {
-    let found = run.steps.iter().find(|report| report.step == step);
-    found.with_context(|| format!("the run has no step `{step}`: {run:#?}"))
-}
-
-/// The report on the step that decided the verdict on a run that was no success.
-pub fn decisive(run: &Run) -> Result<&StepReport> {
-    match run.decisive() {
-        Some(report) => Ok(report),
-        None => bail!("every step of the run is a success: {run:#?}"),
     }
 }

@@ -15,7 +15,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use vso_prober::canary::{INSTANCE_LABEL, PROBE_LABEL};
-use vso_prober::model::Kind;
+use vso_prober::model::{Kind, Step};
 use vso_prober::operator::api_resource;
 
 use super::{Probe, Prober, Recording, eventually};
@@ -144,6 +144,13 @@ impl Scene {
         .await
     }
 
+    /// Insists that the operator serves canaries, by and by: it may be backing off.
+    pub async fn serves(&self) -> Result<()> {
+        let probe = Probe::kv2("serves").steps(&[Step::Create, Step::Delete]);
+        let prober = self.prober([probe.limits("40s", "41s")]);
+        prober.probe(&[]).await?.exits(0).map(drop)
+    }
+
     /// Everything of a prober's that is in Kubernetes or Vault, whoever's instance it is.
     pub async fn left_behind(&self) -> Result<Vec<String>> {
         let mut left = Vec::new();
@@ -169,9 +176,7 @@ impl Scene {
         for folder in ["kvv2/metadata/vso-prober", "kvv1/vso-prober"] {
             left.extend(self.keys(folder).await?);
         }
-        for folder in ["database/creds/probe", "database/creds/short"] {
-            left.extend(self.keys(&format!("sys/leases/lookup/{folder}")).await?);
-        }
+        left.extend(self.keys("sys/leases/lookup/database/creds").await?);
         Ok(left)
     }
 
