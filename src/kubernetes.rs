@@ -32,11 +32,15 @@ pub async fn connect(config: &config::Kubernetes) -> Result<Client, Obstacle> {
     } else {
         let unusable = |error: &KubeconfigError| {
             refused(format!(
-                "tried to use the kubeconfig (KUBECONFIG, else ~/.kube/config), but {}",
+                "tried to use the kubeconfig, but {}",
                 causes(error)
             ))
         };
-        let kubeconfig = Kubeconfig::read().map_err(|error| unusable(&error))?;
+        let kubeconfig = read_kubeconfig().map_err(|text| Obstacle {
+            at: Peer::Kubernetes,
+            how: Hindrance::Unreachable,
+            text,
+        })?;
         let options = KubeConfigOptions {
             context: config.context.clone(),
             ..KubeConfigOptions::default()
@@ -60,6 +64,25 @@ pub async fn connect(config: &config::Kubernetes) -> Result<Client, Obstacle> {
             "tried to make a Kubernetes client, but {}",
             causes(&error)
         ))
+    })
+}
+
+/// Reads the kubeconfig. A KUBECONFIG that names nothing is an error, not a reason to take another.
+fn read_kubeconfig() -> Result<Kubeconfig, String> {
+    let named = std::env::var_os("KUBECONFIG").filter(|named| !named.is_empty());
+    if let Some(named) = named
+        && !std::env::split_paths(&named).any(|path| path.exists())
+    {
+        let named = named.to_string_lossy();
+        return Err(format!(
+            "tried to read the kubeconfig: KUBECONFIG names `{named}`, which is not there"
+        ));
+    }
+    Kubeconfig::read().map_err(|error| {
+        format!(
+            "tried to read the kubeconfig (KUBECONFIG, else ~/.kube/config), but {}; outside a cluster, set KUBECONFIG",
+            causes(&error)
+        )
     })
 }
 
