@@ -79,7 +79,7 @@ pub async fn sweep(
     // The Secret of a resource that is still there would only be made anew, with another lease.
     match held {
         Ok(held) => broom.secrets(&held, &mut swept).await,
-        Err(obstacle) => swept.unseen.push(obstacle.text),
+        Err(obstacle) => swept.hindered(obstacle),
     }
     for folder in folders(config) {
         broom.kv(&folder, &mut swept).await;
@@ -215,7 +215,7 @@ impl Broom<'_> {
         });
         let objects = match listed.await {
             Ok(objects) => objects,
-            Err(obstacle) => return swept.unseen.push(obstacle.text),
+            Err(obstacle) => return swept.hindered(obstacle),
         };
         for object in objects {
             let name = object.name_any();
@@ -235,7 +235,7 @@ impl Broom<'_> {
         let listed = limited(Peer::Vault, "list it", self.vault.kv_list(folder));
         let names = match listed.await {
             Ok(names) => names,
-            Err(obstacle) => return swept.unseen.push(obstacle.text),
+            Err(obstacle) => return swept.hindered(obstacle),
         };
         for name in names.into_iter().filter(|name| name.starts_with("vsop-")) {
             let path = KvPath {
@@ -267,6 +267,13 @@ impl Broom<'_> {
 }
 
 impl Swept {
+    /// Notes a hindrance, once.
+    fn hindered(&mut self, obstacle: Obstacle) {
+        if !self.unseen.contains(&obstacle.text) {
+            self.unseen.push(obstacle.text);
+        }
+    }
+
     fn note(&mut self, what: String, done: Result<(), Obstacle>) {
         match done {
             Ok(()) => self.removed.push(what),
