@@ -132,6 +132,7 @@ pub fn not_begun(canary: &Canary, obstacle: Obstacle, waited: Duration) -> Recor
         started: Mark::default(),
         submitted: ended,
         ended,
+        left: ended,
         end: End::Met(obstacle),
         findings: Findings::default(),
     });
@@ -188,6 +189,7 @@ impl Walk<'_> {
             started,
             submitted,
             ended,
+            left: ended,
             end,
             findings: Findings::default(),
         };
@@ -227,6 +229,7 @@ impl Walk<'_> {
             End::Met(_) | End::Interrupted => {}
         }
         self.collect();
+        record.left = self.now();
         record
     }
 

@@ -77,6 +77,7 @@ fn step(step: Step, proof: Proof) -> StepRecord {
         started: at(100),
         submitted: at(110),
         ended: at(8100),
+        left: at(8200),
         end: End::TimedOut,
         findings: Findings {
             secret: Answer::Is(None),
@@ -496,8 +497,13 @@ fn an_effect_after_the_deadline_is_late_and_not_unseen() {
     let mut step = step(Step::Create, proof());
     step.findings.secret = Answer::Is(Some(("uid".into(), content("new"))));
     check(
-        &record(step, vec![sighting(8150, secret("new"))]),
+        &record(step.clone(), vec![sighting(8150, secret("new"))]),
         Some(Cause::TooSlow),
+    );
+    // Later still, the prober cleans up, and what is seen is its own doing.
+    check(
+        &record(step, vec![sighting(8250, secret("new"))]),
+        Some(Cause::ProberWatchLost),
     );
 }
 
@@ -621,6 +627,7 @@ prop_compose! {
         step.started = at(started);
         step.submitted = at(started + submit);
         step.ended = at(started + submit + waited);
+        step.left = step.ended;
         step.promise = period.map_or(Promise::AtOnce, |period| {
             Promise::NextPoll(Duration::from_millis(period))
         });

@@ -52,6 +52,9 @@ pub struct StepRecord {
     pub submitted: Mark,
     /// When the step ended, well or not.
     pub ended: Mark,
+    /// When it was left, with all questions answered. What is seen later may be the prober's own doing,
+    /// as it cleans up.
+    pub left: Mark,
     /// How it ended.
     pub end: End,
     /// What was found out beyond the watches.

@@ -35,7 +35,7 @@ impl Case<'_> {
         })
     }
 
-    /// The effect came between the deadline and the questions: the watch showed it.
+    /// The effect came between the deadline and the answers to the questions: the watch showed it.
     pub(super) fn came_after_all(&self) -> Option<Blame> {
         let proven = self
             .step
@@ -43,7 +43,7 @@ impl Case<'_> {
             .seen(&self.record.timeline, self.step.started)?;
         let late = proven.at.since(self.step.started).as_secs_f64();
         let text = format!("it came out right after {late:.3} s, when it had been given up");
-        (proven.at > self.step.ended && !proven.relisted)
+        (self.step.ended < proven.at && proven.at <= self.step.left && !proven.relisted)
             .then(|| Blame::new(Cause::TooSlow, Evidence::new(Source::Status, text)))
     }
 
