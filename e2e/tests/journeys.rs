@@ -475,7 +475,7 @@ async fn outputs(scene: &Scene) -> Result<()> {
             ensure!(case.name.as_str() == step.step.as_str(), "{junit}");
             match &case.status {
                 TestCaseStatus::Success { .. } => {
-                    ensure!(step.result == Verdict::Success, "{junit}")
+                    ensure!(step.result == Verdict::Success, "{junit}");
                 }
                 TestCaseStatus::NonSuccess {
                     ty, description, ..

@@ -31,6 +31,9 @@ struct Stage {
 
 impl Suite {
     /// A file of this name.
+    ///
+    /// # Panics
+    /// There are no threads to be had.
     pub fn new(name: &'static str) -> Self {
         let runtime = Runtime::new().expect("a runtime can be started");
         Self {
@@ -123,7 +126,7 @@ impl Stage {
         if let Some(Ok(scene)) = scene
             && failed
         {
-            tell(scene.keep_logs(name).map_or_else(
+            tell(&scene.keep_logs(name).map_or_else(
                 |error| format!("the lab's logs could not be kept: {error:#}"),
                 |folder| format!("the lab's logs are kept in `{}`", folder.display()),
             ));
@@ -132,7 +135,7 @@ impl Stage {
 }
 
 #[expect(clippy::print_stderr, reason = "a word to whoever runs the tests")]
-fn tell(text: String) {
+fn tell(text: &str) {
     eprintln!("{text}");
 }
 
