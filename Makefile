@@ -43,9 +43,9 @@ advisories: | $(LINTERS) ## Check what the tree pulls in against known advisorie
 shellcheck: | $(LINTERS) ## Check the scripts
 	'$(LINTERS)/bin/shellcheck' .ci/run $$(git ls-files '*.sh')
 
-bench-accuracy: tools ## Compare what the prober measures with the API server's own audit log
-	cargo build --release --locked --workspace --bins
-	cargo run --release --locked --package e2e --bin bench-accuracy
+bench-accuracy: tools build ## Compare what the prober measures with the API server's own audit log
+	cargo build --locked --workspace --bins
+	@target/debug/bench-accuracy
 
 lab-up: tools ## Start a lab: a real control plane, Vault, PostgreSQL and the operator, on loopback
 	@cargo build --quiet --locked --package e2e --bins

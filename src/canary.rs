@@ -228,12 +228,12 @@ impl Canary {
         match (step, &self.target) {
             (Step::Delete, _) => Proof::Gone,
             (_, Target::Dynamic(_)) => Proof::Credential {
-                keys: vec!["username".to_owned(), "password".to_owned()],
                 empty: self.salt.digest(b""),
             },
             (step, _) => Proof::Content {
                 expected: self.content_after(step),
                 not_uid: uid.filter(|_| step == Step::Recreate).map(str::to_owned),
+                after: (step == Step::Tamper).then(|| self.tampered()),
             },
         }
     }
@@ -246,9 +246,7 @@ impl Canary {
             .map(|earlier| self.content_after(earlier))
             .collect();
         if step == Step::Tamper {
-            let mut tampered = self.data(self.written_by(step));
-            tampered.insert(NONCE_KEY.to_owned(), self.nonce(step).to_owned());
-            contents.push(self.content_of(&tampered));
+            contents.push(self.tampered());
         }
         contents
     }
@@ -256,6 +254,13 @@ impl Canary {
     /// The salt of its digests.
     pub const fn salt(&self) -> Salt {
         self.salt
+    }
+
+    /// The content that the prober itself puts into the Secret for the step `tamper`.
+    fn tampered(&self) -> Content {
+        let mut data = self.data(self.written_by(Step::Tamper));
+        data.insert(NONCE_KEY.to_owned(), self.nonce(Step::Tamper).to_owned());
+        self.content_of(&data)
     }
 
     fn content_after(&self, step: Step) -> Content {

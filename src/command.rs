@@ -4,12 +4,14 @@ mod cleanup;
 mod config;
 mod probe;
 
+use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::Context as _;
 
 use crate::cli::{Cli, Command, ConfigCommand, Exit};
 use crate::config::Config;
+use crate::config::problem::Problems;
 use crate::model::record::Obstacle;
 
 /// An error that ends a command, to be printed once.
@@ -39,6 +41,13 @@ impl Error {
     }
 }
 
+impl Error {
+    #[expect(clippy::needless_pass_by_value, reason = "an adapter for `map_err`")]
+    fn problems(problems: Problems) -> Self {
+        Self::Config(format!("the configuration can't be used\n{problems}"))
+    }
+}
+
 impl From<Obstacle> for Error {
     fn from(obstacle: Obstacle) -> Self {
         Self::Obstacle(obstacle.text)
@@ -58,14 +67,20 @@ pub async fn run(cli: Cli) -> Result<Exit, Error> {
                 ConfigCommand::Example => config::example(&mut out),
                 ConfigCommand::Check { file: own } => {
                     let (name, text) = read(own.as_deref().or(file))?;
-                    let checked = config::check(&mut out, &text, &name, env);
-                    checked
-                        .map(|checked| checked.map(drop))
+                    let checked = config::check(&mut out, &text, &name, env)
                         .context("tried to write to stdout")?
-                        .map_err(|problems| {
-                            Error::Config(format!("the configuration can't be used\n{problems}"))
-                        })?;
-                    Ok(())
+                        .map_err(Error::problems)?;
+                    let beyond = checked.probes.iter().filter_map(|checked| {
+                        let what = probe::beyond(checked)?;
+                        Some(format!(
+                            "`{}` asks for {what}, which this version can't do",
+                            checked.name
+                        ))
+                    });
+                    let unheeded = probe::unheeded(&checked).into_iter().map(str::to_owned);
+                    beyond
+                        .chain(unheeded)
+                        .try_for_each(|note| writeln!(out, "note: {note}"))
                 }
             };
             shown.context("tried to write to stdout")?;
@@ -77,8 +92,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Error> {
 /// Reads and checks the configuration.
 fn load(file: Option<&Path>) -> Result<Config, Error> {
     let (name, text) = read(file)?;
-    crate::config::check::load(&text, &name, env)
-        .map_err(|problems| Error::Config(format!("the configuration can't be used\n{problems}")))
+    crate::config::check::load(&text, &name, env).map_err(Error::problems)
 }
 
 /// Reads the configuration: the file's name and its text.

@@ -37,6 +37,11 @@ pub fn judge(record: &Record) -> Run {
             .filter(|(_, state)| wanted(state))
             .count()
     };
+    let own: Vec<_> = record
+        .steps
+        .iter()
+        .filter_map(|step| step.proof.after())
+        .collect();
     Run {
         schema: SCHEMA.to_owned(),
         probe: record.probe.clone(),
@@ -47,7 +52,7 @@ pub fn judge(record: &Record) -> Run {
         finished: wall(record, record.finished),
         result,
         steps,
-        secret_writes: record.timeline.secret_writes(),
+        secret_writes: record.timeline.secret_writes(&own),
         leases: Leases {
             issued: record.leases.len(),
             revoked: count(|state| matches!(state, LeaseState::Ended)),
@@ -63,9 +68,7 @@ fn judge_step(record: &Record, step: &StepRecord) -> StepReport {
         End::TimedOut | End::Met(_) | End::Interrupted => None,
     };
     let until = proven.map_or(step.ended, |proven| proven.at);
-    let due = step
-        .promise
-        .due(&record.timeline, step.started, step.submitted, until);
+    let due = step.promise.due(&record.timeline, step.submitted, until);
     let latency = until.since(step.started);
     let lateness = due.map(|due| until.since(due));
     let measured = lateness.unwrap_or(latency);

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, ListParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use secrecy::ExposeSecret as _;
 
@@ -10,7 +10,8 @@ use crate::config;
 use crate::model::record::{Hindrance, Obstacle, Peer};
 use crate::wire::{USER_AGENT, causes, fits_header};
 
-/// Makes a client: in a cluster from its ServiceAccount, else from the kubeconfig.
+/// Makes a client: in a cluster from its ServiceAccount (unless a context is configured), else from the
+/// kubeconfig.
 ///
 /// # Errors
 /// The configuration is missing or can't be read. The API server itself is not asked yet.
@@ -20,32 +21,32 @@ pub async fn connect(config: &config::Kubernetes) -> Result<Client, Obstacle> {
         how: Hindrance::Denied,
         text,
     };
-    let options = KubeConfigOptions {
-        context: config.context.clone(),
-        ..KubeConfigOptions::default()
-    };
-    let mut kube = if config.context.is_some() || std::env::var_os("KUBECONFIG").is_some() {
-        let kubeconfig = Kubeconfig::read().map_err(|error| {
+    let in_cluster = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+    let mut kube = if in_cluster && config.context.is_none() {
+        Config::incluster().map_err(|error| {
             refused(format!(
-                "tried to read the kubeconfig, but {}",
-                causes(&error)
-            ))
-        })?;
-        Config::from_custom_kubeconfig(kubeconfig, &options)
-            .await
-            .map_err(|error| {
-                refused(format!(
-                    "tried to use the kubeconfig, but {}",
-                    causes(&error)
-                ))
-            })?
-    } else {
-        Config::infer().await.map_err(|error| {
-            refused(format!(
-                "there is no way to reach Kubernetes: no ServiceAccount, no usable kubeconfig ({}); set KUBECONFIG",
+                "tried to use the pod's ServiceAccount for Kubernetes, but {}",
                 causes(&error)
             ))
         })?
+    } else {
+        let unusable = |error: &KubeconfigError| {
+            refused(format!(
+                "tried to use the kubeconfig, but {}",
+                causes(error)
+            ))
+        };
+        let kubeconfig = read_kubeconfig().map_err(|text| Obstacle {
+            at: Peer::Kubernetes,
+            how: Hindrance::Unreachable,
+            text,
+        })?;
+        let options = KubeConfigOptions {
+            context: config.context.clone(),
+            ..KubeConfigOptions::default()
+        };
+        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
+        config.map_err(|error| unusable(&error))?
     };
     let token = kube.auth_info.token.as_ref();
     if token.is_some_and(|token| !fits_header(token.expose_secret())) {
@@ -63,6 +64,25 @@ pub async fn connect(config: &config::Kubernetes) -> Result<Client, Obstacle> {
             "tried to make a Kubernetes client, but {}",
             causes(&error)
         ))
+    })
+}
+
+/// Reads the kubeconfig. A KUBECONFIG that names nothing is an error, not a reason to take another.
+fn read_kubeconfig() -> Result<Kubeconfig, String> {
+    let named = std::env::var_os("KUBECONFIG").filter(|named| !named.is_empty());
+    if let Some(named) = named
+        && !std::env::split_paths(&named).any(|path| path.exists())
+    {
+        let named = named.to_string_lossy();
+        return Err(format!(
+            "tried to read the kubeconfig: KUBECONFIG names `{named}`, which is not there"
+        ));
+    }
+    Kubeconfig::read().map_err(|error| {
+        format!(
+            "tried to read the kubeconfig (KUBECONFIG, else ~/.kube/config), but {}; outside a cluster, set KUBECONFIG",
+            causes(&error)
+        )
     })
 }
 

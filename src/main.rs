@@ -15,7 +15,10 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("can't start: {error}"), Exit::Unknown),
     };
-    match runtime.block_on(command::run(cli)) {
+    let ended = runtime.block_on(command::run(cli));
+    // A name that is still being resolved must not hold up the end.
+    runtime.shutdown_background();
+    match ended {
         Ok(exit) => exit.into(),
         Err(error) => fail(&error.to_string(), error.exit()),
     }

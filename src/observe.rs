@@ -1,38 +1,38 @@
 //! One watch a kind, whatever the number of canaries: stamps the instant at receipt and hands each
 //! canary its own sightings.
 
+mod follow;
 mod read;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt::Debug;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Secret;
-use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Client, ResourceExt as _};
+use kube::api::Api;
+use kube::{Client, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{self, Instant, MissedTickBehavior};
 
 use crate::canary::{Canary, INSTANCE_LABEL, Salt};
-use crate::kubernetes;
 use crate::model::record::{Obstacle, Peer};
 use crate::model::timeline::{Resource, Seen, Sighting};
 use crate::model::{Kind, Mark};
 use crate::operator::api::{VaultDynamicSecret, VaultStaticSecret};
-use crate::retry::Retry;
 use crate::wire::timeout;
 
 pub use read::{resource, secret_content};
 use read::{resource_of_dynamic, resource_of_static};
 
-/// How often the prober looks whether it stands still, and from which gap on it says so.
+/// How often the prober looks whether it stands still, and from which gap on it counts. A limit of CPU
+/// makes many short gaps, which only their sum tells.
 const PULSE: Duration = Duration::from_millis(50);
-const STANDSTILL: Duration = Duration::from_millis(500);
+const STANDSTILL: Duration = Duration::from_millis(40);
+/// From which gap on people are told.
+const REMARKABLE: Duration = Duration::from_millis(500);
 
 /// How many reconciles are remembered, to tell whether others than one canary were served.
 const REMEMBERED: usize = 256;
@@ -131,7 +131,7 @@ impl Observer {
             }
             Ok(())
         };
-        tokio::time::timeout(limit, all)
+        time::timeout(limit, all)
             .await
             .unwrap_or_else(|_| Err(timeout(Peer::Kubernetes, "open the watches", limit)))
     }
@@ -293,92 +293,20 @@ fn spawn<K: Watched>(
     kind: Option<Kind>,
 ) -> watch::Receiver<State> {
     let (sender, state) = watch::channel(State::Starting);
-    let config = watcher::Config::default().labels(selector);
-    let what = kind.map_or("Secret", Kind::resource);
-    tasks.spawn(follow(api, config, what, shared.clone(), sender));
+    let what = kind.map_or("Secrets", Kind::resource);
+    tasks.spawn(follow::follow(
+        api,
+        selector.to_owned(),
+        what,
+        shared.clone(),
+        sender,
+    ));
     state
-}
-
-/// Follows one kind for ever. After an interruption everything is listed anew, and what that list
-/// shows is marked: it happened at some time in between.
-async fn follow<K: Watched>(
-    api: Api<K>,
-    config: watcher::Config,
-    what: &'static str,
-    shared: Arc<Shared>,
-    state: watch::Sender<State>,
-) {
-    let mut retry = Retry::default();
-    let mut known = HashSet::new();
-    loop {
-        let mut stream = pin!(watcher(api.clone(), config.clone()));
-        let mut listed = HashSet::new();
-        let error = loop {
-            let event = stream.next().await;
-            let at = Instant::now();
-            match event {
-                Some(Ok(Event::Apply(object))) => {
-                    object.tell(&shared, at, false);
-                    known.insert(object.name_any());
-                }
-                Some(Ok(Event::Delete(object))) => {
-                    shared.tell(&object.name_any(), at, false, |_| K::gone());
-                    known.remove(&object.name_any());
-                }
-                Some(Ok(Event::Init)) => listed.clear(),
-                Some(Ok(Event::InitApply(object))) => {
-                    object.tell(&shared, at, true);
-                    listed.insert(object.name_any());
-                }
-                Some(Ok(Event::InitDone)) => {
-                    for name in known.difference(&listed) {
-                        shared.tell(name, at, true, |_| K::gone());
-                    }
-                    known = std::mem::take(&mut listed);
-                    retry.reset();
-                    state.send_replace(State::Synced);
-                }
-                Some(Err(error)) => break Some(error),
-                None => break None,
-            }
-        };
-        let why = interrupted(what, error, &state);
-        tracing::debug!(watch = what, %why, "the watch was interrupted");
-        shared.tell_all(Instant::now(), &Seen::WatchLost(why));
-        retry.wait().await;
-    }
-}
-
-/// Says why a watch ended, and remembers a refusal for those who wait for the first sync.
-fn interrupted(what: &str, error: Option<watcher::Error>, state: &watch::Sender<State>) -> String {
-    let Some(error) = error else {
-        return format!("the watch of {what} ended");
-    };
-    let text = format!("watch {what}");
-    let obstacle = match &error {
-        watcher::Error::InitialListFailed(error)
-        | watcher::Error::WatchStartFailed(error)
-        | watcher::Error::WatchFailed(error) => kubernetes::obstacle(&text, error),
-        watcher::Error::WatchError(status) => {
-            kubernetes::obstacle(&text, &kube::Error::Api(status.clone()))
-        }
-        watcher::Error::NoResourceVersion => return error.to_string(),
-    };
-    if obstacle.how == crate::model::record::Hindrance::Denied {
-        state.send_if_modified(|state| {
-            let waiting = !matches!(state, State::Synced);
-            if waiting {
-                *state = State::Refused(obstacle.clone());
-            }
-            waiting
-        });
-    }
-    obstacle.text
 }
 
 /// Notices when the prober itself stands still: starved of CPU, or stopped.
 async fn pulse(shared: Arc<Shared>) {
-    let mut ticks = tokio::time::interval(PULSE);
+    let mut ticks = time::interval(PULSE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last = ticks.tick().await;
     loop {
@@ -386,7 +314,9 @@ async fn pulse(shared: Arc<Shared>) {
         let now = Instant::now();
         let gap = now.saturating_duration_since(last).saturating_sub(PULSE);
         if gap >= STANDSTILL {
-            tracing::warn!(gap_seconds = gap.as_secs_f64(), "the prober stood still");
+            if gap >= REMARKABLE {
+                tracing::warn!(gap_seconds = gap.as_secs_f64(), "the prober stood still");
+            }
             shared.tell_all(now, &Seen::Starved(gap));
         }
         last = now;

@@ -18,6 +18,11 @@ pub fn api_resource(kind: Kind) -> ApiResource {
     ))
 }
 
+/// Whether a finalizer is one of the operator's.
+pub fn is_finalizer(finalizer: &str) -> bool {
+    finalizer.ends_with(".secrets.hashicorp.com/finalizer")
+}
+
 /// The label that the operator puts on every Secret it writes, with the UID of the owner.
 pub const OWNER_UID_LABEL: &str = "secrets.hashicorp.com/vso-ownerRefUID";
 

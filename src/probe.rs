@@ -21,6 +21,7 @@ use crate::model::{Kind, Mark, Step};
 use crate::observe::{Observer, Subscription};
 use crate::shutdown::Shutdown;
 use crate::vault::Vault;
+use crate::vault::lease::Life;
 use crate::wire;
 
 /// How long the operator may take to finish what it does after a proof (status, finalizer) before the
@@ -63,8 +64,6 @@ impl Shell {
 pub enum Progress {
     /// A step was begun.
     Begun(Step),
-    /// A step is over.
-    Ended(Step),
     /// What is left is being removed.
     CleaningUp,
 }
@@ -87,6 +86,7 @@ pub async fn run(
         sightings: shell.observer.subscribe(canary, epoch),
         timeline: Timeline::default(),
         secret_uid: None,
+        written: false,
     };
     let mut steps = Vec::new();
     let mut gone = false;
@@ -96,7 +96,6 @@ pub async fn run(
         }
         progress(Progress::Begun(planned.step));
         let step = walk.step(planned).await;
-        progress(Progress::Ended(planned.step));
         let proven = step.end == End::Proven;
         gone = proven && step.proof == Proof::Gone;
         steps.push(step);
@@ -105,7 +104,7 @@ pub async fn run(
         }
     }
     progress(Progress::CleaningUp);
-    let leftovers = janitor::remove(&shell.kube, &shell.vault, canary, gone).await;
+    let leftovers = janitor::remove(&shell.kube, &shell.vault, canary, gone, walk.written).await;
     walk.collect();
     let leases = janitor::end_leases(&shell.vault, walk.lease_ids()).await;
     Record {
@@ -160,6 +159,8 @@ struct Walk<'a> {
     sightings: Subscription,
     timeline: Timeline,
     secret_uid: Option<String>,
+    /// Whether anything may have been written to Vault.
+    written: bool,
 }
 
 impl Walk<'_> {
@@ -231,13 +232,14 @@ impl Walk<'_> {
 
     /// Everything that has to be there before the stimulus and is not timed: a session with Vault,
     /// open connections, and what the step builds on. All of it takes no longer than `limit`.
-    async fn prepare(&self, step: Step, limit: Duration) -> Result<(), End> {
+    async fn prepare(&mut self, step: Step, limit: Duration) -> Result<(), End> {
         let selector = format!("{}={}", crate::canary::INSTANCE_LABEL, self.canary.instance);
         let deadline = Instant::now() + limit;
         let left = || deadline.saturating_duration_since(Instant::now());
         let ready = self.shell.vault.ready();
         self.bounded(Peer::Vault, "log in", left(), ready).await?;
         if let Some(action) = self.canary.preparation(step) {
+            self.written = true;
             self.send(action, left()).await?;
         }
         let warm = kubernetes::warm(&self.shell.kube, &self.shell.namespace, &selector);
@@ -282,7 +284,7 @@ impl Walk<'_> {
             if proof.seen(&self.timeline, started).is_some() {
                 return End::Proven;
             }
-            let due = promise.due(&self.timeline, started, submitted, self.now());
+            let due = promise.due(&self.timeline, submitted, self.now());
             let deadline = self.instant(due.unwrap_or(started).plus(timeout));
             tokio::select! {
                 biased;
@@ -340,12 +342,12 @@ impl Walk<'_> {
         if step != Step::Create {
             return Ok(Answer::NotAsked);
         }
-        let lives = self.shell.vault.lease_lives(&lease.id);
+        let life = self.shell.vault.lease_life(&lease.id);
         match self
-            .bounded(Peer::Vault, "look up the lease", limit, lives)
+            .bounded(Peer::Vault, "look up the lease", limit, life)
             .await
         {
-            Ok(lives) => Ok(Answer::Is(lives)),
+            Ok(life) => Ok(Answer::Is(life == Life::Lives)),
             Err(End::Met(obstacle)) => Ok(Answer::Obstructed(obstacle)),
             Err(end) => Err(end),
         }

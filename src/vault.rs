@@ -1,21 +1,19 @@
 //! Vault, as the prober reaches it: its session, KV, health, and errors told apart.
 
+mod kv;
 pub mod lease;
 mod login;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::StatusCode;
 use secrecy::ExposeSecret as _;
-use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 use vaultrs::client::{VaultClient, VaultClientSettingsBuilder};
 use vaultrs::error::ClientError;
-use vaultrs::{kv1, kv2};
 
-use crate::config::{self, KvPath, KvVersion};
+use crate::config;
 use crate::model::record::{Hindrance, Obstacle, Peer, VaultHealth};
 use crate::wire::{USER_AGENT, causes};
 
@@ -48,8 +46,15 @@ impl Vault {
             .user_agent(USER_AGENT)
             .timeout(REQUEST_LIMIT)
             .connect_timeout(CONNECT_LIMIT)
-            // Vault redirects from a standby; a token must not follow to another scheme or host unseen.
-            .redirect(reqwest::redirect::Policy::limited(2));
+            // A standby sends on to the active one. The token goes along, so never out of TLS.
+            .redirect(reqwest::redirect::Policy::custom(|attempt| {
+                let secure = attempt.previous().iter().all(|url| url.scheme() == "https");
+                if attempt.previous().len() > 2 || (secure && attempt.url().scheme() != "https") {
+                    attempt.stop()
+                } else {
+                    attempt.follow()
+                }
+            }));
         if let Some(file) = &config.ca_file {
             let pem = std::fs::read(file).map_err(|error| {
                 unusable(format!(
@@ -79,8 +84,7 @@ impl Vault {
         })
     }
 
-    /// Logs in or renews if need be, so that the next request finds a token that lives, and an open
-    /// connection.
+    /// Logs in or renews if need be, so that the next request finds a token that lives.
     pub async fn ready(&self) -> Result<(), Obstacle> {
         self.client().await.map(drop)
     }
@@ -136,71 +140,6 @@ impl Vault {
         }
     }
 
-    /// Writes a KV secret.
-    pub async fn kv_write(&self, at: &KvPath, data: &HashMap<&str, &str>) -> Result<(), Obstacle> {
-        let client = self.client().await?;
-        let KvPath {
-            mount,
-            version,
-            path,
-        } = at;
-        match version {
-            KvVersion::V1 => kv1::set(&*client, mount, path, data).await,
-            KvVersion::V2 => kv2::set(&*client, mount, path, data).await.map(drop),
-        }
-        .map_err(|error| self.obstacle(&format!("write `{at}`"), &error))
-    }
-
-    /// Reads a KV secret; `None` if there is nothing.
-    pub async fn kv_read<T: DeserializeOwned>(&self, at: &KvPath) -> Result<Option<T>, Obstacle> {
-        let client = self.client().await?;
-        let KvPath {
-            mount,
-            version,
-            path,
-        } = at;
-        let read = match version {
-            KvVersion::V1 => kv1::get(&*client, mount, path).await,
-            KvVersion::V2 => kv2::read(&*client, mount, path).await,
-        };
-        self.or_nothing(&format!("read `{at}`"), read)
-    }
-
-    /// Lists a KV folder; empty if there is nothing. Folders in it end in `/`.
-    pub async fn kv_list(&self, at: &KvPath) -> Result<Vec<String>, Obstacle> {
-        let client = self.client().await?;
-        let KvPath {
-            mount,
-            version,
-            path,
-        } = at;
-        let listed = match version {
-            KvVersion::V1 => kv1::list(&*client, mount, path)
-                .await
-                .map(|list| list.data.keys),
-            KvVersion::V2 => kv2::list(&*client, mount, path).await,
-        };
-        Ok(self
-            .or_nothing(&format!("list `{at}`"), listed)?
-            .unwrap_or_default())
-    }
-
-    /// Deletes a KV secret with all of its versions. Nothing there is as good.
-    pub async fn kv_delete(&self, at: &KvPath) -> Result<(), Obstacle> {
-        let client = self.client().await?;
-        let KvPath {
-            mount,
-            version,
-            path,
-        } = at;
-        let deleted = match version {
-            KvVersion::V1 => kv1::delete(&*client, mount, path).await,
-            KvVersion::V2 => kv2::delete_metadata(&*client, mount, path).await,
-        };
-        self.or_nothing(&format!("delete `{at}`"), deleted)
-            .map(drop)
-    }
-
     /// Asks for Vault's health; needs no token.
     pub async fn health(&self) -> Result<VaultHealth, Obstacle> {
         let url = format!("{}/v1/sys/health?perfstandbyok=true", self.config.address);
@@ -239,19 +178,6 @@ impl Vault {
             .map_err(|error| self.no_answer(&format!("write `{path}`"), &error))
     }
 
-    fn or_nothing<T>(
-        &self,
-        what: &str,
-        result: Result<T, ClientError>,
-    ) -> Result<Option<T>, Obstacle> {
-        match result {
-            Ok(value) => Ok(Some(value)),
-            // An unmounted engine answers 404 too, but says why; nothing there says nothing.
-            Err(ClientError::APIError { code: 404, errors }) if errors.is_empty() => Ok(None),
-            Err(error) => Err(self.obstacle(what, &error)),
-        }
-    }
-
     fn no_answer(&self, what: &str, error: &reqwest::Error) -> Obstacle {
         Obstacle {
             at: Peer::Vault,
@@ -272,10 +198,7 @@ impl Vault {
             other => Obstacle {
                 at: Peer::Vault,
                 how: Hindrance::Unreachable,
-                text: format!(
-                    "tried to {what} on Vault at {address}: no answer: {}",
-                    detail(other)
-                ),
+                text: format!("tried to {what} on Vault at {address}: {}", detail(other)),
             },
         }
     }
@@ -291,7 +214,7 @@ fn refusal(address: &str, what: &str, code: u16, errors: &[String]) -> Obstacle 
     let sealed = said.to_lowercase().contains("vault is sealed");
     let how = match code {
         503 if sealed => Hindrance::Sealed,
-        429 | 500.. => Hindrance::Failed,
+        500.. => Hindrance::Failed,
         _ => Hindrance::Denied,
     };
     let said = if said.is_empty() {

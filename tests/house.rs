@@ -9,11 +9,11 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 /// The arrows: each room, and the rooms that it uses. A room uses only rooms that stand above it, so
 /// nothing points back.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("wire", &[]),
     ("retry", &[]),
     ("shutdown", &[]),
     ("telemetry", &[]),
     ("model", &[]),
+    ("wire", &["model"]),
     ("config", &["model"]),
     ("operator", &["model"]),
     ("judge", &["model"]),
@@ -23,7 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("vault", &["config", "model", "wire"]),
     (
         "observe",
-        &["canary", "kubernetes", "model", "operator", "retry"],
+        &["canary", "kubernetes", "model", "operator", "retry", "wire"],
     ),
     (
         "janitor",
@@ -34,7 +34,9 @@ const ARROWS: &[(&str, &[&str])] = &[
             "model",
             "observe",
             "operator",
+            "retry",
             "vault",
+            "wire",
         ],
     ),
     (
@@ -49,6 +51,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "operator",
             "shutdown",
             "vault",
+            "wire",
         ],
     ),
     ("cli", &["telemetry"]),

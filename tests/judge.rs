@@ -29,6 +29,7 @@ fn proof() -> Proof {
     Proof::Content {
         expected: content("new"),
         not_uid: None,
+        after: None,
     }
 }
 
@@ -270,7 +271,7 @@ fn the_operators_own_words_name_the_cause() {
             message: message.into(),
             count: 3,
         };
-        failing(|step| step.findings.events = vec![event], cause);
+        failing(|step| step.findings.events = Answer::Is(vec![event]), cause);
     };
     told(
         "URL: PUT http://v/v1/auth/kubernetes/login\nCode: 400. Errors:",
@@ -314,7 +315,7 @@ fn the_content_of_a_secret_that_is_not_the_operators_is_not_its_fault() {
     failing(
         |step| {
             step.findings.secret = Answer::Is(Some(("uid".to_owned(), content("another's"))));
-            step.findings.events = vec![event];
+            step.findings.events = Answer::Is(vec![event]);
         },
         Cause::DestinationConflict,
     );
@@ -448,6 +449,7 @@ fn every_lease_is_followed_to_its_end() {
     let leases = judge(&leaked).leases;
     assert_eq!((leases.issued, leases.revoked, leases.leaked), (2, 1, 1));
 
+    check(&gone(vec![LeaseState::Ending]), Some(Cause::VaultError));
     let obstacle = Obstacle {
         at: Peer::Vault,
         how: Hindrance::Denied,
@@ -463,6 +465,72 @@ fn every_lease_is_followed_to_its_end() {
     check(
         &record(lost, vec![sighting(140, secret("new"))]),
         Some(Cause::LeaseLost),
+    );
+}
+
+#[test]
+fn what_the_prober_may_not_ask_is_not_the_operators_fault() {
+    let denied = || Obstacle {
+        at: Peer::Kubernetes,
+        how: Hindrance::Denied,
+        text: "events is forbidden".into(),
+    };
+    let cause = Cause::ProberKubernetesDenied;
+    failing(
+        |step| step.findings.events = Answer::Obstructed(denied()),
+        cause,
+    );
+    failing(
+        |step| step.findings.pods = Answer::Obstructed(denied()),
+        cause,
+    );
+    let removed = Answer::Is(None);
+    failing(
+        |step| step.findings.resource = removed,
+        Cause::ProberInterrupted,
+    );
+}
+
+#[test]
+fn an_effect_after_the_deadline_is_late_and_not_unseen() {
+    let mut step = step(Step::Create, proof());
+    step.findings.secret = Answer::Is(Some(("uid".into(), content("new"))));
+    check(
+        &record(step, vec![sighting(8150, secret("new"))]),
+        Some(Cause::TooSlow),
+    );
+}
+
+#[test]
+fn what_goes_back_to_what_it_was_must_first_have_been_something_else() {
+    let repaired = || Proof::Content {
+        expected: content("new"),
+        not_uid: None,
+        after: Some(content("tampered")),
+    };
+    let seen = |nonces: &[&str]| -> Timeline {
+        let seen = nonces.iter().zip(200..);
+        seen.map(|(nonce, at)| sighting(at, secret(nonce)))
+            .collect()
+    };
+    assert_eq!(repaired().seen(&seen(&["new"]), at(100)), None);
+    assert_eq!(repaired().seen(&seen(&["new", "tampered"]), at(100)), None);
+    let proven = repaired().seen(&seen(&["new", "tampered", "new"]), at(100));
+    assert_eq!(proven.map(|proven| proven.at), Some(at(202)));
+    // The prober's own edit is no write of the operator's.
+    let timeline = seen(&["new", "tampered", "new", "new"]);
+    assert_eq!(timeline.secret_writes(&[&content("tampered")]), 2);
+}
+
+#[test]
+fn a_late_effect_on_a_cut_watch_may_only_have_been_seen_late() {
+    let seen = vec![
+        sighting(150, Seen::WatchLost("cut".into())),
+        sighting(3000, secret("new")),
+    ];
+    check(
+        &record(proven(Step::Create, proof()), seen),
+        Some(Cause::ProberWatchLost),
     );
 }
 

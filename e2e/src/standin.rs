@@ -1,6 +1,6 @@
 //! A stand-in for Vault Secrets Operator. A test double: it keeps to what was observed of the real one and can be told to misbehave. It never ships.
 //!
-//! Start reading in [`controller`], then [`static_secret`] and [`dynamic_secret`]; what can go wrong on demand stands in [`faults`].
+//! Start reading in `controller`, then `static_secret` and `dynamic_secret`; what can go wrong on demand stands in `faults`.
 
 mod auth;
 mod canonical;

@@ -15,7 +15,6 @@ use crate::vault::Vault;
 pub(super) async fn run(config: &Config, args: &CleanupArgs) -> Result<Exit, Error> {
     let kube = kubernetes::connect(&config.kubernetes).await?;
     let vault = Vault::new(&config.vault)?;
-    vault.ready().await?;
     let scope = if args.all { Scope::All } else { Scope::Expired };
     let swept = janitor::sweep(&kube, &vault, config, scope, args.dry_run).await;
     vault.log_out().await;
@@ -32,6 +31,9 @@ pub(super) async fn run(config: &Config, args: &CleanupArgs) -> Result<Exit, Err
     for what in &swept.left {
         let _ = writeln!(text, "left: {what}");
     }
+    for why in &swept.unseen {
+        let _ = writeln!(text, "could not look: {why}");
+    }
     let _ = writeln!(
         text,
         "{verb} {}, left {}",
@@ -41,7 +43,9 @@ pub(super) async fn run(config: &Config, args: &CleanupArgs) -> Result<Exit, Err
     std::io::stdout()
         .write_all(text.as_bytes())
         .context("tried to write to stdout")?;
-    Ok(if swept.left.is_empty() {
+    Ok(if !swept.unseen.is_empty() {
+        Exit::Unknown
+    } else if swept.left.is_empty() {
         Exit::Good
     } else {
         Exit::Failed

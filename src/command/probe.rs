@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::io::Write as _;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use futures::StreamExt as _;
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 use super::Error;
 use crate::canary::Canary;
 use crate::cli::{Exit, OutputFormat, ProbeArgs};
-use crate::config::{Config, DynamicTarget, Probe, Target};
+use crate::config::{Config, DynamicTarget, Probe, Push, Target};
 use crate::janitor::{self, Scope};
 use crate::judge::judge;
 use crate::model::record::Obstacle;
@@ -22,9 +23,35 @@ use crate::publish::progress::Board;
 use crate::publish::{junit, table};
 use crate::shutdown::Shutdown;
 
+/// What the configuration asks for that this version takes no heed of, beside what it refuses to run.
+pub(super) fn unheeded(config: &Config) -> Vec<&'static str> {
+    let asked = [
+        (
+            config.operator.metrics.is_some(),
+            "`operator.metrics` is not read by this version: `attribution` is `none`",
+        ),
+        (
+            config.push != Push::default(),
+            "`push` is not done by this version",
+        ),
+        (
+            config.history.is_some(),
+            "`history` is not kept by this version",
+        ),
+    ];
+    asked
+        .into_iter()
+        .filter(|(asked, _)| *asked)
+        .map(|(_, what)| what)
+        .collect()
+}
+
+/// How long the probes wait for leftovers to be removed.
+const SWEEP_LIMIT: Duration = Duration::from_secs(20);
+
 /// What a probe asks for that this version can't do. To leave it out without a word would claim more
 /// than was proven.
-fn beyond(probe: &Probe) -> Option<String> {
+pub(super) fn beyond(probe: &Probe) -> Option<String> {
     let can_take = |step: Step| match &probe.target {
         Target::Static(_) => true,
         Target::Dynamic(_) => matches!(step, Step::Create | Step::Delete),
@@ -49,22 +76,32 @@ pub(super) async fn run(config: &Config, args: &ProbeArgs) -> Result<Exit, Error
     let shutdown = Shutdown::on_signals()?;
     let board = Board::new(args.output_format == OutputFormat::Table);
 
-    if config.operator.metrics.is_some() {
-        tracing::warn!("`operator.metrics` is not read by this version: `attribution` is `none`");
+    for what in unheeded(config) {
+        tracing::warn!("{what}");
     }
     let begun = Instant::now();
     let shell = open(config, &probes).await;
     if let Ok(shell) = &shell {
-        sweep(shell, config).await;
+        tokio::select! {
+            () = sweep(shell, config) => {}
+            () = shutdown.wait() => {}
+        }
     }
     let jobs = (0..args.count).flat_map(|_| probes.iter().copied());
     let mut runs = futures::stream::iter(jobs)
         .map(|probe| one(config, probe, &shell, begun, &shutdown, &board))
         .buffer_unordered(args.parallel.into());
     let mut done = Vec::new();
+    let mut written = Ok(());
     while let Some(run) = runs.next().await {
         let Some(run) = run else { continue };
-        output.run(&run)?;
+        if written.is_ok() {
+            written = output.run(&run);
+            if written.is_err() {
+                // Nobody will read of it, but what is under way must still be cleaned up.
+                shutdown.ask();
+            }
+        }
         done.push(run);
     }
     drop(runs);
@@ -76,10 +113,11 @@ pub(super) async fn run(config: &Config, args: &ProbeArgs) -> Result<Exit, Error
             .iter()
             .position(|probe| probe.name == run.probe)
     });
-    output.end(&done)?;
     if let Ok(shell) = &shell {
         shell.vault.log_out().await;
     }
+    written?;
+    output.end(&done)?;
     Ok(exit(&done, &shutdown))
 }
 
@@ -127,9 +165,14 @@ async fn open(config: &Config, probes: &[&Probe]) -> Result<Shell, Obstacle> {
     Ok(shell)
 }
 
-/// Removes what earlier runs left behind.
+/// Removes what earlier runs left behind, as far as that goes within a while: it must not keep the
+/// probes from saying what is wrong now.
 async fn sweep(shell: &Shell, config: &Config) {
-    let swept = janitor::sweep(&shell.kube, &shell.vault, config, Scope::Expired, false).await;
+    let sweep = janitor::sweep(&shell.kube, &shell.vault, config, Scope::Expired, false);
+    let Ok(swept) = tokio::time::timeout(SWEEP_LIMIT, sweep).await else {
+        tracing::warn!("could not remove all that earlier runs left behind in time");
+        return;
+    };
     for what in swept.removed {
         tracing::info!(
             leftover = what,
@@ -138,8 +181,14 @@ async fn sweep(shell: &Shell, config: &Config) {
     }
     for what in swept.left {
         tracing::warn!(
-            reason = what,
-            "could not look for, or remove, what earlier runs left behind"
+            leftover = what,
+            "could not remove what an earlier run left behind"
+        );
+    }
+    for why in swept.unseen {
+        tracing::warn!(
+            reason = why,
+            "could not look for what earlier runs left behind"
         );
     }
 }
@@ -169,7 +218,6 @@ async fn one(
             let line = board.line(&probe.name);
             let tell = |progress| match progress {
                 Progress::Begun(step) => line.begun(step),
-                Progress::Ended(_) => {}
                 Progress::CleaningUp => line.cleaning_up(),
             };
             probe::run(&canary, shell, shutdown, tell).await

@@ -141,6 +141,12 @@ pub(super) fn vault_address(text: &str) -> Checked<String> {
     if address.ends_with("/v1") {
         return Err(format!("is {}; it must end before `/v1`", quoted(text)));
     }
+    if Url::parse(&address).is_ok_and(|url| url.path() != "/") {
+        return Err(format!(
+            "is {}; it must end with the host or its port",
+            quoted(text)
+        ));
+    }
     if address.contains(['?', '#']) {
         return Err(format!(
             "is {}; it must be without `?` and `#`",

@@ -23,11 +23,17 @@ pub(super) fn of_proven(
     if late && let Some(starved) = starved(record, step, measured.saturating_sub(step.within)) {
         return Some(starved);
     }
+    let interrupted = interruptions(record, step);
+    if late && let Some(first) = interrupted.first() {
+        // Whether it came late or was only seen late can't be told.
+        let rest = interrupted[1..].iter().cloned();
+        return Some(Blame::new(Cause::ProberWatchLost, first.clone()).and(rest));
+    }
     if proven.relisted {
         let text = "the proof was found only by a list after a watch had been interrupted, so its moment is not known";
         return Some(
             Blame::new(Cause::ProberWatchLost, Evidence::new(Source::Status, text))
-                .and(interruptions(record, step)),
+                .and(interrupted),
         );
     }
     leases(record, step).or_else(|| {
@@ -74,13 +80,20 @@ fn leases(record: &Record, step: &StepRecord) -> Option<Blame> {
             let text = format!("lease `{id}` is still alive although its resource is gone{then}");
             Some(Evidence::new(Source::Vault, text))
         }
-        LeaseState::Ended | LeaseState::Untold(_) => None,
+        LeaseState::Ending | LeaseState::Ended | LeaseState::Untold(_) => None,
     });
     if let Some(first) = leaked.next() {
         return Some(Blame::new(Cause::LeaseLeaked, first).and(leaked));
     }
-    record.leases.iter().find_map(|(_, state)| match state {
+    record.leases.iter().find_map(|(id, state)| match state {
         LeaseState::Untold(obstacle) => Some(of_obstacle(obstacle)),
+        LeaseState::Ending => {
+            let text = format!("Vault was told to revoke lease `{id}` and has not done so in time");
+            Some(Blame::new(
+                Cause::VaultError,
+                Evidence::new(Source::Vault, text),
+            ))
+        }
         LeaseState::Ended | LeaseState::Leaked { .. } => None,
     })
 }
@@ -106,7 +119,9 @@ pub(super) fn of_unproven(record: &Record, step: &StepRecord, measured: Duration
         End::Proven | End::TimedOut => {}
     }
     starved(record, step, measured / 2)
+        .or_else(|| case.came_after_all())
         .or_else(|| case.unseen())
+        .or_else(|| case.removed_by_others())
         .or_else(|| case.destination_taken())
         .or_else(|| case.wrong_content())
         .or_else(|| case.reference_missing())
@@ -117,6 +132,8 @@ pub(super) fn of_unproven(record: &Record, step: &StepRecord, measured: Duration
         .or_else(|| case.vault_out_of_reach())
         .or_else(|| case.stale_content())
         .or_else(|| case.finalizer_stuck())
+        .or_else(|| case.lease_unnamed())
+        .or_else(|| case.obstructed())
         .or_else(|| case.resource_ignored())
         .unwrap_or_else(|| case.stalled())
         .and(interruptions(record, step))

@@ -18,6 +18,9 @@ pub(super) fn classify(text: &str) -> Option<Cause> {
     if has("the object has been modified") {
         return None;
     }
+    if has("serviceaccounts") && has("is forbidden") {
+        return Some(Cause::LoginFailed);
+    }
     if has("not the owner of the destination") || has("invalid owner label") {
         return Some(Cause::DestinationConflict);
     }
@@ -25,8 +28,12 @@ pub(super) fn classify(text: &str) -> Option<Cause> {
         || has("admission webhook")
         || has("failed calling webhook")
         || has("ValidatingAdmissionPolicy")
-        || (has("secrets") && has("is forbidden"))
+        || (has("secrets \"") && has("is forbidden"))
     {
+        return Some(Cause::SecretWriteDenied);
+    }
+    // A request to Kubernetes that got no answer would else be taken for one to Vault.
+    if has("k8s secret") && (has("/api/v1/") || has("/apis/")) {
         return Some(Cause::SecretWriteDenied);
     }
     if has("is not allowed by kind=VaultAuth")
@@ -126,6 +133,14 @@ mod tests {
         );
         check(
             "Failed to update k8s secret: secrets \"x\" is forbidden: exceeded quota: none, requested: secrets=1, used: secrets=0, limited: secrets=0",
+            Some(Cause::SecretWriteDenied),
+        );
+        check(
+            "serviceaccounts \"probe\" is forbidden: User \"system:serviceaccount:vault-secrets-operator-system:x\" cannot create resource \"serviceaccounts/token\"",
+            Some(Cause::LoginFailed),
+        );
+        check(
+            "Failed to update k8s secret: Put \"https://10.96.0.1:443/api/v1/namespaces/n/secrets/s\": dial tcp 10.96.0.1:443: i/o timeout",
             Some(Cause::SecretWriteDenied),
         );
         check(

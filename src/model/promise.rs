@@ -24,18 +24,12 @@ pub enum Promise {
 
 impl Promise {
     /// The latest moment that the promise allows, given what was seen until `until` (the proof, or
-    /// now); `None` if the effect is due at once. Never before `started`.
+    /// now); `None` if the effect is due at once. Never before the stimulus was `submitted`.
     ///
-    /// That is the last poll seen before the stimulus plus the horizon announced for the next or,
+    /// That is the last poll seen before the stimulus was through plus the horizon announced for the next or,
     /// where none was, plus the upper bound of its jitter. The first poll seen after the stimulus
     /// counts as one before it if it may have read Vault before the write was through.
-    pub fn due(
-        self,
-        timeline: &Timeline,
-        started: Mark,
-        submitted: Mark,
-        until: Mark,
-    ) -> Option<Mark> {
+    pub fn due(self, timeline: &Timeline, submitted: Mark, until: Mark) -> Option<Mark> {
         let Self::NextPoll(period) = self else {
             return None;
         };
@@ -44,19 +38,16 @@ impl Promise {
                 .plus(poll.horizon.unwrap_or_else(|| period.mul_f64(jitter)))
         };
         let polls = polls(timeline, until);
-        let before = polls.iter().rfind(|poll| poll.at <= started);
+        let before = polls.iter().rfind(|poll| poll.at <= submitted);
         let due = before.map_or_else(
-            || started.plus(period.mul_f64(POLL_JITTER.1)),
+            || submitted.plus(period.mul_f64(POLL_JITTER.1)),
             |poll| next(poll, POLL_JITTER.1),
         );
-        let in_flight = polls.iter().find(|poll| poll.at > started).filter(|_| {
+        let in_flight = polls.iter().find(|poll| poll.at > submitted).filter(|_| {
             before.is_none_or(|poll| next(poll, POLL_JITTER.0) <= submitted.plus(WATCH_SLACK))
         });
-        Some(
-            in_flight
-                .map_or(due, |poll| next(poll, POLL_JITTER.1).max(due))
-                .max(started),
-        )
+        let due = in_flight.map_or(due, |poll| next(poll, POLL_JITTER.1).max(due));
+        Some(due.max(submitted))
     }
 }
 
@@ -128,7 +119,7 @@ mod tests {
     fn due(sightings: Vec<Sighting>, started: u64, until: u64) -> Duration {
         let timeline = sightings.into_iter().collect();
         Promise::NextPoll(Duration::from_secs(10))
-            .due(&timeline, at(started), at(started), at(until))
+            .due(&timeline, at(started), at(until))
             .expect("a poll-driven step is due at some moment")
             .elapsed()
     }
@@ -155,6 +146,18 @@ mod tests {
     }
 
     #[test]
+    fn a_write_that_vault_held_up_is_not_the_operators_delay() {
+        let timeline = [(9, "a"), (13, "b"), (17, "c")];
+        let timeline = timeline.map(|(second, beat)| status(at(second), beat, 8.5));
+        let due = Promise::NextPoll(Duration::from_secs(5)).due(
+            &timeline.into_iter().collect(),
+            at(18),
+            at(30),
+        );
+        assert_eq!(due, Some(Mark::new(Duration::from_millis(21_500))));
+    }
+
+    #[test]
     fn a_poll_that_must_have_read_the_new_value_moves_nothing() {
         let seen = vec![
             status(at(1), "a", 8.5),
@@ -171,7 +174,7 @@ mod tests {
 
     #[test]
     fn what_is_due_at_once_has_no_moment() {
-        let none = Promise::AtOnce.due(&Timeline::default(), at(0), at(0), at(9));
+        let none = Promise::AtOnce.due(&Timeline::default(), at(0), at(9));
         assert_eq!(none, None);
     }
 }

@@ -15,11 +15,11 @@ pub enum Proof {
         expected: Content,
         /// The UID of the Secret that was deleted.
         not_uid: Option<String>,
+        /// What the Secret must have been seen with before, where its content goes back to what it was.
+        after: Option<Content>,
     },
-    /// The Secret holds a credential (these keys, none of them empty) and the status names its lease.
+    /// The Secret holds a credential (a value that is not empty) and the status names its lease.
     Credential {
-        /// The keys.
-        keys: Vec<String>,
         /// The digest of an empty value.
         empty: String,
     },
@@ -42,7 +42,8 @@ impl Proof {
         let later = || timeline.iter().filter(move |sighting| sighting.at > from);
         match self {
             Self::Content { .. } | Self::Credential { .. } => {
-                let secret = later().find(|sighting| {
+                let from = self.changed(timeline, from)?;
+                let secret = timeline.iter().filter(|sighting| sighting.at >= from).find(|sighting| {
                     matches!(&sighting.what, Seen::Secret { uid, content } if self.holds(uid, content))
                 })?;
                 // The status follows the Secret; the application has its credential before.
@@ -65,15 +66,33 @@ impl Proof {
         }
     }
 
+    /// What the prober itself puts into the Secret, for the operator to undo.
+    pub const fn after(&self) -> Option<&Content> {
+        match self {
+            Self::Content { after, .. } => after.as_ref(),
+            Self::Credential { .. } | Self::Gone => None,
+        }
+    }
+
+    /// From when on a Secret can be the proof: later than `from` and than the change that it undoes.
+    fn changed(&self, timeline: &Timeline, from: Mark) -> Option<Mark> {
+        let mut later = timeline.iter().filter(|sighting| sighting.at > from);
+        match self {
+            Self::Content { after: Some(after), .. } => later.find(|sighting| {
+                matches!(&sighting.what, Seen::Secret { content, .. } if content == after)
+            }),
+            Self::Content { after: None, .. } | Self::Credential { .. } | Self::Gone => later.next(),
+        }
+        .map(|sighting| sighting.at)
+    }
+
     /// Whether a Secret with this UID and content is the proof.
     pub fn holds(&self, uid: &str, content: &Content) -> bool {
         match self {
-            Self::Content { expected, not_uid } => {
-                content == expected && not_uid.as_deref() != Some(uid)
-            }
-            Self::Credential { keys, empty } => keys
-                .iter()
-                .all(|key| content.0.get(key).is_some_and(|digest| digest != empty)),
+            Self::Content {
+                expected, not_uid, ..
+            } => content == expected && not_uid.as_deref() != Some(uid),
+            Self::Credential { empty } => content.0.values().any(|digest| digest != empty),
             Self::Gone => false,
         }
     }

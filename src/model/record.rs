@@ -140,7 +140,7 @@ pub struct Findings {
     /// Contents that the Secret rightly had earlier in the run.
     pub earlier: Vec<Content>,
     /// The events about the resource.
-    pub events: Vec<Event>,
+    pub events: Answer<Vec<Event>>,
     /// The VaultAuth and the VaultConnection that the probe relies on.
     pub references: Vec<Reference>,
     /// The operator's pods.
@@ -207,6 +207,8 @@ pub enum LeaseState {
         /// Whether the prober revoked it.
         revoked: bool,
     },
+    /// Vault has been told to revoke it and is still at it.
+    Ending,
     /// It is revoked or dead.
     Ended,
     /// Vault would not say.

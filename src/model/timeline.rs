@@ -140,11 +140,17 @@ impl Timeline {
         leases
     }
 
-    /// How often the Secret was written: each distinct content or UID in a row counts.
-    pub fn secret_writes(&self) -> usize {
-        self.0
-            .iter()
-            .filter(|sighting| matches!(sighting.what, Seen::Secret { .. }) && !sighting.relisted)
+    /// How often the Secret was given another content or UID, by others than the prober, whose own
+    /// contents are `own`.
+    pub fn secret_writes(&self, own: &[&Content]) -> usize {
+        let secrets = self.0.iter().filter_map(|sighting| match &sighting.what {
+            Seen::Secret { uid, content } => Some((uid, content)),
+            _ => None,
+        });
+        let mut last = None;
+        secrets
+            .filter(|secret| last.replace(*secret) != Some(*secret))
+            .filter(|(_, content)| !own.contains(content))
             .count()
     }
 }

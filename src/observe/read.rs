@@ -81,7 +81,7 @@ fn state(metadata: &ObjectMeta, last_generation: i64, conditions: &[Condition]) 
             .finalizers
             .iter()
             .flatten()
-            .any(|finalizer| finalizer.ends_with(".secrets.hashicorp.com/finalizer")),
+            .any(|finalizer| crate::operator::is_finalizer(finalizer)),
         deleting: metadata.deletion_timestamp.is_some(),
         synced: find("SecretSynced").map(state),
         healthy: find("Healthy").map(state),

@@ -21,6 +21,9 @@ use crate::wire::timeout;
 /// How long one question may take.
 const QUESTION_LIMIT: Duration = Duration::from_secs(5);
 
+/// By how many seconds the cluster's clock may differ from the prober's.
+const CLOCK_SLACK: i64 = 2;
+
 /// Asks everything at once. `since` and `wall` are the step's start on either clock.
 pub(super) async fn gather(
     shell: &Shell,
@@ -39,7 +42,7 @@ pub(super) async fn gather(
         ask(
             Peer::Kubernetes,
             "list the events",
-            events(shell, canary, wall)
+            events(shell, canary, (step != Step::Create).then_some(wall))
         ),
         references(shell, canary),
         ask(Peer::Kubernetes, "list the operator's pods", pods(shell)),
@@ -49,7 +52,7 @@ pub(super) async fn gather(
         secret,
         resource,
         earlier: canary.contents_before(step),
-        events: events.get().cloned().unwrap_or_default(),
+        events,
         references,
         pods,
         vault,
@@ -95,8 +98,13 @@ async fn resource(shell: &Shell, canary: &Canary) -> Result<Option<Resource>, Ob
     Ok(object.and_then(|object| observe::resource(kind, object).ok()))
 }
 
-/// The events about the canary's resource since the step began, the latest last.
-async fn events(shell: &Shell, canary: &Canary, since: Timestamp) -> Result<Vec<Event>, Obstacle> {
+/// The events about the canary's resource, since the step began if that was not its creation; the
+/// latest last.
+async fn events(
+    shell: &Shell,
+    canary: &Canary,
+    since: Option<Timestamp>,
+) -> Result<Vec<Event>, Obstacle> {
     let api = Api::<CoreEvent>::namespaced(shell.kube.clone(), &canary.namespace);
     let params = ListParams::default().fields(&format!(
         "involvedObject.kind={},involvedObject.name={}",
@@ -107,8 +115,8 @@ async fn events(shell: &Shell, canary: &Canary, since: Timestamp) -> Result<Vec<
         .list(&params)
         .await
         .map_err(|error| kubernetes::obstacle("list events", &error))?;
-    // Events carry whole seconds.
-    let since = since.as_second();
+    // Events carry whole seconds, of another clock. Before its creation the canary had none.
+    let since = since.map_or(i64::MIN, |since| since.as_second() - CLOCK_SLACK);
     let mut events: Vec<_> = list
         .items
         .into_iter()

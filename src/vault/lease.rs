@@ -12,20 +12,46 @@ struct Errors {
     errors: Vec<String>,
 }
 
+#[derive(Deserialize)]
+struct Lookup {
+    data: LookupData,
+}
+
+#[derive(Deserialize)]
+struct LookupData {
+    ttl: i64,
+}
+
+/// The life of a lease.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Life {
+    /// It has time left.
+    Lives,
+    /// It has none left, and Vault is revoking it.
+    Ending,
+    /// Vault knows it no more.
+    Ended,
+}
+
 impl Vault {
-    /// Whether Vault knows the lease as one that lives.
-    pub async fn lease_lives(&self, id: &str) -> Result<bool, Obstacle> {
+    /// What Vault says of a lease.
+    pub async fn lease_life(&self, id: &str) -> Result<Life, Obstacle> {
         let what = format!("look up lease `{id}`");
         let answer = self
             .put("sys/leases/lookup", &json!({ "lease_id": id }))
             .await?;
         let status = answer.status();
         if status.is_success() {
-            return Ok(true);
+            // A revocation that was not waited for leaves the lease without any time, until it is done.
+            let ttl = answer
+                .json::<Lookup>()
+                .await
+                .map_or(1, |lookup| lookup.data.ttl);
+            return Ok(if ttl > 0 { Life::Lives } else { Life::Ending });
         }
         let Errors { errors } = answer.json().await.unwrap_or(Errors { errors: Vec::new() });
         if status == 400 && errors.iter().any(|error| error.contains("invalid lease")) {
-            return Ok(false);
+            return Ok(Life::Ended);
         }
         Err(refusal(
             &self.config.address,

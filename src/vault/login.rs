@@ -30,13 +30,13 @@ struct Life {
 
 impl Life {
     /// A token is renewed after two thirds of its time, as Vault's own agents do.
-    fn new(ttl: Duration, renewable: bool) -> Option<Self> {
+    fn new(ttl: Duration, renewable: bool) -> Self {
         let now = Instant::now();
-        (!ttl.is_zero()).then(|| Self {
+        Self {
             renew: now + ttl * 2 / 3,
             end: now + ttl,
             renewable,
-        })
+        }
     }
 }
 
@@ -71,18 +71,18 @@ pub(super) async fn keep(session: &mut Session) -> bool {
                     "renewed the token for Vault"
                 );
                 let fresh = Life::new(Duration::from_secs(auth.lease_duration), auth.renewable);
-                // A renewal that adds next to nothing has met the token's maximum.
-                let prolonged = fresh.as_ref().is_none_or(|fresh| fresh.end > life.end);
-                let usable = now < life.end;
-                session.life = fresh;
-                return prolonged || (usable && !session.own);
+                // A renewal that adds nothing has met the token's maximum. A token that came from
+                // elsewhere is used until its end; there is no other to be had.
+                let prolonged = fresh.end > life.end;
+                let usable = prolonged || (!session.own && now < life.end);
+                session.life = Some(fresh);
+                return usable;
             }
             Err(error) => {
                 tracing::warn!(error = %detail(&error), "the token for Vault could not be renewed");
             }
         }
     }
-    // A token that came from elsewhere is used until its end; there is no other to be had.
     !session.own && now < life.end
 }
 
@@ -132,7 +132,10 @@ pub(super) async fn login(vault: &Vault) -> Result<Session, Obstacle> {
     Ok(Session {
         client: Arc::new(vault.with_token(&auth.client_token)),
         own: true,
-        life: Life::new(Duration::from_secs(auth.lease_duration), auth.renewable),
+        life: Some(Life::new(
+            Duration::from_secs(auth.lease_duration),
+            auth.renewable,
+        )),
     })
 }
 
@@ -140,10 +143,13 @@ pub(super) async fn login(vault: &Vault) -> Result<Session, Obstacle> {
 async fn use_token(vault: &Vault, token: &SecretString) -> Result<Session, Obstacle> {
     let client = vault.with_token(expose(token));
     let life = match vaultrs::token::lookup_self(&client).await {
-        Ok(token) => Life::new(
-            Duration::from_secs(token.ttl),
-            token.renewable.unwrap_or_default(),
-        ),
+        // A root token has no time to live, and no end.
+        Ok(token) => (token.ttl > 0).then(|| {
+            Life::new(
+                Duration::from_secs(token.ttl),
+                token.renewable.unwrap_or_default(),
+            )
+        }),
         Err(error @ ClientError::APIError { code: 403, .. }) => {
             let mut obstacle = vault.obstacle("look up the prober's own token", &error);
             obstacle

@@ -80,7 +80,9 @@ async fn main() -> Result<()> {
         "\ntruth: kube-apiserver's audit log, request received for the resource → Secret's create completed"
     );
     println!("error: what was measured less the truth, without its sign\n");
-    table.iter().for_each(|line| println!("{line}"));
+    for line in &table {
+        println!("{line}");
+    }
     if let [prober, shell] = errors[..] {
         println!(
             "\nthe shell loop's error is {:.0} times the prober's, at the median",
@@ -217,8 +219,9 @@ fn row<const N: usize>(cells: [&str; N]) -> String {
     let [first, rest @ ..] = &cells[..] else {
         return String::new();
     };
-    let rest: String = rest.iter().map(|cell| format!("{cell:>12}")).collect();
-    format!("{first:<20}{rest}")
+    rest.iter().fold(format!("{first:<20}"), |line, cell| {
+        format!("{line}{cell:>12}")
+    })
 }
 
 #[expect(

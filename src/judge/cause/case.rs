@@ -5,7 +5,7 @@ use crate::judge::words;
 use crate::model::cause::{Blame, Cause, Evidence, Source};
 use crate::model::proof::Proof;
 use crate::model::record::{Answer, Event, Findings, Record, StepRecord, VaultHealth};
-use crate::model::timeline::Resource;
+use crate::model::timeline::{Resource, Seen};
 
 /// A step that was not proven, with all that was found out.
 pub(super) struct Case<'a> {
@@ -35,6 +35,54 @@ impl Case<'_> {
         })
     }
 
+    /// The effect came between the deadline and the questions: the watch showed it.
+    pub(super) fn came_after_all(&self) -> Option<Blame> {
+        let proven = self
+            .step
+            .proof
+            .seen(&self.record.timeline, self.step.started)?;
+        let late = proven.at.since(self.step.started).as_secs_f64();
+        let text = format!("it came out right after {late:.3} s, when it had been given up");
+        (proven.at > self.step.ended && !proven.relisted)
+            .then(|| Blame::new(Cause::TooSlow, Evidence::new(Source::Status, text)))
+    }
+
+    /// Somebody else removed the canary while it was in use: nothing can be said of the operator.
+    pub(super) fn removed_by_others(&self) -> Option<Blame> {
+        let removed = self.findings.resource == Answer::Is(None) && self.step.proof != Proof::Gone;
+        removed.then(|| {
+            let text = "somebody else removed the resource during the step";
+            Blame::new(
+                Cause::ProberInterrupted,
+                Evidence::new(Source::Status, text),
+            )
+        })
+    }
+
+    /// The credential is there, but nobody can tell its lease.
+    pub(super) fn lease_unnamed(&self) -> Option<Blame> {
+        let Answer::Is(Some((uid, content))) = &self.findings.secret else {
+            return None;
+        };
+        let unnamed = matches!(self.step.proof, Proof::Credential { .. })
+            && self.step.proof.holds(uid, content);
+        unnamed.then(|| {
+            let text = "the Secret holds a credential, but the resource's status names no lease";
+            Blame::new(Cause::OperatorStalled, Evidence::new(Source::Status, text))
+                .and(self.warnings())
+        })
+    }
+
+    /// What would tell the operator's fault from others' could not be asked for.
+    pub(super) fn obstructed(&self) -> Option<Blame> {
+        match (&self.findings.events, &self.findings.pods) {
+            (Answer::Obstructed(obstacle), _) | (_, Answer::Obstructed(obstacle)) => {
+                Some(of_obstacle(obstacle))
+            }
+            _ => None,
+        }
+    }
+
     /// The watch and a direct question differ, or the question was not answered: nothing can be said.
     pub(super) fn unseen(&self) -> Option<Blame> {
         let lost = |text: &str| {
@@ -47,14 +95,29 @@ impl Case<'_> {
             (Answer::Obstructed(obstacle), _) | (_, Answer::Obstructed(obstacle)) => {
                 Some(of_obstacle(obstacle))
             }
-            (Answer::Is(Some((uid, content))), _) if self.step.proof.holds(uid, content) => lost(
-                "the Secret is there and right when asked for directly, but the watch did not show it",
-            ),
+            (Answer::Is(Some((uid, content))), _)
+                if self.step.proof.holds(uid, content) && !self.shown() =>
+            {
+                lost(
+                    "the Secret is there and right when asked for directly, but the watch did not show it",
+                )
+            }
             (Answer::Is(None), Answer::Is(None)) if self.step.proof == Proof::Gone => lost(
                 "the resource and the Secret are gone when asked for directly, but the watch did not show it",
             ),
             _ => None,
         }
+    }
+
+    /// Whether the watch showed a Secret that would be the proof.
+    fn shown(&self) -> bool {
+        let mut seen = self
+            .record
+            .timeline
+            .between(self.step.started, self.step.ended);
+        seen.any(|sighting| {
+            matches!(&sighting.what, Seen::Secret { uid, content } if self.step.proof.holds(uid, content))
+        })
     }
 
     /// The Secret is not the operator's, as it says itself: its content is not its fault either.
@@ -124,8 +187,7 @@ impl Case<'_> {
         if let Some(blame) = status {
             return Some(blame.and(self.warnings()));
         }
-        self.findings
-            .events
+        self.events()
             .iter()
             .rev()
             .filter(|event| event.kind == "Warning")
@@ -227,9 +289,12 @@ impl Case<'_> {
             .and(self.ready_pods())
     }
 
+    fn events(&self) -> &[Event] {
+        self.findings.events.get().map_or(&[], Vec::as_slice)
+    }
+
     fn warnings(&self) -> Vec<Evidence> {
-        self.findings
-            .events
+        self.events()
             .iter()
             .filter(|event| event.kind == "Warning")
             .map(evidence_of)
