@@ -203,16 +203,27 @@ async fn advice(scene: &Scene) -> Result<()> {
     }
     forbidden(scene, "admission-denies").await?;
     let (table, junit) = (batch(scene, "table").await?, batch(scene, "junit").await?);
-    let (table, junit) = tokio::try_join!(
-        table.run(&["probe", "-o", "table", "--parallel", "12"]),
-        junit.run(&["probe", "-o", "junit", "--parallel", "12"]),
-    )?;
+    // But that one for which logins to a dead Vault would queue up behind each other, as they share a lock.
+    let told: Vec<_> = GIVEN
+        .into_iter()
+        .filter(|(_, cause)| *cause != Cause::VaultUnreachable)
+        .collect();
+    let names: Vec<_> = told.iter().map(|(name, _)| *name).collect();
+    let arguments = |output| {
+        [
+            &["probe", "--parallel", "12", "-o", output, "--probe"],
+            &names[..],
+        ]
+        .concat()
+    };
+    let (of_table, of_junit) = (arguments("table"), arguments("junit"));
+    let (table, junit) = tokio::try_join!(table.run(&of_table), junit.run(&of_junit))?;
     let (table, junit) = (table.exits(1)?, junit.exits(1)?);
     for object in policy() {
         scene.remove(object).await?;
     }
     let report = Report::deserialize_from_str(&junit.stdout).with_context(|| junit.to_string())?;
-    for (name, cause) in GIVEN {
+    for (name, cause) in told {
         let told = format!("{name} create of {NAMESPACE}/vsop-{name}-");
         let told = table
             .stdout

@@ -33,7 +33,7 @@ impl Suite {
     /// A file of this name.
     ///
     /// # Panics
-    /// No runtime can be started.
+    /// There are no threads to be had.
     pub fn new(name: &'static str) -> Self {
         let runtime = Runtime::new().expect("a runtime can be started");
         Self {
