@@ -15,7 +15,7 @@ use crate::janitor;
 use crate::kubernetes;
 use crate::model::promise::Promise;
 use crate::model::proof::Proof;
-use crate::model::record::{Answer, End, Findings, Obstacle, Peer, Record, StepRecord};
+use crate::model::record::{Answer, End, Findings, Hindrance, Obstacle, Peer, Record, StepRecord};
 use crate::model::timeline::{Seen, Timeline};
 use crate::model::{Kind, Mark, Step};
 use crate::observe::{Observer, Subscription};
@@ -242,8 +242,12 @@ impl Walk<'_> {
         let ready = self.shell.vault.ready();
         self.bounded(Peer::Vault, "log in", left(), ready).await?;
         if let Some(action) = self.canary.preparation(step) {
-            self.written = true;
-            self.send(action, left()).await?;
+            let sent = self.send(action, left()).await;
+            // Whether it was written is known only if Vault refused; after a silence it may have been.
+            let refused =
+                |end: &End| matches!(end, End::Met(obstacle) if obstacle.how == Hindrance::Denied);
+            self.written = !sent.as_ref().is_err_and(refused);
+            sent?;
         }
         let warm = kubernetes::warm(&self.shell.kube, &self.shell.namespace, &selector);
         self.bounded(Peer::Kubernetes, "list Secrets", left(), warm)

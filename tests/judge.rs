@@ -365,6 +365,7 @@ fn objects_and_pods_name_the_cause() {
     let missing = Reference {
         name: "VaultAuth `ns/x`".into(),
         exists: Answer::Is(false),
+        valid: None,
     };
     failing(
         |step| step.findings.references = vec![missing],
@@ -387,6 +388,22 @@ fn objects_and_pods_name_the_cause() {
         Cause::ResourceIgnored,
     );
     failing(|_| (), Cause::OperatorStalled);
+}
+
+#[test]
+fn a_connection_that_the_operator_calls_dead_is_vaults() {
+    let dead = Reference {
+        name: "VaultConnection `ns/x`".into(),
+        exists: Answer::Is(true),
+        valid: Some(false),
+    };
+    failing(
+        |step| {
+            step.findings.references = vec![dead];
+            step.findings.others_reconciled = true;
+        },
+        Cause::VaultUnreachable,
+    );
 }
 
 #[test]

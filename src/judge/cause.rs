@@ -133,6 +133,7 @@ pub(super) fn of_unproven(record: &Record, step: &StepRecord, measured: Duration
         .or_else(|| case.stale_content())
         .or_else(|| case.finalizer_stuck())
         .or_else(|| case.lease_unnamed())
+        .or_else(|| case.connection_dead())
         .or_else(|| case.obstructed())
         .or_else(|| case.resource_ignored())
         .unwrap_or_else(|| case.stalled())

@@ -176,6 +176,8 @@ pub struct Reference {
     pub name: String,
     /// Whether it exists.
     pub exists: Answer<bool>,
+    /// Whether the operator says that it works, where its word is worth something: of a VaultConnection.
+    pub valid: Option<bool>,
 }
 
 /// A pod of the operator.

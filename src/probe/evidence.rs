@@ -153,6 +153,7 @@ async fn references(shell: &Shell, canary: &Canary) -> Vec<Reference> {
     let mut references = vec![Reference {
         name: full_name,
         exists: exists(&auth),
+        valid: None,
     }];
 
     let connection = auth.get().and_then(Option::as_ref);
@@ -170,6 +171,9 @@ async fn references(shell: &Shell, canary: &Canary) -> Vec<Reference> {
         references.push(Reference {
             name: full_name,
             exists: exists(&connection),
+            valid: connection
+                .get()
+                .and_then(|found| found.as_ref()?.status.as_ref()?.valid),
         });
     }
     references

@@ -59,6 +59,18 @@ impl Case<'_> {
         })
     }
 
+    /// The operator knows that the connection is dead, but came not yet to say so of this resource:
+    /// logins through one connection wait for each other.
+    pub(super) fn connection_dead(&self) -> Option<Blame> {
+        let mut references = self.findings.references.iter();
+        let dead = references.find(|reference| reference.valid == Some(false))?;
+        let text = format!("the operator itself says that {} is not valid", dead.name);
+        Some(Blame::new(
+            Cause::VaultUnreachable,
+            Evidence::new(Source::Status, text),
+        ))
+    }
+
     /// The credential is there, but nobody can tell its lease.
     pub(super) fn lease_unnamed(&self) -> Option<Blame> {
         let Answer::Is(Some((uid, content))) = &self.findings.secret else {
