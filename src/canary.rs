@@ -2,6 +2,7 @@
 //! Builds everything, sends nothing.
 
 mod dynamic_secret;
+mod salt;
 mod static_secret;
 
 use std::collections::BTreeMap;
@@ -11,7 +12,6 @@ use jiff::{SignedDuration, Timestamp};
 use kube::core::{DynamicObject, ObjectMeta};
 use rand::{Rng, RngExt as _};
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 
 use crate::config::{KvPath, Manifest, Probe, Target};
 use crate::model::promise::Promise;
@@ -21,12 +21,16 @@ use crate::model::timeline::Content;
 use crate::model::{Kind, Step};
 use crate::operator::api::{Destination, Transformation};
 
+pub use salt::Salt;
+
 /// The label, on resources and Secrets, with the prober's instance.
 pub const INSTANCE_LABEL: &str = "vso-prober/instance";
 /// The label with the probe's name.
 pub const PROBE_LABEL: &str = "vso-prober/probe";
-/// The annotation, and the key in Vault, with the moment from which a canary may be removed by anyone.
+/// The annotation with the moment from which a canary may be removed by anyone.
 pub const EXPIRES: &str = "vso-prober/expires";
+/// The key of a canary's data in Vault with that moment.
+pub const EXPIRES_KEY: &str = "expires";
 /// The key of a canary's data in Vault with its nonce.
 pub const NONCE_KEY: &str = "nonce";
 
@@ -159,7 +163,7 @@ impl Canary {
             plan,
             manifest: probe.manifest,
             target: probe.target.clone(),
-            salt: Salt(rng.random()),
+            salt: Salt::new(rng.random()),
             nonces,
         }
     }
@@ -295,7 +299,7 @@ impl Canary {
     fn data(&self, step: Step) -> BTreeMap<String, String> {
         BTreeMap::from([
             (NONCE_KEY.to_owned(), self.nonce(step).to_owned()),
-            ("expires".to_owned(), self.expires.to_string()),
+            (EXPIRES_KEY.to_owned(), self.expires.to_string()),
         ])
     }
 
@@ -348,6 +352,11 @@ fn create(resource: &impl Serialize) -> Action {
     Action::Create(Box::new(object))
 }
 
+/// The label selector of an instance's resources and Secrets.
+pub fn selector(instance: &str) -> String {
+    format!("{INSTANCE_LABEL}={instance}")
+}
+
 /// The folder in Vault that holds the canaries of a probe, if its kind has one.
 pub fn kv_folder(target: &Target, instance: &str) -> Option<KvPath> {
     match target {
@@ -357,32 +366,6 @@ pub fn kv_folder(target: &Target, instance: &str) -> Option<KvPath> {
             path: format!("{}/{instance}", target.path),
         }),
         Target::Dynamic(_) | Target::Pki(_) => None,
-    }
-}
-
-/// A run's own salt: makes digests of values that can be compared within the run only.
-#[derive(Clone, Copy)]
-pub struct Salt([u8; 16]);
-
-impl Salt {
-    /// The digests of a Secret's data, without the whole response that the operator puts beside it.
-    pub fn content<'a>(self, data: impl IntoIterator<Item = (&'a String, &'a [u8])>) -> Content {
-        let digests = data
-            .into_iter()
-            .filter(|(key, _)| *key != crate::operator::RAW_KEY)
-            .map(|(key, value)| (key.clone(), self.digest(value)));
-        Content(digests.collect())
-    }
-
-    fn digest(self, value: &[u8]) -> String {
-        let digest = Sha256::new()
-            .chain_update(self.0)
-            .chain_update(value)
-            .finalize();
-        digest
-            .iter()
-            .take(12)
-            .fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
     }
 }
 

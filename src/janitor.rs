@@ -20,7 +20,7 @@ use crate::operator;
 use crate::retry::Retry;
 use crate::vault::Vault;
 use crate::vault::lease::Life;
-use crate::wire::timeout;
+use crate::wire;
 
 pub use sweep::{Scope, Swept, sweep};
 
@@ -172,12 +172,11 @@ fn note(left: &mut Vec<String>, what: &str, done: Result<(), Obstacle>) {
     }
 }
 
+/// A request of a clean-up, no longer than [`REQUEST_LIMIT`].
 async fn limited<T>(
     at: Peer,
     what: &str,
     request: impl Future<Output = Result<T, Obstacle>>,
 ) -> Result<T, Obstacle> {
-    tokio::time::timeout(REQUEST_LIMIT, request)
-        .await
-        .unwrap_or_else(|_| Err(timeout(at, what, REQUEST_LIMIT)))
+    wire::limited(at, what, REQUEST_LIMIT, request).await
 }

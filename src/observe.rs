@@ -17,12 +17,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{self, Instant, MissedTickBehavior};
 
-use crate::canary::{Canary, INSTANCE_LABEL, Salt};
+use crate::canary::{self, Canary, Salt};
 use crate::model::record::{Obstacle, Peer};
 use crate::model::timeline::{Resource, Seen, Sighting};
 use crate::model::{Kind, Mark};
 use crate::operator::api::{VaultDynamicSecret, VaultStaticSecret};
-use crate::wire::timeout;
+use crate::wire::limited;
 
 pub use read::{resource, secret_content};
 use read::{resource_of_dynamic, resource_of_static};
@@ -81,7 +81,7 @@ impl Observer {
         let shared = Arc::new(Shared::default());
         let mut tasks = JoinSet::new();
         let mut states = Vec::new();
-        let selector = format!("{INSTANCE_LABEL}={instance}");
+        let selector = canary::selector(instance);
         let mut open = |state| states.push(state);
 
         let secrets = Api::<Secret>::namespaced(client.clone(), namespace);
@@ -131,9 +131,7 @@ impl Observer {
             }
             Ok(())
         };
-        time::timeout(limit, all)
-            .await
-            .unwrap_or_else(|_| Err(timeout(Peer::Kubernetes, "open the watches", limit)))
+        limited(Peer::Kubernetes, "open the watches", limit, all).await
     }
 
     /// Tells of everything seen of this canary from now on, timed from `epoch`.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::canary::{Action, Canary, Planned};
+use crate::canary::{self, Action, Canary, Planned};
 use crate::config::Config;
 use crate::janitor;
 use crate::kubernetes;
@@ -236,7 +236,7 @@ impl Walk<'_> {
     /// Everything that has to be there before the stimulus and is not timed: a session with Vault,
     /// open connections, and what the step builds on. All of it takes no longer than `limit`.
     async fn prepare(&mut self, step: Step, limit: Duration) -> Result<(), End> {
-        let selector = format!("{}={}", crate::canary::INSTANCE_LABEL, self.canary.instance);
+        let selector = canary::selector(&self.canary.instance);
         let deadline = Instant::now() + limit;
         let left = || deadline.saturating_duration_since(Instant::now());
         let ready = self.shell.vault.ready();
@@ -269,10 +269,7 @@ impl Walk<'_> {
         request: impl Future<Output = Result<T, Obstacle>>,
     ) -> Result<T, End> {
         tokio::select! {
-            result = tokio::time::timeout(limit, request) => match result {
-                Ok(result) => result.map_err(End::Met),
-                Err(_) => Err(End::Met(wire::timeout(peer, what, limit))),
-            },
+            result = wire::limited(peer, what, limit, request) => result.map_err(End::Met),
             () = self.shutdown.wait() => Err(End::Interrupted),
         }
     }
@@ -293,11 +290,8 @@ impl Walk<'_> {
             }
             let due = promise.due(&self.timeline, submitted, self.now());
             let deadline = self.instant(due.unwrap_or(started).plus(timeout));
-            tokio::select! {
-                biased;
-                sighting = self.sightings.next() => self.note(sighting),
-                () = self.shutdown.wait() => return End::Interrupted,
-                () = tokio::time::sleep_until(deadline) => return End::TimedOut,
+            if let Err(end) = self.look(deadline).await {
+                return end;
             }
         }
     }
@@ -318,13 +312,21 @@ impl Walk<'_> {
             if settled {
                 return;
             }
-            tokio::select! {
-                biased;
-                sighting = self.sightings.next() => self.note(sighting),
-                () = self.shutdown.wait() => return,
-                () = tokio::time::sleep_until(deadline) => return,
+            if self.look(deadline).await.is_err() {
+                return;
             }
         }
+    }
+
+    /// Takes in the next sighting, or says why there was none.
+    async fn look(&mut self, deadline: Instant) -> Result<(), End> {
+        tokio::select! {
+            biased;
+            sighting = self.sightings.next() => self.note(sighting),
+            () = self.shutdown.wait() => return Err(End::Interrupted),
+            () = tokio::time::sleep_until(deadline) => return Err(End::TimedOut),
+        }
+        Ok(())
     }
 
     /// Takes in what has arrived already.

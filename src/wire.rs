@@ -28,8 +28,23 @@ pub fn fits_header(credential: &str) -> bool {
     credential.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
+/// Runs a request to `at` for no longer than `limit`.
+///
+/// # Errors
+/// The request's own, or that nothing came back in time.
+pub async fn limited<T>(
+    at: Peer,
+    what: &str,
+    limit: Duration,
+    request: impl Future<Output = Result<T, Obstacle>>,
+) -> Result<T, Obstacle> {
+    tokio::time::timeout(limit, request)
+        .await
+        .unwrap_or_else(|_| Err(timeout(at, what, limit)))
+}
+
 /// The obstacle of a request that `at` did not answer within `limit`.
-pub fn timeout(at: Peer, what: &str, limit: Duration) -> Obstacle {
+fn timeout(at: Peer, what: &str, limit: Duration) -> Obstacle {
     let peer = match at {
         Peer::Vault => "Vault",
         Peer::Kubernetes => "the API server",

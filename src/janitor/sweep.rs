@@ -10,7 +10,7 @@ use kube::core::DynamicObject;
 use kube::{Client, ResourceExt as _};
 
 use super::{delete_resource, delete_secret, end_leases, limited, resources};
-use crate::canary::{self, EXPIRES, INSTANCE_LABEL};
+use crate::canary::{self, EXPIRES, EXPIRES_KEY};
 use crate::config::{Config, KvPath};
 use crate::kubernetes;
 use crate::model::Kind;
@@ -119,7 +119,7 @@ impl Broom<'_> {
     }
 
     fn selector(&self) -> ListParams {
-        ListParams::default().labels(&format!("{INSTANCE_LABEL}={}", self.config.instance))
+        ListParams::default().labels(&canary::selector(&self.config.instance))
     }
 
     /// Removes the resources of a kind; returns the names of those that are still there.
@@ -260,7 +260,9 @@ impl Broom<'_> {
             .vault
             .kv_read::<BTreeMap<String, serde_json::Value>>(path);
         let data = limited(Peer::Vault, "read it", read).await?;
-        let expires = data.as_ref().and_then(|data| data.get("expires")?.as_str());
+        let expires = data
+            .as_ref()
+            .and_then(|data| data.get(EXPIRES_KEY)?.as_str());
         // A secret without data is one whose versions were deleted; nobody uses it.
         Ok(data.is_none() || expired(expires, self.now))
     }

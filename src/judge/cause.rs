@@ -101,11 +101,7 @@ fn leases(record: &Record, step: &StepRecord) -> Option<Blame> {
 /// A step that was not proven. First what is the prober's own, then what the objects and the
 /// operator say, and the absence of any word last.
 pub(super) fn of_unproven(record: &Record, step: &StepRecord, measured: Duration) -> Blame {
-    let case = Case {
-        record,
-        step,
-        findings: &step.findings,
-    };
+    let case = Case { record, step };
     match &step.end {
         End::Met(obstacle) => return of_obstacle(obstacle),
         End::Interrupted => {

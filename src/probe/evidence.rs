@@ -16,7 +16,7 @@ use crate::model::record::{Answer, Event, Findings, Obstacle, Peer, Pod, Referen
 use crate::model::timeline::{Content, Resource};
 use crate::observe;
 use crate::operator::{self, api};
-use crate::wire::timeout;
+use crate::wire::limited;
 
 /// How long one question may take.
 const QUESTION_LIMIT: Duration = Duration::from_secs(5);
@@ -66,10 +66,9 @@ async fn ask<T>(
     what: &str,
     question: impl Future<Output = Result<T, Obstacle>>,
 ) -> Answer<T> {
-    match tokio::time::timeout(QUESTION_LIMIT, question).await {
-        Ok(Ok(answer)) => Answer::Is(answer),
-        Ok(Err(obstacle)) => Answer::Obstructed(obstacle),
-        Err(_) => Answer::Obstructed(timeout(at, what, QUESTION_LIMIT)),
+    match limited(at, what, QUESTION_LIMIT, question).await {
+        Ok(answer) => Answer::Is(answer),
+        Err(obstacle) => Answer::Obstructed(obstacle),
     }
 }
 

@@ -4,20 +4,19 @@ use super::of_obstacle;
 use crate::judge::words;
 use crate::model::cause::{Blame, Cause, Evidence, Source};
 use crate::model::proof::Proof;
-use crate::model::record::{Answer, Event, Findings, Record, StepRecord, VaultHealth};
+use crate::model::record::{Answer, Event, Record, StepRecord, VaultHealth};
 use crate::model::timeline::{Resource, Seen};
 
 /// A step that was not proven, with all that was found out.
 pub(super) struct Case<'a> {
     pub(super) record: &'a Record,
     pub(super) step: &'a StepRecord,
-    pub(super) findings: &'a Findings,
 }
 
 impl Case<'_> {
     /// The resource as asked for directly or, failing that, as last seen.
     fn resource(&self) -> Option<&Resource> {
-        match &self.findings.resource {
+        match &self.step.findings.resource {
             Answer::Is(resource) => resource.as_ref(),
             Answer::NotAsked | Answer::Obstructed(_) => {
                 self.record.timeline.resource_at(self.step.ended)
@@ -49,7 +48,8 @@ impl Case<'_> {
 
     /// Somebody else removed the canary while it was in use: nothing can be said of the operator.
     pub(super) fn removed_by_others(&self) -> Option<Blame> {
-        let removed = self.findings.resource == Answer::Is(None) && self.step.proof != Proof::Gone;
+        let removed =
+            self.step.findings.resource == Answer::Is(None) && self.step.proof != Proof::Gone;
         removed.then(|| {
             let text = "somebody else removed the resource during the step";
             Blame::new(
@@ -62,7 +62,7 @@ impl Case<'_> {
     /// The operator knows that the connection is dead, but came not yet to say so of this resource:
     /// logins through one connection wait for each other.
     pub(super) fn connection_dead(&self) -> Option<Blame> {
-        let mut references = self.findings.references.iter();
+        let mut references = self.step.findings.references.iter();
         let dead = references.find(|reference| reference.valid == Some(false))?;
         let text = format!("the operator itself says that {} is not valid", dead.name);
         Some(Blame::new(
@@ -73,7 +73,7 @@ impl Case<'_> {
 
     /// The credential is there, but nobody can tell its lease.
     pub(super) fn lease_unnamed(&self) -> Option<Blame> {
-        let Answer::Is(Some((uid, content))) = &self.findings.secret else {
+        let Answer::Is(Some((uid, content))) = &self.step.findings.secret else {
             return None;
         };
         let unnamed = matches!(self.step.proof, Proof::Credential { .. })
@@ -87,7 +87,7 @@ impl Case<'_> {
 
     /// What would tell the operator's fault from others' could not be asked for.
     pub(super) fn obstructed(&self) -> Option<Blame> {
-        match (&self.findings.events, &self.findings.pods) {
+        match (&self.step.findings.events, &self.step.findings.pods) {
             (Answer::Obstructed(obstacle), _) | (_, Answer::Obstructed(obstacle)) => {
                 Some(of_obstacle(obstacle))
             }
@@ -103,7 +103,7 @@ impl Case<'_> {
                 Evidence::new(Source::Status, text),
             ))
         };
-        match (&self.findings.secret, &self.findings.resource) {
+        match (&self.step.findings.secret, &self.step.findings.resource) {
             (Answer::Obstructed(obstacle), _) | (_, Answer::Obstructed(obstacle)) => {
                 Some(of_obstacle(obstacle))
             }
@@ -140,13 +140,13 @@ impl Case<'_> {
 
     /// The Secret holds what was at no time of this run in Vault.
     pub(super) fn wrong_content(&self) -> Option<Blame> {
-        let Answer::Is(Some((_, content))) = &self.findings.secret else {
+        let Answer::Is(Some((_, content))) = &self.step.findings.secret else {
             return None;
         };
         let Proof::Content { expected, .. } = &self.step.proof else {
             return None;
         };
-        if self.findings.earlier.contains(content) {
+        if self.step.findings.earlier.contains(content) {
             return None;
         }
         let differing: Vec<_> = expected
@@ -170,6 +170,7 @@ impl Case<'_> {
 
     pub(super) fn reference_missing(&self) -> Option<Blame> {
         let missing = self
+            .step
             .findings
             .references
             .iter()
@@ -216,7 +217,7 @@ impl Case<'_> {
     }
 
     pub(super) fn vault_sealed(&self) -> Option<Blame> {
-        (self.findings.vault == Answer::Is(VaultHealth::Sealed)).then(|| {
+        (self.step.findings.vault == Answer::Is(VaultHealth::Sealed)).then(|| {
             let text = "Vault says that it is sealed";
             Blame::new(Cause::VaultSealed, Evidence::new(Source::Vault, text))
         })
@@ -225,14 +226,14 @@ impl Case<'_> {
     /// The operator was silent, and Vault is to the prober too: that clears the operator, and whether
     /// it is Vault or the way to it can't be told from here.
     pub(super) fn vault_out_of_reach(&self) -> Option<Blame> {
-        match &self.findings.vault {
+        match &self.step.findings.vault {
             Answer::Obstructed(obstacle) => Some(of_obstacle(obstacle).and(self.ready_pods())),
             Answer::Is(_) | Answer::NotAsked => None,
         }
     }
 
     pub(super) fn operator_down(&self) -> Option<Blame> {
-        let pods = self.findings.pods.get()?;
+        let pods = self.step.findings.pods.get()?;
         if pods.iter().any(|pod| pod.ready) {
             return None;
         }
@@ -244,8 +245,8 @@ impl Case<'_> {
     }
 
     pub(super) fn not_collected(&self) -> Option<Blame> {
-        let left = matches!(self.findings.secret, Answer::Is(Some(_)))
-            && self.findings.resource == Answer::Is(None)
+        let left = matches!(self.step.findings.secret, Answer::Is(Some(_)))
+            && self.step.findings.resource == Answer::Is(None)
             && self.step.proof == Proof::Gone;
         left.then(|| {
             let text = "the resource is gone, but the Secret that it owned is still there";
@@ -254,11 +255,11 @@ impl Case<'_> {
     }
 
     pub(super) fn stale_content(&self) -> Option<Blame> {
-        let Answer::Is(Some((_, content))) = &self.findings.secret else {
+        let Answer::Is(Some((_, content))) = &self.step.findings.secret else {
             return None;
         };
         let stale = matches!(self.step.proof, Proof::Content { .. })
-            && self.findings.earlier.contains(content)
+            && self.step.findings.earlier.contains(content)
             && self.reconciled();
         stale.then(|| {
             let text =
@@ -280,7 +281,7 @@ impl Case<'_> {
     }
 
     pub(super) fn resource_ignored(&self) -> Option<Blame> {
-        (self.findings.others_reconciled && !self.reconciled()).then(|| {
+        (self.step.findings.others_reconciled && !self.reconciled()).then(|| {
             let text =
                 "the operator reconciled another canary of this kind during the step, but not this one";
             Blame::new(Cause::ResourceIgnored, Evidence::new(Source::Status, text))
@@ -302,7 +303,7 @@ impl Case<'_> {
     }
 
     fn events(&self) -> &[Event] {
-        self.findings.events.get().map_or(&[], Vec::as_slice)
+        self.step.findings.events.get().map_or(&[], Vec::as_slice)
     }
 
     fn warnings(&self) -> Vec<Evidence> {
@@ -314,7 +315,7 @@ impl Case<'_> {
     }
 
     fn ready_pods(&self) -> Vec<Evidence> {
-        let pods = self.findings.pods.get().map_or(&[][..], Vec::as_slice);
+        let pods = self.step.findings.pods.get().map_or(&[][..], Vec::as_slice);
         pods.iter()
             .map(|pod| Evidence::new(Source::Pod, format!("{} is {}", pod.name, pod.state)))
             .collect()
