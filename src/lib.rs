@@ -14,6 +14,7 @@ pub mod canary;
 pub mod cli;
 pub mod command;
 pub mod config;
+pub mod exposition;
 pub mod janitor;
 pub mod judge;
 pub mod kubernetes;

@@ -1,10 +1,13 @@
 //! The words of the program: kinds, steps, stages, results, marks, and what a run claims.
 
 pub mod cause;
+pub mod correlation;
 pub mod promise;
 pub mod proof;
 pub mod record;
 pub mod run;
+pub mod signal;
+pub mod snapshot;
 pub mod timeline;
 
 use std::fmt;
@@ -145,6 +148,28 @@ pub enum Stage {
     Deliver,
 }
 
+impl Stage {
+    /// Every stage, in order.
+    pub const ALL: [Self; 5] = [
+        Self::Submit,
+        Self::Wait,
+        Self::Queue,
+        Self::Reconcile,
+        Self::Deliver,
+    ];
+
+    /// The one spelling, used as label and JSON key.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Submit => "submit",
+            Self::Wait => "wait",
+            Self::Queue => "queue",
+            Self::Reconcile => "reconcile",
+            Self::Deliver => "deliver",
+        }
+    }
+}
+
 /// Whether a run, or a step, came out well.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -158,6 +183,9 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Every verdict.
+    pub const ALL: [Self; 3] = [Self::Success, Self::Failure, Self::Unknown];
+
     /// The one spelling, used as label and JSON value.
     pub const fn as_str(self) -> &'static str {
         match self {

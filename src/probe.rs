@@ -116,6 +116,8 @@ pub async fn run(
         finished: walk.now(),
         steps,
         timeline: walk.timeline,
+        readings: Vec::new(),
+        connection: None,
         leases,
         leftovers,
     }
@@ -127,6 +129,7 @@ pub fn not_begun(canary: &Canary, obstacle: Obstacle, waited: Duration) -> Recor
     let steps = canary.plan.first().map(|planned| StepRecord {
         step: planned.step,
         within: planned.within,
+        timeout: planned.timeout,
         proof: canary.proof(planned.step, None),
         promise: planned.promise,
         started: Mark::default(),
@@ -145,6 +148,8 @@ pub fn not_begun(canary: &Canary, obstacle: Obstacle, waited: Duration) -> Recor
         finished: ended,
         steps: steps.into_iter().collect(),
         timeline: Timeline::default(),
+        readings: Vec::new(),
+        connection: None,
         leases: Vec::new(),
         leftovers: Vec::new(),
     }
@@ -184,6 +189,7 @@ impl Walk<'_> {
         let record = |started, submitted, ended, end| StepRecord {
             step,
             within,
+            timeout,
             proof: proof.clone(),
             promise,
             started,

@@ -13,11 +13,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("shutdown", &[]),
     ("telemetry", &[]),
     ("model", &[]),
+    ("exposition", &[]),
     ("wire", &["model"]),
     ("config", &["model"]),
     ("operator", &["model"]),
     ("judge", &["model"]),
-    ("publish", &["model"]),
+    ("publish", &["config", "model"]),
     ("canary", &["config", "model", "operator"]),
     ("kubernetes", &["config", "model", "wire"]),
     ("vault", &["config", "model", "wire"]),
@@ -75,7 +76,14 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// The rooms that only decide: no clock, no I/O, no runtime, no chance of their own.
-const PURE: &[&str] = &["canary", "config", "judge", "model", "operator"];
+const PURE: &[&str] = &[
+    "canary",
+    "config",
+    "exposition",
+    "judge",
+    "model",
+    "operator",
+];
 
 /// What a pure room must not name.
 const IMPURE: &[&str] = &[

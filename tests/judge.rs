@@ -72,6 +72,7 @@ fn step(step: Step, proof: Proof) -> StepRecord {
     StepRecord {
         step,
         within: WITHIN,
+        timeout: Duration::from_secs(8),
         proof,
         promise: Promise::AtOnce,
         started: at(100),
@@ -107,6 +108,8 @@ fn record(step: StepRecord, seen: Vec<Sighting>) -> Record {
         finished: at(9000),
         steps: vec![step],
         timeline: seen.into_iter().collect(),
+        readings: Vec::new(),
+        connection: None,
         leases: Vec::new(),
         leftovers: Vec::new(),
     }

@@ -17,10 +17,16 @@ fn step(step: Step, started: &str, stages: &[(Stage, f64)]) -> StepReport {
         due_seconds: poll_driven.then_some(3.0),
         lateness_seconds: poll_driven.then_some(0.014),
         within_seconds: 5.0,
+        timeout_seconds: 30.0,
+        proven: true,
         good: true,
         stages: stages.iter().copied().collect::<BTreeMap<_, _>>(),
         attribution: Attribution::None,
         operator: None,
+        void: None,
+        explained_ratio: None,
+        moves_with: None,
+        watch_delay_seconds: None,
         cause: None,
         party: None,
         evidence: Vec::new(),
@@ -30,6 +36,7 @@ fn step(step: Step, started: &str, stages: &[(Stage, f64)]) -> StepReport {
 fn blamed(mut step: StepReport, cause: Cause, evidence: &[(Source, &str)]) -> StepReport {
     step.result = cause.party().verdict();
     step.good = false;
+    step.proven = false;
     step.cause = Some(cause);
     step.party = Some(cause.party());
     step.evidence = evidence

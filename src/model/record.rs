@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::promise::Promise;
 use super::proof::Proof;
+use super::snapshot::Reading;
 use super::timeline::{Content, Resource, Timeline};
 use super::{Kind, Mark, Step};
 
@@ -29,6 +30,12 @@ pub struct Record {
     pub steps: Vec<StepRecord>,
     /// What was seen on the watches.
     pub timeline: Timeline,
+    /// The operator's own numbers, as they were read at the edges of the steps; empty where they are not read.
+    #[serde(default)]
+    pub readings: Vec<Reading>,
+    /// The VaultConnection that the canary uses, `namespace/name`, where it is known.
+    #[serde(default)]
+    pub connection: Option<String>,
     /// Every lease the canary got, with what Vault said of it at the end.
     pub leases: Vec<(String, LeaseState)>,
     /// What could not be removed.
@@ -42,6 +49,8 @@ pub struct StepRecord {
     pub step: Step,
     /// The threshold that makes it good.
     pub within: Duration,
+    /// How long it may take beyond its due moment.
+    pub timeout: Duration,
     /// What proves it.
     pub proof: Proof,
     /// When its effect is due.

@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::cause::{Cause, Evidence, Party};
+use super::correlation::Coefficient;
+use super::snapshot::Void;
 use super::{Kind, Stage, Step, Verdict};
 
 /// The name and the version of this form.
@@ -60,6 +62,10 @@ pub struct StepReport {
     pub lateness_seconds: Option<f64>,
     /// The threshold.
     pub within_seconds: f64,
+    /// How long it may take beyond its due moment.
+    pub timeout_seconds: f64,
+    /// Whether the effect was proven, so that the latency is one; in time or not, by whoever's fault.
+    pub proven: bool,
     /// Whether it succeeded within the threshold.
     pub good: bool,
     /// Where the latency went; adds up to it.
@@ -68,6 +74,15 @@ pub struct StepReport {
     pub attribution: Attribution,
     /// The operator's own numbers over the step, where they are read.
     pub operator: Option<OperatorDelta>,
+    /// Why they say nothing, where they were read and don't.
+    pub void: Option<Void>,
+    /// The share of the latency that the operator's own numbers account for, in [0, 1].
+    pub explained_ratio: Option<f64>,
+    /// What the latencies of this step most strongly move with, where they do with anything.
+    pub moves_with: Option<Coefficient>,
+    /// How long the prober's watch took to echo its own write, after that had been acknowledged: the
+    /// prober's own error bar.
+    pub watch_delay_seconds: Option<f64>,
     /// Why it did not come out well.
     pub cause: Option<Cause>,
     /// Whom that concerns.
@@ -76,18 +91,55 @@ pub struct StepReport {
     pub evidence: Vec<Evidence>,
 }
 
-/// Whose reconciles the stages are told from. There is one answer as long as the operator's metrics
-/// are not read.
+/// Whose reconciles the stages are told from.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Attribution {
+    /// Every reconcile in the window was the canary's.
+    Exact,
+    /// Others' were in it too: the stages are means.
+    Shared,
     /// From none: what lies between the request and the Secret is all `deliver`.
     None,
 }
 
-/// The operator's own numbers over a step. This version reads none.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
-pub enum OperatorDelta {}
+/// The operator's own numbers over a step, of the controller that serves the kind; Vault's are those of the
+/// canary's own connection. Seconds are sums.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct OperatorDelta {
+    /// How long the window is.
+    pub window_seconds: f64,
+    /// Reconciles.
+    pub reconciles: f64,
+    /// Seconds in them.
+    pub reconcile_seconds: f64,
+    /// Items taken from the queue.
+    pub queued: f64,
+    /// Seconds that they had waited.
+    pub queue_seconds: f64,
+    /// Items in the queue at the window's ends: the larger.
+    pub queue_depth: f64,
+    /// Workers at work at the window's ends: the larger.
+    pub active_workers: f64,
+    /// Reads of Vault.
+    pub vault_reads: f64,
+    /// Seconds in them.
+    pub vault_read_seconds: f64,
+    /// Logins to Vault.
+    pub logins: f64,
+    /// Seconds in them.
+    pub login_seconds: f64,
+    /// Requests to Vault that failed.
+    pub vault_errors: f64,
+    /// Reconciles that ended in an error.
+    pub errors: f64,
+    /// Clients of Vault that were not in the cache.
+    pub cache_misses: f64,
+    /// Requests to the API server that it refused as too many.
+    pub api_throttled: f64,
+    /// Seconds of CPU.
+    pub cpu_seconds: f64,
+}
 
 /// The leases of a canary.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]

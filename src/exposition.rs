@@ -1,0 +1,1 @@
+//! The text in which metrics are exposed, read sample by sample, whatever stands in it.
