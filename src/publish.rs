@@ -1,18 +1,35 @@
 //! Runs, told to people and to programs: everything that is published is folded here, in one place.
 
+mod form;
+mod histogram;
+mod history;
 pub mod junit;
+mod label;
+mod metrics;
+mod page;
 pub mod progress;
+mod series;
+mod status;
 pub mod table;
+mod tally;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde::Serialize;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::registry::Registry;
 
 use crate::config::Probe;
 use crate::model::Step;
 use crate::model::correlation::Coefficient;
 use crate::model::run::Run;
+use form::Form;
+use history::History;
+use page::Page;
+pub use status::{ProbeStatus, RunStatus, StepStatus};
+use tally::Tally;
 
 /// Something that happened and is to be published.
 #[derive(Clone, Debug)]
@@ -63,8 +80,12 @@ pub enum Fact {
 
 /// Holds everything that is published, and tells it to whoever asks.
 #[derive(Debug, Default)]
-pub struct Publisher {
-    runs: Mutex<Vec<Arc<Run>>>,
+pub struct Publisher(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    tally: Tally,
+    history: History,
 }
 
 /// Metrics, in the form that was asked for.
@@ -76,50 +97,80 @@ pub struct Exposition {
     pub body: Vec<u8>,
 }
 
-/// A probe, and how it fares.
-#[derive(Clone, Debug, Serialize)]
-pub struct ProbeStatus {
-    /// Its name.
-    pub name: String,
-}
-
 impl Publisher {
-    /// Takes in what happened.
+    /// Takes in what happened. Of a probe that is not configured (any more), nothing is taken in.
     pub fn publish(&self, fact: Fact) {
-        if let Fact::Run { run, .. } = fact {
-            let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-            runs.push(run.into());
+        let mut state = self.state();
+        let State { tally, history } = &mut *state;
+        let run = match &fact {
+            Fact::Run { run, .. } if tally.probes.contains_key(&run.probe) => Some(run.clone()),
+            _ => None,
+        };
+        tally.fold(fact);
+        history.retain(|probe| tally.probes.contains_key(probe));
+        if let Some(run) = run {
+            history.push(run.into());
         }
     }
 
     /// The metrics, in the form that the header `Accept` prefers.
-    pub fn expose(&self, _accept: Option<&str>) -> Exposition {
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "nothing is written to but memory"
+    )]
+    pub fn expose(&self, accept: Option<&str>) -> Exposition {
+        let form = Form::preferred(accept);
+        let body = form.encode(&self.registry(form == Form::Protobuf));
         Exposition {
-            content_type: "text/plain; version=0.0.4; charset=utf-8",
-            body: Vec::new(),
+            content_type: form.content_type(),
+            body: body.expect("a write to memory does not fail"),
         }
     }
 
     /// The probes that are in force, and how they fare.
     pub fn probes(&self) -> Vec<ProbeStatus> {
-        Vec::new()
+        let state = self.state();
+        let probes = state.tally.probes.iter();
+        probes
+            .map(|(name, probe)| ProbeStatus::new(name, probe, &state.history))
+            .collect()
     }
 
-    /// The latest runs, the latest first; failed ones are kept apart, so that successes don't push them out.
+    /// The latest runs, the latest first. Each verdict has a place of its own, so that successes don't push out a
+    /// failure.
     pub fn runs(&self, probe: Option<&str>, limit: usize) -> Vec<Arc<Run>> {
-        let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_probe = |run: &&Arc<Run>| probe.is_none_or(|probe| run.probe == probe);
-        runs.iter()
-            .rev()
-            .filter(of_probe)
-            .take(limit)
-            .cloned()
-            .collect()
+        self.state().history.latest(probe, limit)
     }
 
     /// The run of this ID.
     pub fn run(&self, id: &str) -> Option<Arc<Run>> {
-        let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        runs.iter().find(|run| run.run == id).cloned()
+        self.state().history.run(id)
+    }
+
+    fn registry(&self, native: bool) -> Registry {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Collected {
+            state: self.0.clone(),
+            native,
+        }));
+        registry
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a registry asks for the metrics.
+#[derive(Debug)]
+struct Collected {
+    state: Arc<Mutex<State>>,
+    native: bool,
+}
+
+impl Collector for Collected {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.tally.write(&mut Page::new(encoder, self.native))
     }
 }

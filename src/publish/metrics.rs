@@ -1,0 +1,247 @@
+//! Every metric of the program: its name, what it says, and which figures stand under it.
+
+use std::fmt;
+
+use super::label::{
+    At, Method, OfCause, OfFailure, OfMethod, OfProbe, OfResult, OfSignal, OfStage, OfVersion,
+    OfVoid,
+};
+use super::page::{NO_LABELS, Page};
+use super::tally::Tally;
+
+impl Tally {
+    /// Writes every metric. The order is that of the probes' names and of the steps, so that the same facts give the
+    /// same text.
+    pub(super) fn write(&self, page: &mut Page<'_>) -> fmt::Result {
+        self.times(page)?;
+        self.outcomes(page)?;
+        self.objectives(page)?;
+        self.runs_as_a_whole(page)?;
+        self.correlations(page)?;
+        self.operator(page)?;
+        self.prober(page)
+    }
+
+    fn times(&self, page: &mut Page<'_>) -> fmt::Result {
+        page.histograms(
+            "vso_probe_latency_seconds",
+            "Time from just before the stimulus to the proof of its effect, in seconds. What was given up lies above every finite bucket; runs without a verdict are not in it.",
+            self.steps().map(|step| (step.at.clone(), &step.latency)),
+        )?;
+        page.histograms(
+            "vso_probe_lateness_seconds",
+            "Time from the latest moment that the operator's promise allows to the proof, in seconds, of steps that its poll sets off.",
+            self.steps()
+                .filter_map(|step| Some((step.at.clone(), step.lateness.as_ref()?))),
+        )?;
+        page.histograms(
+            "vso_probe_stage_seconds",
+            "Where the latency went, in seconds: the stages of a step add up to it.",
+            self.each(|step| &step.stages, |stage| OfStage { stage: *stage }),
+        )
+    }
+
+    fn outcomes(&self, page: &mut Page<'_>) -> fmt::Result {
+        page.counters(
+            "vso_probe_runs_total",
+            "Steps taken, by result.",
+            self.each_count(|step| &step.runs, |result| OfResult { result: *result }),
+        )?;
+        page.counters(
+            "vso_probe_failures_total",
+            "Steps that did not come out well, by cause and by the party that it concerns; what concerns the prober is no verdict on anyone else.",
+            self.each_count(
+                |step| &step.failures,
+                |cause| OfCause {
+                    cause: *cause,
+                    party: cause.party(),
+                },
+            ),
+        )?;
+        page.gauges(
+            "vso_probe_success",
+            "Whether the last run with a verdict was a success.",
+            self.each_step(|step| f64::from(u8::from(step.success))),
+        )?;
+        page.gauges(
+            "vso_probe_last_run_timestamp_seconds",
+            "When the last run ended, in Unix time; 0 if there was none.",
+            self.each_step(|step| step.last_run),
+        )?;
+        page.gauges(
+            "vso_probe_last_success_timestamp_seconds",
+            "When the last run that was a success ended, in Unix time; 0 if there was none.",
+            self.each_step(|step| step.last_success),
+        )?;
+        page.infos(
+            "vso_probe_last_failure_info",
+            "The last failure: its run, its cause and the party that it concerns.",
+            self.steps().filter_map(|step| {
+                let (run, cause) = step.last_failure.as_ref()?;
+                let info = OfFailure {
+                    run: run.clone(),
+                    cause: *cause,
+                    party: cause.party(),
+                };
+                Some((step.at.clone(), info))
+            }),
+        )
+    }
+
+    fn objectives(&self, page: &mut Page<'_>) -> fmt::Result {
+        page.counters(
+            "vso_probe_slo_total",
+            "Steps with a verdict.",
+            self.steps().map(|step| (step.at.clone(), step.judged)),
+        )?;
+        page.counters(
+            "vso_probe_slo_good_total",
+            "Steps that succeeded within their threshold.",
+            self.steps().map(|step| (step.at.clone(), step.good)),
+        )?;
+        page.gauges(
+            "vso_probe_slo_objective_ratio",
+            "The share of steps that should be good.",
+            self.each_probe_and_step(|probe, _| probe.objective),
+        )?;
+        page.gauges(
+            "vso_probe_slo_threshold_seconds",
+            "The time within which a step is good, in seconds: of a poll-driven step its lateness, else its latency.",
+            self.each_step(|step| step.within),
+        )?;
+        page.gauges(
+            "vso_probe_interval_seconds",
+            "The mean time between two runs, in seconds.",
+            self.each_probe_and_step(|probe, _| probe.every),
+        )?;
+        page.gauges::<At>(
+            "vso_probe_rotation_margin_seconds",
+            "Time from the new credential to the end of the old one, in seconds, of the last rotation.",
+            [],
+        )
+    }
+
+    fn runs_as_a_whole(&self, page: &mut Page<'_>) -> fmt::Result {
+        page.counters(
+            "vso_probe_secret_writes_total",
+            "Writes of the canaries' Secrets that were seen, over whole runs; counted at the probe's last step.",
+            self.each_probe(|probe| probe.secret_writes),
+        )?;
+        page.counters(
+            "vso_probe_leaked_leases_total",
+            "Leases that outlived their resource, over whole runs; counted at the probe's last step.",
+            self.each_probe(|probe| probe.leaked_leases),
+        )?;
+        page.gauges(
+            "vso_probe_leftovers",
+            "What the last run could not remove; told at the probe's last step.",
+            self.each_probe(|probe| count(probe.leftovers)),
+        )
+    }
+
+    fn correlations(&self, page: &mut Page<'_>) -> fmt::Result {
+        page.gauges(
+            "vso_probe_correlation_ratio",
+            "How a number of the operator's moves with the latency (or lateness), from -1 to 1; never to alert on.",
+            self.coefficients().flat_map(|(step, coefficient)| {
+                [
+                    (Method::Spearman, coefficient.spearman),
+                    (Method::Pearson, coefficient.pearson),
+                ]
+                .map(|(method, value)| {
+                    let signal = coefficient.signal;
+                    ((step.at.clone(), OfMethod { signal, method }), value)
+                })
+            }),
+        )?;
+        page.gauges(
+            "vso_probe_correlation_samples",
+            "The effective number of samples behind the correlation.",
+            self.coefficients().map(|(step, coefficient)| {
+                let signal = coefficient.signal;
+                ((step.at.clone(), OfSignal { signal }), coefficient.samples)
+            }),
+        )?;
+        page.counters(
+            "vso_probe_windows_void_total",
+            "Steps over which the operator's metrics say nothing, by reason.",
+            self.each_count(|step| &step.voids, |void| OfVoid { reason: *void }),
+        )?;
+        page.gauges(
+            "vso_probe_explained_ratio",
+            "The share of the last latency that the operator's own metrics account for.",
+            self.steps()
+                .filter_map(|step| Some((step.at.clone(), step.explained?))),
+        )
+    }
+
+    fn operator(&self, page: &mut Page<'_>) -> fmt::Result {
+        let Some(operator) = &self.operator else {
+            return Ok(());
+        };
+        page.gauges(
+            "vso_operator_up",
+            "Whether the operator's metrics could be read.",
+            [(NO_LABELS, f64::from(u8::from(operator.up)))],
+        )?;
+        page.infos(
+            "vso_operator_info",
+            "The operator's version, as it tells it.",
+            operator.version.iter().map(|version| {
+                let version = version.clone();
+                (NO_LABELS, OfVersion { version })
+            }),
+        )?;
+        page.gauges(
+            "vso_operator_scrape_duration_seconds",
+            "How long the last reading of the operator's metrics took, in seconds.",
+            [(NO_LABELS, operator.scrape_seconds)],
+        )
+    }
+
+    fn prober(&self, page: &mut Page<'_>) -> fmt::Result {
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        page.infos(
+            "vso_prober_build_info",
+            "The prober's version.",
+            [(NO_LABELS, OfVersion { version })],
+        )?;
+        page.histograms(
+            "vso_prober_watch_delay_seconds",
+            "Time from the answer to the prober's own write to its echo on the watch, in seconds: the prober's error bar.",
+            [(NO_LABELS, &self.watch_delay)],
+        )?;
+        let of_probe = |name: &String| OfProbe {
+            probe: name.clone(),
+        };
+        page.gauges(
+            "vso_prober_schedule_lag_seconds",
+            "How long after it was due the last run began, in seconds.",
+            self.probes
+                .iter()
+                .map(|(name, probe)| (of_probe(name), probe.lag)),
+        )?;
+        page.counters(
+            "vso_prober_skipped_runs_total",
+            "Runs that were due while the one before was still under way.",
+            self.probes
+                .iter()
+                .map(|(name, probe)| (of_probe(name), probe.skipped_runs)),
+        )?;
+        page.gauges(
+            "vso_prober_leader",
+            "Whether this replica leads.",
+            [(NO_LABELS, f64::from(u8::from(self.leader)))],
+        )?;
+        page.gauges(
+            "vso_prober_config_last_reload_successful",
+            "Whether the configuration could be used when it was last read.",
+            [(NO_LABELS, f64::from(u8::from(self.last_reload_successful)))],
+        )
+    }
+}
+
+/// A number of things as a gauge has it.
+fn count(things: usize) -> f64 {
+    u32::try_from(things).unwrap_or(u32::MAX).into()
+}

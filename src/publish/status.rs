@@ -1,0 +1,100 @@
+//! How a probe fares: what `/api/v1/probes` tells of it.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::history::History;
+use super::series::OfProbe;
+use crate::model::cause::{Cause, Party};
+use crate::model::correlation::Coefficient;
+use crate::model::run::Run;
+use crate::model::{Kind, Step, Verdict};
+
+/// A probe, and how it fares. All times are in seconds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ProbeStatus {
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub kind: Kind,
+    /// The mean time between two runs.
+    pub every_seconds: f64,
+    /// The share of steps that should be good.
+    pub objective: f64,
+    /// Its steps, in order.
+    pub steps: Vec<StepStatus>,
+    /// The last run.
+    pub last_run: Option<RunStatus>,
+    /// When the last run that was a success ended.
+    pub last_success: Option<Timestamp>,
+    /// The last run that was a failure.
+    pub last_failure: Option<RunStatus>,
+}
+
+/// A step of a probe.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StepStatus {
+    /// Which step.
+    pub step: Step,
+    /// The threshold.
+    pub within_seconds: f64,
+    /// What its latencies move with, the strongest first.
+    pub coefficients: Vec<Coefficient>,
+    /// The first of these that is more than chance explains.
+    pub moves_with: Option<Coefficient>,
+}
+
+/// A run in short.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RunStatus {
+    /// Its ID.
+    pub run: String,
+    /// When it ended.
+    pub finished: Timestamp,
+    /// The verdict.
+    pub result: Verdict,
+    /// Why it did not come out well.
+    pub cause: Option<Cause>,
+    /// Whom that concerns.
+    pub party: Option<Party>,
+}
+
+impl ProbeStatus {
+    /// The status of the probe `name`.
+    pub(super) fn new(name: &str, probe: &OfProbe, history: &History) -> Self {
+        let last = |verdict| history.last(name, verdict);
+        let steps = probe.steps.values().map(|step| StepStatus {
+            step: step.at.step,
+            within_seconds: step.within,
+            coefficients: step.coefficients.clone(),
+            moves_with: step.coefficients.iter().find(|one| one.strong).copied(),
+        });
+        Self {
+            name: name.to_owned(),
+            kind: probe.kind,
+            every_seconds: probe.every,
+            objective: probe.objective,
+            steps: steps.collect(),
+            last_run: Verdict::ALL
+                .into_iter()
+                .filter_map(last)
+                .max_by_key(|run| run.finished)
+                .map(|run| RunStatus::new(run)),
+            last_success: last(Verdict::Success).map(|run| run.finished),
+            last_failure: last(Verdict::Failure).map(|run| RunStatus::new(run)),
+        }
+    }
+}
+
+impl RunStatus {
+    fn new(run: &Run) -> Self {
+        let decisive = run.decisive();
+        Self {
+            run: run.run.clone(),
+            finished: run.finished,
+            result: run.result,
+            cause: decisive.and_then(|step| step.cause),
+            party: decisive.and_then(|step| step.party),
+        }
+    }
+}
