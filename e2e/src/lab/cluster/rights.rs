@@ -31,6 +31,11 @@ pub(super) async fn grant(client: &Client) -> Result<()> {
             &["get", "list", "watch", "delete", "patch"],
         ),
         rule("", &["events"], &["get", "list"]),
+        rule(
+            "coordination.k8s.io",
+            &["leases"],
+            &["create", "get", "update"],
+        ),
     ];
     let prober_at_operator = [
         rule("", &["pods"], &["get", "list"]),
