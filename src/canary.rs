@@ -35,7 +35,7 @@ pub const EXPIRES_KEY: &str = "expires";
 pub const NONCE_KEY: &str = "nonce";
 
 /// How long it may take to clean up after a run.
-const CLEAN_UP_LIMIT: Duration = Duration::from_secs(60);
+const CLEAN_UP_LIMIT: Duration = Duration::from_secs(30);
 
 /// A canary.
 #[derive(Clone)]

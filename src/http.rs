@@ -10,14 +10,14 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Json, Response};
 use axum::routing::{get, post};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::health::Health;
 use crate::model::run::Run;
-use crate::publish::Publisher;
+use crate::publish::{ProbeStatus, Publisher};
 use crate::shutdown::Shutdown;
 
 /// How many runs are told unless the request says otherwise.
@@ -133,7 +133,19 @@ async fn readyz(State(served): State<Served>) -> Response {
 }
 
 async fn probes(State(served): State<Served>) -> Response {
-    Json(json!({ "probes": served.publisher.probes() })).into_response()
+    let probes = served.publisher.probes();
+    Json(Probes { probes }).into_response()
+}
+
+/// Written as it stands: a map of `serde_json` would sort the keys of a run.
+#[derive(Serialize)]
+struct Probes {
+    probes: Vec<ProbeStatus>,
+}
+
+#[derive(Serialize)]
+struct Runs<'a> {
+    runs: Vec<&'a Run>,
 }
 
 #[derive(Deserialize)]
@@ -153,8 +165,8 @@ async fn runs(
     };
     let probe = filter.probe.as_deref();
     let runs = served.publisher.runs(probe, filter.limit.unwrap_or(LIMIT));
-    let runs: Vec<&Run> = runs.iter().map(AsRef::as_ref).collect();
-    Json(json!({ "runs": runs })).into_response()
+    let runs = runs.iter().map(AsRef::as_ref).collect();
+    Json(Runs { runs }).into_response()
 }
 
 async fn run(State(served): State<Served>, Path(id): Path<String>) -> Response {

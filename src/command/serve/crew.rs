@@ -26,7 +26,7 @@ use crate::telemetry;
 const GRACE: Duration = Duration::from_secs(6);
 const CLEAN_UP: Duration = Duration::from_secs(12);
 /// How often what other runs left behind is looked for.
-const SWEEP_EVERY: Duration = Duration::from_secs(600);
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// How late an attendant may be before it is called stuck.
 const SLACK: Duration = Duration::from_secs(30);
 
