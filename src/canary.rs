@@ -34,6 +34,9 @@ pub const EXPIRES_KEY: &str = "expires";
 /// The key of a canary's data in Vault with its nonce.
 pub const NONCE_KEY: &str = "nonce";
 
+/// How long it may take to clean up after a run.
+const CLEAN_UP_LIMIT: Duration = Duration::from_secs(30);
+
 /// A canary.
 #[derive(Clone)]
 pub struct Canary {
@@ -116,13 +119,6 @@ impl Canary {
         rng: &mut impl Rng,
     ) -> Self {
         let run = word(rng, 16);
-        let promise = |step: Step| match &probe.target {
-            Target::Static(target) if step.poll_driven() => target
-                .refresh_after
-                .as_ref()
-                .map_or(Promise::AtOnce, |r| Promise::NextPoll(r.period)),
-            Target::Static(_) | Target::Dynamic(_) | Target::Pki(_) => Promise::AtOnce,
-        };
         let plan: Vec<_> = probe
             .target
             .kind()
@@ -134,21 +130,13 @@ impl Canary {
                     step: *step,
                     within,
                     timeout: probe.timeout,
-                    promise: promise(*step),
+                    promise: promise(probe, *step),
                 })
             })
             .collect();
-        let longest: Duration = plan
-            .iter()
-            .map(|planned| match planned.promise {
-                Promise::AtOnce => planned.timeout,
-                Promise::NextPoll(period) => planned.timeout + period,
-            })
-            .sum();
-        // Twice the longest run, and a margin for cleaning up: nobody removes a canary in use.
-        let lifetime = SignedDuration::try_from(longest * 2)
-            .unwrap_or(SignedDuration::from_hours(24))
-            + SignedDuration::from_mins(2);
+        // Twice the longest run: nobody removes a canary in use.
+        let lifetime = SignedDuration::try_from(longest_run(probe) * 2)
+            .unwrap_or(SignedDuration::from_hours(24));
         let nonces = plan
             .iter()
             .map(|planned| (planned.step, word(rng, 32)))
@@ -343,6 +331,26 @@ impl Canary {
             },
         }
     }
+}
+
+/// When the effect of a step is due.
+fn promise(probe: &Probe, step: Step) -> Promise {
+    match &probe.target {
+        Target::Static(target) if step.poll_driven() => target
+            .refresh_after
+            .as_ref()
+            .map_or(Promise::AtOnce, |refresh| Promise::NextPoll(refresh.period)),
+        Target::Static(_) | Target::Dynamic(_) | Target::Pki(_) => Promise::AtOnce,
+    }
+}
+
+/// How long a run of this probe takes at the most, cleaning up included.
+pub fn longest_run(probe: &Probe) -> Duration {
+    let steps = probe.steps.keys().map(|step| match promise(probe, *step) {
+        Promise::AtOnce => probe.timeout,
+        Promise::NextPoll(period) => probe.timeout + period,
+    });
+    steps.sum::<Duration>() + CLEAN_UP_LIMIT
 }
 
 /// The creation of a resource, whatever its kind.

@@ -46,6 +46,8 @@ pub struct Cli {
 pub enum Command {
     /// Run the probes once, print the outcome, exit.
     Probe(ProbeArgs),
+    /// Run the probes on schedule, and serve metrics and runs over HTTP.
+    Serve(ServeArgs),
     /// Remove canaries that an earlier run left behind and that are past their expiry.
     Cleanup(CleanupArgs),
     /// Check the configuration, or show what it may say.
@@ -80,6 +82,19 @@ pub struct ProbeArgs {
     /// Write the outcome to this file instead of stdout.
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+}
+
+/// How to serve.
+#[derive(Args, Debug)]
+pub struct ServeArgs {
+    /// Run the probes only while holding the Lease `vso-prober-INSTANCE` in the canaries' namespace, so that
+    /// of several replicas one is at work.
+    #[arg(long)]
+    pub leader_elect: bool,
+    /// Let HTTP requests reload the configuration and run probes: `POST /-/reload`, `POST
+    /// /api/v1/probes/NAME/run`.
+    #[arg(long = "web.enable-lifecycle")]
+    pub web_enable_lifecycle: bool,
 }
 
 /// The form of an outcome.

@@ -3,6 +3,8 @@
 mod cleanup;
 mod config;
 mod probe;
+mod run;
+mod serve;
 
 use std::io::Write as _;
 use std::path::Path;
@@ -59,6 +61,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Error> {
     let file = cli.config.as_deref();
     match cli.command {
         Command::Probe(args) => probe::run(&load(file)?, &args).await,
+        Command::Serve(args) => serve::run(file, &args).await,
         Command::Cleanup(args) => cleanup::run(&load(file)?, &args).await,
         Command::Config { command } => {
             let mut out = std::io::stdout();

@@ -6,12 +6,20 @@ use clap::Parser as _;
 use vso_prober::cli::{Cli, Exit};
 use vso_prober::{command, telemetry};
 
+/// The program mostly waits: more threads than these would only cost memory on a large node.
+const THREADS: usize = 4;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     telemetry::init(cli.log_format, cli.verbose);
     // Both of the program's HTTP clients take this one; a second provider would only add weight.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = match tokio::runtime::Runtime::new() {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores.min(THREADS))
+        .enable_all()
+        .build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("can't start: {error}"), Exit::Unknown),
     };

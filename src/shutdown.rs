@@ -32,6 +32,12 @@ impl Shutdown {
         Ok(shutdown)
     }
 
+    /// A shutdown of its own, which also comes with this one.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self(self.0.child_token())
+    }
+
     /// Asks for the end.
     pub fn ask(&self) {
         self.0.cancel();

@@ -1,9 +1,10 @@
 //! Logs: to stderr, as text or JSON, with no way to have a secret value in them.
 
 use std::io::IsTerminal as _;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::filter::{EnvFilter, FilterExt as _, filter_fn};
+use tracing_subscriber::filter::{EnvFilter, FilterExt as _, dynamic_filter_fn, filter_fn};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -33,9 +34,48 @@ pub fn init(format: Format, verbosity: u8) {
         Format::Text => layer.with_ansi(std::io::stderr().is_terminal()).boxed(),
         Format::Json => layer.json().boxed(),
     };
+    let captured = tracing_subscriber::fmt::layer()
+        .with_ansi(false)
+        .with_writer(Capture::default)
+        .with_filter(dynamic_filter_fn(|metadata, _| {
+            metadata.target().starts_with("vso_prober")
+                && *metadata.level() <= LevelFilter::DEBUG
+                && LOG.try_with(|_| ()).is_ok()
+        }));
     tracing_subscriber::registry()
         .with(layer.with_filter(filter))
+        .with(captured)
         .init();
+}
+
+tokio::task_local! {
+    static LOG: Arc<Mutex<Vec<u8>>>;
+}
+
+/// Runs `work` and keeps what it logs by itself, at debug, whatever goes to stderr.
+pub async fn captured<T>(work: impl Future<Output = T>) -> (T, String) {
+    let log = Arc::new(Mutex::default());
+    let done = LOG.scope(log.clone(), work).await;
+    let log = std::mem::take(&mut *log.lock().unwrap_or_else(PoisonError::into_inner));
+    (done, String::from_utf8_lossy(&log).into_owned())
+}
+
+/// Writes to the log of the task that logs, if it keeps one.
+#[derive(Default)]
+struct Capture;
+
+impl std::io::Write for Capture {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        let _ = LOG.try_with(|log| {
+            let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+            log.extend_from_slice(text);
+        });
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Whether a library may log at this level, whatever the user asked for: what carries requests to

@@ -10,6 +10,8 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 /// nothing points back.
 const ARROWS: &[(&str, &[&str])] = &[
     ("retry", &[]),
+    ("schedule", &[]),
+    ("health", &[]),
     ("shutdown", &[]),
     ("telemetry", &[]),
     ("model", &[]),
@@ -55,6 +57,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "wire",
         ],
     ),
+    ("leader", &["health", "kubernetes", "shutdown"]),
+    ("http", &["health", "model", "publish", "shutdown"]),
     ("cli", &["telemetry"]),
     (
         "command",
@@ -62,13 +66,18 @@ const ARROWS: &[(&str, &[&str])] = &[
             "canary",
             "cli",
             "config",
+            "health",
+            "http",
             "janitor",
             "judge",
             "kubernetes",
+            "leader",
             "model",
             "probe",
             "publish",
+            "schedule",
             "shutdown",
+            "telemetry",
             "vault",
         ],
     ),
@@ -83,6 +92,7 @@ const PURE: &[&str] = &[
     "judge",
     "model",
     "operator",
+    "schedule",
 ];
 
 /// What a pure room must not name.

@@ -36,6 +36,7 @@ pub use audit::{KubeRequest, ObjectRef, ResponseStatus, User, VaultAuth, VaultLi
 pub use options::{Options, RealOperator};
 pub use part::{Part, Process};
 pub use place::Place;
+pub use port::free as free_port;
 pub use summary::{PartSummary, Summary};
 pub use tools::Tools;
 pub use vault::Vault;

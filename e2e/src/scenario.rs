@@ -7,6 +7,7 @@ mod probe;
 mod prober;
 mod recording;
 mod scene;
+mod server;
 mod suite;
 mod tap;
 
@@ -20,6 +21,7 @@ pub use probe::Probe;
 pub use prober::{Outcome, Prober, Running};
 pub use recording::Recording;
 pub use scene::Scene;
+pub use server::Server;
 pub use suite::Suite;
 pub use tap::Tap;
 

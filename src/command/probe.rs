@@ -2,23 +2,20 @@
 
 use std::collections::HashSet;
 use std::io::Write as _;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use futures::StreamExt as _;
-use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::Error;
-use crate::canary::Canary;
+use super::run::{record, sweep};
 use crate::cli::{Exit, OutputFormat, ProbeArgs};
 use crate::config::{Config, DynamicTarget, Probe, Push, Target};
-use crate::janitor::{self, Scope};
 use crate::judge::judge;
 use crate::model::record::Obstacle;
 use crate::model::run::Run;
 use crate::model::{Step, Verdict};
-use crate::probe::{self, Progress, Shell};
+use crate::probe::{Progress, Shell};
 use crate::publish::progress::Board;
 use crate::publish::{junit, table};
 use crate::shutdown::Shutdown;
@@ -45,9 +42,6 @@ pub(super) fn unheeded(config: &Config) -> Vec<&'static str> {
         .map(|(_, what)| what)
         .collect()
 }
-
-/// How long the probes wait for leftovers to be removed.
-const SWEEP_LIMIT: Duration = Duration::from_secs(20);
 
 /// What a probe asks for that this version can't do. To leave it out without a word would claim more
 /// than was proven.
@@ -165,34 +159,6 @@ async fn open(config: &Config, probes: &[&Probe]) -> Result<Shell, Obstacle> {
     Ok(shell)
 }
 
-/// Removes what earlier runs left behind, as far as that goes within a while: it must not keep the
-/// probes from saying what is wrong now.
-async fn sweep(shell: &Shell, config: &Config) {
-    let sweep = janitor::sweep(&shell.kube, &shell.vault, config, Scope::Expired, false);
-    let Ok(swept) = tokio::time::timeout(SWEEP_LIMIT, sweep).await else {
-        tracing::warn!("could not remove all that earlier runs left behind in time");
-        return;
-    };
-    for what in swept.removed {
-        tracing::info!(
-            leftover = what,
-            "removed what an earlier run had left behind"
-        );
-    }
-    for what in swept.left {
-        tracing::warn!(
-            leftover = what,
-            "could not remove what an earlier run left behind"
-        );
-    }
-    for why in swept.unseen {
-        tracing::warn!(
-            reason = why,
-            "could not look for what earlier runs left behind"
-        );
-    }
-}
-
 /// One run, judged; `None` if the program was told to stop before it began.
 async fn one(
     config: &Config,
@@ -205,28 +171,13 @@ async fn one(
     if shutdown.asked() {
         return None;
     }
-    let namespace = &config.kubernetes.namespace;
-    let canary = Canary::new(
-        probe,
-        namespace,
-        &config.instance,
-        Timestamp::now(),
-        &mut rand::rng(),
-    );
-    let record = match shell {
-        Ok(shell) => {
-            let line = board.line(&probe.name);
-            let tell = |progress| match progress {
-                Progress::Begun(step) => line.begun(step),
-                Progress::CleaningUp => line.cleaning_up(),
-            };
-            probe::run(&canary, shell, shutdown, tell).await
-        }
-        Err(obstacle) => {
-            let waited = Instant::now().saturating_duration_since(begun);
-            probe::not_begun(&canary, obstacle.clone(), waited)
-        }
+    let line = board.line(&probe.name);
+    let tell = |progress| match progress {
+        Progress::Begun(step) => line.begun(step),
+        Progress::CleaningUp => line.cleaning_up(),
     };
+    let shell = shell.as_ref().map_err(Clone::clone);
+    let record = record(config, probe, shell, begun, shutdown, tell).await;
     let run = judge(&record);
     tracing::debug!(probe = run.probe, run = run.run, result = %run.result, "the run is over");
     Some(run)

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 const RANGE: std::ops::Range<u16> = 20_000..32_000;
 
 /// A port that nobody listens on at this moment.
-pub(crate) fn free() -> Result<u16> {
+pub fn free() -> Result<u16> {
     for _ in 0..100 {
         let port = rand::random_range(RANGE);
         if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {

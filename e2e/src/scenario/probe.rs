@@ -82,6 +82,13 @@ impl Probe {
         self
     }
 
+    /// Is run that often.
+    #[must_use]
+    pub fn every(mut self, every: &str) -> Self {
+        self.0["every"] = every.into();
+        self
+    }
+
     /// Refers to this VaultAuth.
     #[must_use]
     pub fn auth(self, name: &str) -> Self {

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::Scene;
 
 /// No scenario takes this long.
-const LIMIT: Duration = Duration::from_secs(150);
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// Named trials that share a lab, which is started by the first of them.
 pub struct Suite {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{GROUP, OPERATOR, all};
 use crate::lab::{NAMESPACE, OPERATOR_NAMESPACE, PROBER};
 
+const LEASES: &str = "coordination.k8s.io";
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 
 /// Gives each account its rights, and no more.
@@ -31,10 +32,11 @@ pub(super) async fn grant(client: &Client) -> Result<()> {
             &["get", "list", "watch", "delete", "patch"],
         ),
         rule("", &["events"], &["get", "list"]),
+        rule(LEASES, &["leases"], &["create", "get", "update"]),
     ];
     let prober_at_operator = [
         rule("", &["pods"], &["get", "list"]),
-        rule("coordination.k8s.io", &["leases"], &["get"]),
+        rule(LEASES, &["leases"], &["get"]),
     ];
     // As in the operator's own chart.
     let workloads = ["daemonsets", "deployments", "statefulsets"];
@@ -51,7 +53,7 @@ pub(super) async fn grant(client: &Client) -> Result<()> {
         rule(GROUP, &["*"], &["*"]),
     ];
     let leader = [
-        rule("coordination.k8s.io", &["leases"], &["*"]),
+        rule(LEASES, &["leases"], &["*"]),
         rule("", &["configmaps"], &["*"]),
     ];
     let in_namespace =

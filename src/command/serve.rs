@@ -1,0 +1,153 @@
+//! On schedule: runs the probes for as long as it is let, and serves what came of it.
+
+mod crew;
+mod reload;
+mod site;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use rand::RngExt as _;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+
+use super::Error;
+use crate::cli::{Exit, ServeArgs};
+use crate::config::{Config, check};
+use crate::health::Health;
+use crate::http::{self, Ask, Served};
+use crate::kubernetes;
+use crate::leader::{self, Leadership};
+use crate::publish::{Fact, Publisher};
+use crate::shutdown::Shutdown;
+use crew::Crew;
+use reload::Source;
+
+pub(super) async fn run(file: Option<&Path>, args: &ServeArgs) -> Result<Exit, Error> {
+    let (name, text) = super::read(file)?;
+    let config = usable(&text, &name).map_err(Error::Config)?;
+    let mut source = Source::new(file, text)?;
+    let shutdown = Shutdown::on_signals()?;
+    let publisher = Arc::new(Publisher::default());
+    let health = Health::default();
+
+    let listen = config.server.listen;
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("tried to listen on {listen}, the `server.listen`"))?;
+    let (control, mut asked) = mpsc::channel(16);
+    let served = Served {
+        publisher: publisher.clone(),
+        health: health.clone(),
+        control: args.web_enable_lifecycle.then_some(control),
+    };
+    let closing = Shutdown::default();
+    let server = tokio::spawn(http::serve(listener, served, closing.clone()));
+    tracing::info!(%listen, probes = config.probes.len(), "serving");
+
+    let leadership = if args.leader_elect {
+        Some(contend(&config, &health).await?)
+    } else {
+        None
+    };
+    let mut leading = leadership
+        .as_ref()
+        .map_or_else(|| watch::channel(true).1, Leadership::leading);
+
+    let mut crew = Crew::new(publisher.clone(), health, config);
+    publisher.publish(Fact::Reload { successful: true });
+    publisher.publish(Fact::Leader(*leading.borrow()));
+    crew.lead(*leading.borrow_and_update());
+    loop {
+        tokio::select! {
+            () = shutdown.wait() => break,
+            Ok(()) = leading.changed() => {
+                let leads = *leading.borrow_and_update();
+                publisher.publish(Fact::Leader(leads));
+                crew.lead(leads);
+            }
+            text = source.changed() => {
+                // Told in the log and in a metric: nobody else waits for it.
+                let _ = apply(text, &name, &mut crew, &publisher);
+            }
+            Some(ask) = asked.recv() => match ask {
+                Ask::Reload(reply) => {
+                    let _ = reply.send(apply(source.read(), &name, &mut crew, &publisher));
+                }
+                Ask::Run { probe, reply } => crew.run_now(&probe, reply),
+            },
+        }
+    }
+    crew.end().await;
+    if let Some(leadership) = leadership {
+        publisher.publish(Fact::Leader(false));
+        leadership.resign().await;
+    }
+    closing.ask();
+    server
+        .await
+        .context("the HTTP server broke down")?
+        .context("tried to serve HTTP")?;
+    Ok(Exit::Good)
+}
+
+/// Contends for the Lease of this instance.
+async fn contend(config: &Config, health: &Health) -> Result<Leadership, Error> {
+    let client = kubernetes::connect(&config.kubernetes).await?;
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "vso-prober".to_owned());
+    // A container that starts again in its Pod is another one.
+    let identity = format!("{host}_{:08x}", rand::rng().random::<u32>());
+    let name = format!("vso-prober-{}", config.instance);
+    let promise = health.promise("the contention for the Lease", leader::STUCK);
+    let namespace = &config.kubernetes.namespace;
+    Ok(Leadership::contend(
+        &client, namespace, &name, &identity, promise,
+    ))
+}
+
+/// Puts a configuration in force, or keeps the one that is and says why.
+fn apply(
+    text: Result<String, String>,
+    name: &str,
+    crew: &mut Crew,
+    publisher: &Publisher,
+) -> Result<(), String> {
+    let config = text.and_then(|text| usable(&text, name));
+    publisher.publish(Fact::Reload {
+        successful: config.is_ok(),
+    });
+    match config {
+        Ok(config) => {
+            crew.configure(config);
+            tracing::info!(
+                file = name,
+                "the configuration was read again and is in force"
+            );
+            Ok(())
+        }
+        Err(problems) => {
+            tracing::error!(
+                file = name,
+                problems,
+                "the configuration was read again and can't be used; the one before stays in force"
+            );
+            Err(problems)
+        }
+    }
+}
+
+/// The configuration, if all of it can be run.
+fn usable(text: &str, name: &str) -> Result<Config, String> {
+    let config = check::load(text, name, super::env)
+        .map_err(|problems| format!("the configuration can't be used\n{problems}"))?;
+    for probe in &config.probes {
+        if let Some(what) = super::probe::beyond(probe) {
+            return Err(format!(
+                "probe `{}` asks for {what}, which this version can't do yet",
+                probe.name
+            ));
+        }
+    }
+    Ok(config)
+}

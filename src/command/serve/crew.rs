@@ -1,0 +1,300 @@
+//! Whoever runs the probes: one attendant a probe, while this replica leads.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::site::Site;
+use crate::canary;
+use crate::command::run::{record, sweep};
+use crate::config::{Config, Probe};
+use crate::health::Health;
+use crate::http::{Ran, Refusal};
+use crate::judge::judge;
+use crate::model::run::Run;
+use crate::publish::{Fact, Publisher};
+use crate::schedule;
+use crate::shutdown::Shutdown;
+use crate::telemetry;
+
+/// At the end, how long runs under way may take to end by themselves, and then to clean up: together
+/// with the farewell to Vault and the Lease less than 25 s.
+const GRACE: Duration = Duration::from_secs(6);
+const CLEAN_UP: Duration = Duration::from_secs(12);
+/// How often what other runs left behind is looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// How late an attendant may be before it is called stuck.
+const SLACK: Duration = Duration::from_secs(30);
+
+/// The attendants, and what they share.
+pub(super) struct Crew {
+    desk: Arc<Desk>,
+    config: Arc<Config>,
+    site: Arc<Site>,
+    /// While this replica leads: ends with that.
+    term: Option<Shutdown>,
+    attendants: HashMap<String, Attendant>,
+    /// By probe: held by whoever runs it, so that there are never two runs of it at once.
+    turns: HashMap<String, Arc<Mutex<()>>>,
+    /// Attendants and runs: waited for at the end.
+    tasks: JoinSet<()>,
+    /// What opens the watches and looks for leftovers: given up at the end.
+    background: JoinSet<()>,
+}
+
+/// Where runs are reported to.
+struct Desk {
+    publisher: Arc<Publisher>,
+    health: Health,
+}
+
+/// A probe that is attended to.
+struct Attendant {
+    duty: Duty,
+    retired: Shutdown,
+}
+
+/// All that it takes to run a probe.
+#[derive(Clone)]
+struct Duty {
+    probe: Probe,
+    config: Arc<Config>,
+    site: Arc<Site>,
+    desk: Arc<Desk>,
+    turn: Arc<Mutex<()>>,
+    /// Ends a run under way.
+    term: Shutdown,
+}
+
+impl Crew {
+    pub(super) fn new(publisher: Arc<Publisher>, health: Health, config: Config) -> Self {
+        let mut crew = Self {
+            desk: Arc::new(Desk { publisher, health }),
+            site: Arc::new(Site::new(&config)),
+            config: Arc::new(config),
+            term: None,
+            attendants: HashMap::new(),
+            turns: HashMap::new(),
+            tasks: JoinSet::new(),
+            background: JoinSet::new(),
+        };
+        crew.attend();
+        crew
+    }
+
+    /// Puts a configuration in force. Runs under way end as they were begun; probes that stay as they
+    /// are keep their schedule.
+    pub(super) fn configure(&mut self, config: Config) {
+        if config.server != self.config.server {
+            tracing::warn!("`server.listen` can't change while the program runs: start it again");
+        }
+        if !self.site.serves(&config) {
+            let old = std::mem::replace(&mut self.site, Arc::new(Site::new(&config)));
+            let turns: Vec<_> = self.turns.values().cloned().collect();
+            self.tasks.spawn(async move {
+                for turn in turns {
+                    drop(turn.lock().await);
+                }
+                old.close().await;
+            });
+        }
+        self.config = Arc::new(config);
+        self.attend();
+        if self.term.is_some() {
+            self.prepare();
+        }
+    }
+
+    /// Begins or ends to run the probes.
+    pub(super) fn lead(&mut self, leads: bool) {
+        match (leads, self.term.take()) {
+            (true, None) => {
+                self.term = Some(Shutdown::default());
+                self.attend();
+                self.prepare();
+            }
+            (true, term) => self.term = term,
+            (false, term) => {
+                if let Some(term) = term {
+                    term.ask();
+                }
+                self.attendants.clear();
+                self.background.abort_all();
+                // Ready to take over.
+                self.desk.health.set_ready(true);
+            }
+        }
+    }
+
+    /// Runs a probe now, beside its schedule.
+    pub(super) fn run_now(&mut self, name: &str, reply: oneshot::Sender<Result<Ran, Refusal>>) {
+        while self.tasks.try_join_next().is_some() {}
+        let known = self.config.probes.iter().any(|probe| probe.name == name);
+        // Whoever asked may have gone: then nobody needs to know.
+        let refuse = |reply: oneshot::Sender<_>, refusal| {
+            let _ = reply.send(Err(refusal));
+        };
+        let Some(attendant) = self.attendants.get(name) else {
+            let refusal = if known {
+                Refusal::Following
+            } else {
+                Refusal::Unknown
+            };
+            return refuse(reply, refusal);
+        };
+        let duty = attendant.duty.clone();
+        let Ok(turn) = duty.turn.clone().try_lock_owned() else {
+            return refuse(reply, Refusal::Busy);
+        };
+        self.tasks.spawn(async move {
+            let (run, log) = telemetry::captured(Box::pin(duty.run())).await;
+            drop(turn);
+            let _ = reply.send(Ok(Ran { run, log }));
+        });
+    }
+
+    /// Lets the runs under way come to their end, or else interrupts them; they clean up.
+    pub(super) async fn end(mut self) {
+        for attendant in self.attendants.values() {
+            attendant.retired.ask();
+        }
+        if timeout(GRACE, self.joined()).await.is_err() {
+            if let Some(term) = &self.term {
+                term.ask();
+            }
+            if timeout(CLEAN_UP, self.joined()).await.is_err() {
+                tracing::warn!(
+                    "some runs were not cleaned up in time; `cleanup` will, or the next start"
+                );
+            }
+        }
+        self.site.close().await;
+    }
+
+    async fn joined(&mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+
+    /// Opens the watches before they are needed, and looks for leftovers from time to time.
+    fn prepare(&mut self) {
+        self.background.abort_all();
+        let (site, config, desk) = (self.site.clone(), self.config.clone(), self.desk.clone());
+        self.background.spawn(async move {
+            loop {
+                let begun = Instant::now();
+                if let Ok(shell) = site.shell(SWEEP_EVERY).await {
+                    desk.health.set_ready(true);
+                    sweep(&shell, &config).await;
+                }
+                sleep_until(begun + SWEEP_EVERY).await;
+            }
+        });
+    }
+
+    /// Makes the attendants those of the configuration.
+    fn attend(&mut self) {
+        while self.tasks.try_join_next().is_some() {}
+        self.desk.publisher.publish(Fact::Configured {
+            probes: self.config.probes.clone(),
+            operator_metrics: self.config.operator.metrics.is_some(),
+        });
+        let Some(term) = self.term.clone() else {
+            return;
+        };
+        let (config, site) = (&self.config, &self.site);
+        self.attendants.retain(|_, attendant| {
+            let stays = config.probes.contains(&attendant.duty.probe)
+                && Arc::ptr_eq(&attendant.duty.site, site);
+            if !stays {
+                attendant.retired.ask();
+            }
+            stays
+        });
+        self.turns.retain(|name, turn| {
+            Arc::strong_count(turn) > 1 || config.probes.iter().any(|probe| probe.name == *name)
+        });
+        for probe in &self.config.probes {
+            if self.attendants.contains_key(&probe.name) {
+                continue;
+            }
+            let duty = Duty {
+                probe: probe.clone(),
+                config: self.config.clone(),
+                site: self.site.clone(),
+                desk: self.desk.clone(),
+                turn: self.turns.entry(probe.name.clone()).or_default().clone(),
+                term: term.clone(),
+            };
+            let retired = term.child();
+            self.tasks.spawn(duty.clone().attend(retired.clone()));
+            self.attendants
+                .insert(probe.name.clone(), Attendant { duty, retired });
+        }
+    }
+}
+
+impl Duty {
+    /// Runs the probe on its schedule until retired.
+    async fn attend(self, retired: Shutdown) {
+        let Probe {
+            name,
+            every,
+            spread,
+            ..
+        } = &self.probe;
+        let longest = canary::longest_run(&self.probe) * 2;
+        let first = schedule::first(*every, &mut rand::rng());
+        let mut due = Instant::now() + first;
+        let promise = self
+            .desk
+            .health
+            .promise(&format!("probe `{name}`"), first + SLACK);
+        loop {
+            promise.renew(due + SLACK);
+            tokio::select! {
+                biased;
+                () = retired.wait() => return,
+                () = sleep_until(due) => {}
+            }
+            let turn = tokio::select! {
+                () = retired.wait() => return,
+                turn = self.turn.lock() => turn,
+            };
+            let lag = Instant::now().saturating_duration_since(due);
+            self.desk.publisher.publish(Fact::Begun {
+                probe: name.clone(),
+                lag_seconds: lag.as_secs_f64(),
+            });
+            promise.renew(Instant::now() + longest + SLACK);
+            self.run().await;
+            drop(turn);
+            let gap = || schedule::gap(*every, *spread, &mut rand::rng());
+            due += gap();
+            while due <= Instant::now() {
+                self.desk.publisher.publish(Fact::Skipped {
+                    probe: name.clone(),
+                });
+                due += gap();
+            }
+        }
+    }
+
+    /// One run, published.
+    async fn run(&self) -> Run {
+        let begun = Instant::now();
+        let shell = self.site.shell(self.probe.timeout).await;
+        self.desk.health.set_ready(shell.is_ok());
+        let shell = shell.as_deref().map_err(Clone::clone);
+        let record = record(&self.config, &self.probe, shell, begun, &self.term, |_| {}).await;
+        let run = judge(&record);
+        self.desk.publisher.publish(Fact::Run {
+            run: Box::new(run.clone()),
+            correlations: BTreeMap::new(),
+        });
+        run
+    }
+}

@@ -1,0 +1,76 @@
+//! What all runs under one configuration share: clients and watches, opened when they are first needed.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+
+use crate::config::Config;
+use crate::model::Kind;
+use crate::model::record::Obstacle;
+use crate::probe::Shell;
+
+/// Clients and watches, for as long as the configuration of these stays the same.
+pub(super) struct Site {
+    config: Config,
+    shell: Mutex<Option<Arc<Shell>>>,
+}
+
+impl Site {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            config: config.clone(),
+            shell: Mutex::default(),
+        }
+    }
+
+    /// Whether this configuration can go on with the same clients and watches.
+    pub(super) fn serves(&self, config: &Config) -> bool {
+        let Config {
+            vault,
+            kubernetes,
+            operator,
+            instance,
+            ..
+        } = &self.config;
+        *vault == config.vault
+            && *kubernetes == config.kubernetes
+            && *operator == config.operator
+            && *instance == config.instance
+            && kinds(&self.config).is_superset(&kinds(config))
+    }
+
+    /// The clients, with the watches open and synced.
+    ///
+    /// # Errors
+    /// They can't be made, or the watches were not synced within `limit`. The next call tries again.
+    pub(super) async fn shell(&self, limit: Duration) -> Result<Arc<Shell>, Obstacle> {
+        let mut slot = self.shell.lock().await;
+        let shell = if let Some(shell) = &*slot {
+            shell.clone()
+        } else {
+            let opened = Shell::open(&self.config, &kinds(&self.config)).await?;
+            slot.insert(Arc::new(opened)).clone()
+        };
+        drop(slot);
+        shell.observer.synced(limit).await?;
+        Ok(shell)
+    }
+
+    /// Ends the session with Vault.
+    pub(super) async fn close(&self) {
+        let shell = self.shell.lock().await.take();
+        if let Some(shell) = shell {
+            shell.vault.log_out().await;
+        }
+    }
+}
+
+fn kinds(config: &Config) -> HashSet<Kind> {
+    config
+        .probes
+        .iter()
+        .map(|probe| probe.target.kind())
+        .collect()
+}

@@ -1,0 +1,82 @@
+//! The page for people: how the probes fare, and the latest runs.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::run::Run;
+use crate::publish::ProbeStatus;
+
+const HEAD: &str = "<!doctype html><html lang=en><meta charset=utf-8><meta http-equiv=refresh content=10>\
+<meta name=viewport content='width=device-width'><title>vso-prober</title><style>\
+body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#222;background:#fff}\
+table{border-collapse:collapse;width:100%;margin-bottom:2rem}th,td{text-align:left;padding:.3rem .8rem .3rem 0;\
+border-bottom:1px solid #ddd;vertical-align:top}th{font-weight:600}td.n{font-variant-numeric:tabular-nums}\
+.success{color:#177a3c}.failure{color:#b3261e;font-weight:600}.unknown{color:#8a5a00;font-weight:600}\
+@media(prefers-color-scheme:dark){body{color:#ddd;background:#16181c}th,td{border-color:#333}\
+.success{color:#5fd38a}.failure{color:#ff8a80}.unknown{color:#ffc766}a{color:#8ab4f8}}\
+</style><h1>vso-prober</h1>";
+
+pub(super) fn render(
+    probes: &[ProbeStatus],
+    runs: &[Arc<Run>],
+    broken: &[(String, Duration)],
+) -> String {
+    let mut page = HEAD.to_owned();
+    for (who, late) in broken {
+        let _ = write!(
+            page,
+            "<p class=failure>{} should have moved {:.0} s ago and has not</p>",
+            escaped(who),
+            late.as_secs_f64()
+        );
+    }
+    page.push_str("<h2>Probes</h2><table><tr><th>probe");
+    for probe in probes {
+        let _ = write!(page, "<tr><td>{}", escaped(&probe.name));
+    }
+    page.push_str(
+        "</table><h2>Latest runs</h2><table><tr><th>started<th>probe<th>result<th>steps<th>run",
+    );
+    for run in runs {
+        let _ = write!(
+            page,
+            "<tr><td class=n>{:.0}<td>{}<td class={result}>{result}{}<td class=n>{}<td><a href='api/v1/runs/{id}'>{id}</a>",
+            run.started,
+            escaped(&run.probe),
+            run.decisive()
+                .and_then(|step| step.cause)
+                .map(|cause| format!(": {cause}"))
+                .unwrap_or_default(),
+            steps(run),
+            result = run.result,
+            id = escaped(&run.run),
+        );
+    }
+    page.push_str("</table><p><a href=metrics>metrics</a> · <a href=api/v1/probes>probes</a> · <a href=api/v1/runs>runs</a>");
+    page
+}
+
+/// Each step with its latency or, of what the operator's poll sets off, its lateness.
+fn steps(run: &Run) -> String {
+    let steps = run.steps.iter().map(|step| {
+        let measured = step.lateness_seconds.unwrap_or(step.latency_seconds);
+        let late = if step.lateness_seconds.is_some() {
+            " late"
+        } else {
+            ""
+        };
+        format!(
+            "<span class={}>{} {measured:.3} s{late}</span>",
+            step.result, step.step
+        )
+    });
+    steps.collect::<Vec<_>>().join(" · ")
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
+}

@@ -1,0 +1,253 @@
+//! One prober at work of several replicas: whoever holds the Lease leads.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::Client;
+use kube::api::{Api, ObjectMeta, PostParams};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::health::Promise;
+use crate::kubernetes;
+use crate::shutdown::Shutdown;
+
+/// How long a Lease holds without being renewed, as written in it.
+const DURATION: Duration = Duration::from_secs(15);
+/// After how long without a change another replica's Lease is taken, by this replica's own clock: early
+/// enough that one has taken over before the Lease is past its time.
+const PATIENCE: Duration = Duration::from_secs(13);
+/// After how long without a renewal the leader steps down: before anyone takes its Lease.
+const RENEWAL_LIMIT: Duration = Duration::from_secs(9);
+const RENEW_EVERY: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const REQUEST_LIMIT: Duration = Duration::from_secs(3);
+/// How long contention may stand still before it is called stuck.
+pub const STUCK: Duration = Duration::from_secs(30);
+
+/// A replica in contention for a Lease.
+pub struct Leadership {
+    leading: watch::Receiver<bool>,
+    resigned: Shutdown,
+    task: JoinHandle<()>,
+}
+
+impl Leadership {
+    /// Contends for the Lease `name` for as long as it lives. Whatever happens to the Lease or to the API
+    /// server, it contends again, and renews `promise` at every try.
+    pub fn contend(
+        client: &Client,
+        namespace: &str,
+        name: &str,
+        identity: &str,
+        promise: Promise,
+    ) -> Self {
+        let (sender, leading) = watch::channel(false);
+        let resigned = Shutdown::default();
+        let candidate = Candidate {
+            leases: Api::namespaced(client.clone(), namespace),
+            name: name.to_owned(),
+            identity: identity.to_owned(),
+            seen: None,
+        };
+        let task = tokio::spawn(candidate.contend(sender, promise, resigned.clone()));
+        Self {
+            leading,
+            resigned,
+            task,
+        }
+    }
+
+    /// Whether this replica leads, now and at every change.
+    pub fn leading(&self) -> watch::Receiver<bool> {
+        self.leading.clone()
+    }
+
+    /// Gives the Lease back, so that another replica can lead at once.
+    pub async fn resign(self) {
+        self.resigned.ask();
+        // It ends within the limit of one request, or has ended by a panic.
+        let _ = self.task.await;
+    }
+}
+
+struct Candidate {
+    leases: Api<Lease>,
+    name: String,
+    identity: String,
+    /// The Lease as another holds it, and since when it has not changed.
+    seen: Option<(LeaseSpec, Instant)>,
+}
+
+impl Candidate {
+    async fn contend(mut self, leading: watch::Sender<bool>, promise: Promise, resigned: Shutdown) {
+        let mut renewed: Option<Instant> = None;
+        let mut trouble = None;
+        while !resigned.asked() {
+            let asked = Instant::now();
+            match self.attempt().await {
+                Ok(true) => (renewed, trouble) = (Some(asked), None),
+                Ok(false) => (renewed, trouble) = (None, None),
+                Err(text) => {
+                    if trouble.as_ref() != Some(&text) {
+                        tracing::warn!(reason = text, "could not contend for the Lease");
+                    }
+                    trouble = Some(text);
+                }
+            }
+            let now = Instant::now();
+            let holds = renewed.is_some_and(|at| now < at + RENEWAL_LIMIT);
+            if leading.send_if_modified(|leads| std::mem::replace(leads, holds) != holds) {
+                let what = if holds {
+                    "leading"
+                } else {
+                    "no longer leading"
+                };
+                tracing::info!(lease = self.name, identity = self.identity, "{what}");
+            }
+            promise.renew(now + STUCK);
+            let pause = if holds { RENEW_EVERY } else { LOOK_EVERY };
+            tokio::select! {
+                () = resigned.wait() => {}
+                () = sleep_until(asked + pause) => {}
+            }
+        }
+        if renewed.is_some()
+            && let Err(text) = self.release().await
+        {
+            tracing::warn!(reason = text, "could not give the Lease back; it runs out");
+        }
+    }
+
+    /// Takes or renews the Lease if that is possible. Returns whether this replica holds it now.
+    async fn attempt(&mut self) -> Result<bool, String> {
+        self.limited("get", self.leases.get_opt(&self.name))
+            .await
+            .map(|lease| lease.map(|lease| (lease.spec.clone().unwrap_or_default(), lease)))
+            .map(|found| self.consider(found, Instant::now()))?
+            .write(self)
+            .await
+    }
+
+    /// What is to be done about the Lease as it was found.
+    fn consider(&mut self, found: Option<(LeaseSpec, Lease)>, now: Instant) -> Move {
+        let fresh = LeaseSpec {
+            holder_identity: Some(self.identity.clone()),
+            lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+            renew_time: Some(MicroTime(Timestamp::now())),
+            ..LeaseSpec::default()
+        };
+        let Some((spec, lease)) = found else {
+            return Move::Create(LeaseSpec {
+                acquire_time: fresh.renew_time.clone(),
+                lease_transitions: Some(0),
+                ..fresh
+            });
+        };
+        let holder = spec.holder_identity.as_deref().unwrap_or_default();
+        let mine = holder == self.identity;
+        if !mine && !holder.is_empty() {
+            // By this replica's clock alone: others' may be wrong.
+            let since = match &self.seen {
+                Some((seen, since)) if *seen == spec => *since,
+                _ => now,
+            };
+            self.seen = Some((spec.clone(), since));
+            if now < since + PATIENCE {
+                return Move::Wait;
+            }
+        }
+        let spec = if mine {
+            LeaseSpec {
+                acquire_time: spec.acquire_time,
+                lease_transitions: spec.lease_transitions,
+                ..fresh
+            }
+        } else {
+            LeaseSpec {
+                acquire_time: fresh.renew_time.clone(),
+                lease_transitions: Some(spec.lease_transitions.unwrap_or_default() + 1),
+                ..fresh
+            }
+        };
+        Move::Replace(Box::new(Lease {
+            spec: Some(spec),
+            ..lease
+        }))
+    }
+
+    /// Empties the Lease if this replica still holds it.
+    async fn release(&self) -> Result<(), String> {
+        let lease = self.limited("get", self.leases.get_opt(&self.name)).await?;
+        let Some(mut lease) = lease else {
+            return Ok(());
+        };
+        let spec = lease.spec.get_or_insert_default();
+        if spec.holder_identity.as_ref() != Some(&self.identity) {
+            return Ok(());
+        }
+        spec.holder_identity = Some(String::new());
+        spec.lease_duration_seconds = Some(1);
+        spec.renew_time = Some(MicroTime(Timestamp::now()));
+        Move::Replace(Box::new(lease)).write(self).await.map(drop)
+    }
+
+    async fn limited<T>(
+        &self,
+        verb: &str,
+        request: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, String> {
+        let what = format!("{verb} Lease `{}`", self.name);
+        match timeout(REQUEST_LIMIT, request).await {
+            Ok(answer) => answer.map_err(|error| kubernetes::obstacle(&what, &error).text),
+            Err(_) => Err(format!(
+                "tried to {what}: no answer from the API server within {} s",
+                REQUEST_LIMIT.as_secs()
+            )),
+        }
+    }
+}
+
+/// What is to be done about the Lease.
+#[derive(Debug)]
+enum Move {
+    Wait,
+    Create(LeaseSpec),
+    Replace(Box<Lease>),
+}
+
+impl Move {
+    /// Does it. Returns whether the Lease is held now; where another was faster, it is not.
+    async fn write(self, candidate: &Candidate) -> Result<bool, String> {
+        let params = PostParams::default();
+        let leases = &candidate.leases;
+        let (verb, lease) = match self {
+            Self::Wait => return Ok(false),
+            Self::Create(spec) => {
+                let metadata = ObjectMeta {
+                    name: Some(candidate.name.clone()),
+                    ..ObjectMeta::default()
+                };
+                let spec = Some(spec);
+                ("create", Lease { metadata, spec })
+            }
+            Self::Replace(lease) => ("update", *lease),
+        };
+        let request = async {
+            let written = if verb == "create" {
+                leases.create(&params, &lease).await
+            } else {
+                leases.replace(&candidate.name, &params, &lease).await
+            };
+            match written {
+                Ok(_) => Ok(true),
+                Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+                Err(error) => Err(error),
+            }
+        };
+        candidate.limited(verb, request).await
+    }
+}
