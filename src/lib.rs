@@ -24,6 +24,7 @@ pub mod operator;
 pub mod probe;
 pub mod publish;
 pub mod retry;
+pub mod scrape;
 pub mod shutdown;
 pub mod telemetry;
 pub mod vault;
