@@ -28,6 +28,7 @@ pub mod probe;
 pub mod publish;
 pub mod retry;
 pub mod schedule;
+pub mod scrape;
 pub mod shutdown;
 pub mod telemetry;
 pub mod vault;

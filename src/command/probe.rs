@@ -24,10 +24,6 @@ use crate::shutdown::Shutdown;
 pub(super) fn unheeded(config: &Config) -> Vec<&'static str> {
     let asked = [
         (
-            config.operator.metrics.is_some(),
-            "`operator.metrics` is not read by this version: `attribution` is `none`",
-        ),
-        (
             config.push != Push::default(),
             "`push` is not done by this version",
         ),
