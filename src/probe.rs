@@ -222,9 +222,11 @@ impl Walk<'_> {
             return record(begun, self.now(), self.now(), end);
         }
         let stimulus = self.canary.stimulus(step);
+        let canary = &self.canary.name;
         let started = self.now();
         let sent = self.send(stimulus, timeout).await;
         let submitted = self.now();
+        tracing::debug!(canary, %step, ok = sent.is_ok(), "the stimulus was sent");
         if let Err(end) = sent {
             return record(started, submitted, submitted, end);
         }
@@ -253,6 +255,7 @@ impl Walk<'_> {
         }
         self.collect();
         record.left = self.now();
+        tracing::debug!(canary = self.canary.name, %step, end = record.end.as_str(), "the step is over");
         record
     }
 
@@ -341,6 +344,13 @@ impl Walk<'_> {
         if let Seen::Secret { uid, .. } = &sighting.what {
             self.secret_uid = Some(uid.clone());
         }
+        let at_seconds = sighting.at.elapsed().as_secs_f64();
+        tracing::debug!(
+            canary = self.canary.name,
+            at_seconds,
+            what = sighting.what.as_str(),
+            "seen"
+        );
         self.timeline.push(sighting);
     }
 

@@ -81,6 +81,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "probe",
             "publish",
             "schedule",
+            "scrape",
             "shutdown",
             "telemetry",
             "vault",
