@@ -21,6 +21,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("operator", &["model"]),
     ("judge", &["model"]),
     ("publish", &["config", "model"]),
+    (
+        "push",
+        &["config", "model", "publish", "retry", "shutdown", "wire"],
+    ),
     ("canary", &["config", "model", "operator"]),
     ("kubernetes", &["config", "model", "wire"]),
     ("vault", &["config", "model", "wire"]),
@@ -75,6 +79,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "model",
             "probe",
             "publish",
+            "push",
             "schedule",
             "shutdown",
             "telemetry",
