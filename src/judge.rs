@@ -1,9 +1,9 @@
 //! From what was seen to what is claimed: `judge` is the only door. No clock, no I/O.
 
 mod cause;
+mod stages;
 mod words;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -11,8 +11,8 @@ use jiff::{SignedDuration, Timestamp};
 use crate::model::cause::Blame;
 use crate::model::proof::Proven;
 use crate::model::record::{End, LeaseState, Record, StepRecord};
-use crate::model::run::{Attribution, Leases, Run, SCHEMA, StepReport};
-use crate::model::{Mark, Stage, Verdict};
+use crate::model::run::{Leases, Run, SCHEMA, StepReport};
+use crate::model::{Mark, Verdict};
 
 /// Judges a run. The verdict of the first step that did not come out well is the run's.
 pub fn judge(record: &Record) -> Run {
@@ -73,6 +73,7 @@ fn judge_step(record: &Record, step: &StepRecord) -> StepReport {
     let lateness = due.map(|due| until.since(due));
     let measured = lateness.unwrap_or(latency);
 
+    let told = stages::tell(record, step, proven.map(|proven| proven.at), due);
     let blame = blame(record, step, proven, measured);
     let result = blame
         .as_ref()
@@ -88,13 +89,13 @@ fn judge_step(record: &Record, step: &StepRecord) -> StepReport {
         timeout_seconds: step.timeout.as_secs_f64(),
         proven: proven.is_some(),
         good: result == Verdict::Success,
-        stages: stages(step, until, due),
-        attribution: Attribution::None,
-        operator: None,
-        void: None,
-        explained_ratio: None,
+        stages: told.stages,
+        attribution: told.attribution,
+        operator: told.operator,
+        void: told.void,
+        explained_ratio: told.explained_ratio,
         moves_with: None,
-        watch_delay_seconds: None,
+        watch_delay_seconds: stages::echo(record, step).map(|delay| delay.as_secs_f64()),
         cause: blame.as_ref().map(|blame| blame.cause),
         party: blame.as_ref().map(|blame| blame.cause.party()),
         evidence: blame.as_ref().map(Blame::evidence).unwrap_or_default(),
@@ -112,20 +113,6 @@ fn blame(
         Some(proven) => cause::of_proven(record, step, proven, measured),
         None => Some(cause::of_unproven(record, step, measured)),
     }
-}
-
-/// Splits the time from the stimulus to `until` so that the parts add up to it.
-fn stages(step: &StepRecord, until: Mark, due: Option<Mark>) -> BTreeMap<Stage, f64> {
-    let submitted = step.submitted.min(until);
-    let waited = due.map_or(submitted, |due| due.min(until).max(submitted));
-    let mut stages = BTreeMap::from([
-        (Stage::Submit, submitted.since(step.started).as_secs_f64()),
-        (Stage::Deliver, until.since(waited).as_secs_f64()),
-    ]);
-    if due.is_some() {
-        stages.insert(Stage::Wait, waited.since(submitted).as_secs_f64());
-    }
-    stages
 }
 
 /// The wall clock at `mark`, told from the run's epoch: it can't jump within a run.

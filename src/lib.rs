@@ -29,6 +29,7 @@ pub mod publish;
 pub mod push;
 pub mod retry;
 pub mod schedule;
+pub mod scrape;
 pub mod shutdown;
 pub mod telemetry;
 pub mod vault;

@@ -4,6 +4,7 @@ pub mod cause;
 pub mod correlation;
 pub mod promise;
 pub mod proof;
+pub mod reconciles;
 pub mod record;
 pub mod run;
 pub mod signal;
@@ -138,7 +139,7 @@ impl fmt::Display for Step {
 pub enum Stage {
     /// The prober's own request.
     Submit,
-    /// Until the moment that the operator had announced.
+    /// Until the moment that the operator had announced, or that it leaves to chance.
     Wait,
     /// In the operator's queue.
     Queue,

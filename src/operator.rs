@@ -1,6 +1,7 @@
 //! What is known of Vault Secrets Operator: its group, its names, the words of its conditions and events.
 
 pub mod api;
+pub mod exposition;
 
 use kube::Resource as _;
 use kube::core::{ApiResource, GroupVersionKind};

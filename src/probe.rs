@@ -1,12 +1,14 @@
 //! Takes a canary through its steps and writes down everything that is seen. Judges nothing.
 
 mod act;
+mod edge;
 mod evidence;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::canary::{self, Action, Canary, Planned};
@@ -16,17 +18,15 @@ use crate::kubernetes;
 use crate::model::promise::Promise;
 use crate::model::proof::Proof;
 use crate::model::record::{Answer, End, Findings, Hindrance, Obstacle, Peer, Record, StepRecord};
+use crate::model::snapshot::Reading;
 use crate::model::timeline::{Seen, Timeline};
 use crate::model::{Kind, Mark, Step};
 use crate::observe::{Observer, Subscription};
+use crate::scrape::Numbers;
 use crate::shutdown::Shutdown;
 use crate::vault::Vault;
 use crate::vault::lease::Life;
 use crate::wire;
-
-/// How long the operator may take to finish what it does after a proof (status, finalizer) before the
-/// next stimulus is sent all the same. Not timed: it keeps two steps from being taken for one.
-const SETTLE_LIMIT: Duration = Duration::from_secs(2);
 
 /// What every run of the program shares.
 pub struct Shell {
@@ -40,6 +40,10 @@ pub struct Shell {
     pub namespace: String,
     /// Where the operator runs.
     pub operator: crate::config::Operator,
+    /// The operator's own numbers.
+    pub numbers: Numbers,
+    /// The VaultConnection behind each VaultAuth that was asked for.
+    connections: Mutex<HashMap<String, String>>,
 }
 
 impl Shell {
@@ -49,12 +53,15 @@ impl Shell {
         let vault = Vault::new(&config.vault)?;
         let namespace = config.kubernetes.namespace.clone();
         let observer = Observer::start(&kube, &namespace, &config.instance, kinds);
+        let numbers = Numbers::new(&config.operator, &kube);
         Ok(Self {
             kube,
             vault,
             observer,
             namespace,
             operator: config.operator.clone(),
+            numbers,
+            connections: Mutex::default(),
         })
     }
 }
@@ -87,17 +94,23 @@ pub async fn run(
         timeline: Timeline::default(),
         secret_uid: None,
         written: false,
+        readings: Vec::new(),
+        connection: None,
     };
-    let mut steps = Vec::new();
+    let mut steps: Vec<StepRecord> = Vec::new();
     let mut gone = false;
+    let mut left = canary.plan.len();
+    walk.open().await;
     for planned in &canary.plan {
-        if !steps.is_empty() {
-            walk.settle().await;
-        }
         progress(Progress::Begun(planned.step));
         let step = walk.step(planned).await;
         let proven = step.end == End::Proven;
         gone = proven && step.proof == Proof::Gone;
+        left -= 1;
+        if proven && !gone && (left > 0 || walk.reads()) {
+            walk.settle(&step).await;
+        }
+        walk.close(&step).await;
         steps.push(step);
         if !proven {
             break;
@@ -107,6 +120,7 @@ pub async fn run(
     let leftovers = janitor::remove(&shell.kube, &shell.vault, canary, gone, walk.written).await;
     walk.collect();
     let leases = janitor::end_leases(&shell.vault, walk.lease_ids()).await;
+    walk.end(steps.last(), gone).await;
     Record {
         probe: canary.probe.clone(),
         kind: canary.kind(),
@@ -116,8 +130,8 @@ pub async fn run(
         finished: walk.now(),
         steps,
         timeline: walk.timeline,
-        readings: Vec::new(),
-        connection: None,
+        readings: walk.readings,
+        connection: walk.connection,
         leases,
         leftovers,
     }
@@ -167,6 +181,9 @@ struct Walk<'a> {
     secret_uid: Option<String>,
     /// Whether anything may have been written to Vault.
     written: bool,
+    readings: Vec<Reading>,
+    /// The VaultConnection that the canary uses.
+    connection: Option<String>,
 }
 
 impl Walk<'_> {
@@ -205,9 +222,11 @@ impl Walk<'_> {
             return record(begun, self.now(), self.now(), end);
         }
         let stimulus = self.canary.stimulus(step);
+        let canary = &self.canary.name;
         let started = self.now();
         let sent = self.send(stimulus, timeout).await;
         let submitted = self.now();
+        tracing::debug!(canary, %step, ok = sent.is_ok(), "the stimulus was sent");
         if let Err(end) = sent {
             return record(started, submitted, submitted, end);
         }
@@ -236,6 +255,7 @@ impl Walk<'_> {
         }
         self.collect();
         record.left = self.now();
+        tracing::debug!(canary = self.canary.name, %step, end = record.end.as_str(), "the step is over");
         record
     }
 
@@ -302,28 +322,6 @@ impl Walk<'_> {
         }
     }
 
-    /// Waits until the operator has finished with the resource.
-    async fn settle(&mut self) {
-        let deadline = Instant::now() + SETTLE_LIMIT;
-        loop {
-            self.collect();
-            let settled = self
-                .timeline
-                .resource_at(self.now())
-                .is_some_and(|resource| {
-                    resource.finalizer
-                        && resource.healthy.is_some()
-                        && resource.last_generation >= resource.generation
-                });
-            if settled {
-                return;
-            }
-            if self.look(deadline).await.is_err() {
-                return;
-            }
-        }
-    }
-
     /// Takes in the next sighting, or says why there was none.
     async fn look(&mut self, deadline: Instant) -> Result<(), End> {
         tokio::select! {
@@ -346,6 +344,13 @@ impl Walk<'_> {
         if let Seen::Secret { uid, .. } = &sighting.what {
             self.secret_uid = Some(uid.clone());
         }
+        let at_seconds = sighting.at.elapsed().as_secs_f64();
+        tracing::debug!(
+            canary = self.canary.name,
+            at_seconds,
+            what = sighting.what.as_str(),
+            "seen"
+        );
         self.timeline.push(sighting);
     }
 

@@ -15,7 +15,7 @@ use vaultrs::error::ClientError;
 
 use crate::config;
 use crate::model::record::{Hindrance, Obstacle, Peer, VaultHealth};
-use crate::wire::{USER_AGENT, causes};
+use crate::wire::{self, causes};
 
 /// How long one request to Vault may take, unless the step ends before.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
@@ -42,38 +42,11 @@ impl Vault {
             how: Hindrance::Unreachable,
             text,
         };
-        let mut http = reqwest::Client::builder()
-            .user_agent(USER_AGENT)
+        let ca_file = config.ca_file.as_deref();
+        let http = wire::http::builder(&config.address, ca_file.map(|file| ("vault.caFile", file)))
+            .map_err(unusable)?
             .timeout(REQUEST_LIMIT)
-            .connect_timeout(CONNECT_LIMIT)
-            // A standby sends on to the active one. The token goes along, so never out of TLS.
-            .redirect(reqwest::redirect::Policy::custom(|attempt| {
-                let secure = attempt.previous().iter().all(|url| url.scheme() == "https");
-                if attempt.previous().len() > 2 || (secure && attempt.url().scheme() != "https") {
-                    attempt.stop()
-                } else {
-                    attempt.follow()
-                }
-            }));
-        if let Some(file) = &config.ca_file {
-            let pem = std::fs::read(file).map_err(|error| {
-                unusable(format!(
-                    "tried to read `vault.caFile` {}: {error}",
-                    file.display()
-                ))
-            })?;
-            let certificates = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| {
-                unusable(format!(
-                    "`vault.caFile` {} holds no certificates in PEM: {}",
-                    file.display(),
-                    causes(&error)
-                ))
-            })?;
-            http = http.tls_certs_merge(certificates);
-        } else if config.address.starts_with("http://") {
-            // Without TLS the system's certificates need not be read.
-            http = http.tls_certs_only(Vec::new());
-        }
+            .connect_timeout(CONNECT_LIMIT);
         let http = http
             .build()
             .map_err(|error| unusable(format!("can't make an HTTP client: {}", causes(&error))))?;

@@ -1,5 +1,7 @@
-//! What requests to Kubernetes and to Vault have in common: the user agent, and how an error or a
+//! What requests have in common, whoever is asked: the user agent, credentials, and how an error or a
 //! silence reads.
+
+pub mod http;
 
 use std::time::Duration;
 

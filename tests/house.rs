@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("exposition", &[]),
     ("wire", &["model"]),
     ("config", &["model"]),
-    ("operator", &["model"]),
+    ("operator", &["exposition", "model"]),
     ("judge", &["model"]),
     ("publish", &["config", "model"]),
     (
@@ -28,6 +28,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("canary", &["config", "model", "operator"]),
     ("kubernetes", &["config", "model", "wire"]),
     ("vault", &["config", "model", "wire"]),
+    (
+        "scrape",
+        &["config", "kubernetes", "model", "operator", "wire"],
+    ),
     (
         "observe",
         &["canary", "kubernetes", "model", "operator", "retry", "wire"],
@@ -56,6 +60,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "model",
             "observe",
             "operator",
+            "scrape",
             "shutdown",
             "vault",
             "wire",
@@ -81,6 +86,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "publish",
             "push",
             "schedule",
+            "scrape",
             "shutdown",
             "telemetry",
             "vault",

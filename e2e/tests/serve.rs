@@ -232,7 +232,7 @@ async fn reloads(scene: &Scene) -> Result<()> {
         .flatten()
         .filter_map(|probe| probe["name"].as_str())
         .collect();
-    ensure!(names == ["steady", "also-48"], "{names:?}");
+    ensure!(names == ["also-48", "steady"], "{names:?}");
     // Every run that was begun was brought to its end, and told.
     let runs = server.runs().await?;
     let told = runs.iter().filter(|run| run.probe == "steady").count();

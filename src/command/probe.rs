@@ -28,16 +28,10 @@ const PUSH_LIMIT_AT_THE_END: Duration = Duration::from_secs(3);
 
 /// What the configuration asks for that this version takes no heed of, beside what it refuses to run.
 pub(super) fn unheeded(config: &Config) -> Vec<&'static str> {
-    let asked = [
-        (
-            config.operator.metrics.is_some(),
-            "`operator.metrics` is not read by this version: `attribution` is `none`",
-        ),
-        (
-            config.history.is_some(),
-            "`history` is not kept by this version",
-        ),
-    ];
+    let asked = [(
+        config.history.is_some(),
+        "`history` is not kept by this version",
+    )];
     asked
         .into_iter()
         .filter(|(asked, _)| *asked)

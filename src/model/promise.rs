@@ -5,10 +5,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Mark;
-use super::timeline::{Resource, Seen, Timeline};
+use super::reconciles;
+use super::timeline::Timeline;
 
 /// The operator polls again after a share of `refreshAfter` that it draws between these two.
 pub const POLL_JITTER: (f64, f64) = (0.8, 0.9);
+/// A Secret that is deleted wakes the operator after a time that it draws, of this length at most.
+pub const WAKE_JITTER: Duration = Duration::from_millis(100);
 /// By how much a poll may seem to come too early, as its predecessor was seen late.
 const WATCH_SLACK: Duration = Duration::from_millis(100);
 
@@ -51,7 +54,7 @@ impl Promise {
     }
 }
 
-/// A reconcile that the operator completed, as its status shows it.
+/// A poll that the status shows.
 struct Poll {
     at: Mark,
     /// The time to the next one, where the operator announced it.
@@ -61,32 +64,19 @@ struct Poll {
 /// Every poll seen before `until`. The operator patches the status at each, but announces a horizon
 /// only when the content, or the outcome, changed.
 fn polls(timeline: &Timeline, until: Mark) -> Vec<Poll> {
-    let mut polls = Vec::new();
-    let mut last: Option<&Resource> = None;
-    for sighting in timeline.iter().take_while(|sighting| sighting.at < until) {
-        let Seen::Resource(resource) = &sighting.what else {
-            continue;
-        };
-        let announced = last.is_none_or(|last| last.synced != resource.synced);
-        let reconciled = announced
-            || last.is_some_and(|last| {
-                last.healthy != resource.healthy || last.last_generation != resource.last_generation
-            });
-        if reconciled && resource.synced.is_some() {
-            polls.push(Poll {
-                at: sighting.at,
-                horizon: resource.horizon.filter(|_| announced),
-            });
-        }
-        last = Some(resource);
-    }
-    polls
+    reconciles::completed(timeline)
+        .take_while(|completed| completed.at < until)
+        .map(|completed| Poll {
+            at: completed.at,
+            horizon: completed.resource.horizon.filter(|_| completed.announced),
+        })
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::timeline::{Sighting, State};
+    use crate::model::timeline::{Resource, Seen, Sighting, State};
 
     const fn at(seconds: u64) -> Mark {
         Mark::new(Duration::from_secs(seconds))

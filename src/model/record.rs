@@ -84,6 +84,18 @@ pub enum End {
     Interrupted,
 }
 
+impl End {
+    /// A word for the log.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Proven => "proven",
+            Self::TimedOut => "timed out",
+            Self::Met(_) => "obstructed",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
 /// What stopped the prober itself.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Obstacle {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::cause::{Cause, Evidence, Party};
 use super::correlation::Coefficient;
+use super::signal::Signal;
 use super::snapshot::Void;
 use super::{Kind, Stage, Step, Verdict};
 
@@ -141,6 +142,26 @@ pub struct OperatorDelta {
     pub cpu_seconds: f64,
 }
 
+impl OperatorDelta {
+    /// The value of a signal over the window. A mean of nothing, and a rate over no time, are none.
+    pub fn signal(&self, signal: Signal) -> Option<f64> {
+        let value = match signal {
+            Signal::ReconcileSeconds => self.reconcile_seconds / self.reconciles,
+            Signal::ReconcileRate => self.reconciles / self.window_seconds,
+            Signal::QueueSeconds => self.queue_seconds / self.queued,
+            Signal::QueueDepth => self.queue_depth,
+            Signal::ActiveWorkers => self.active_workers,
+            Signal::VaultReadSeconds => self.vault_read_seconds / self.vault_reads,
+            Signal::VaultLogins => self.logins,
+            Signal::VaultErrors => self.vault_errors,
+            Signal::CacheMisses => self.cache_misses,
+            Signal::ApiThrottled => self.api_throttled,
+            Signal::CpuSeconds => self.cpu_seconds,
+        };
+        value.is_finite().then_some(value)
+    }
+}
+
 /// The leases of a canary.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Leases {
@@ -164,4 +185,28 @@ impl Run {
 /// A moment with six digits after the second, always: `2026-01-01T00:00:00.000000Z`.
 fn microseconds<S: Serializer>(moment: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{moment:.6}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_is_a_mean_where_something_happened() {
+        let delta = OperatorDelta {
+            window_seconds: 4.0,
+            reconciles: 2.0,
+            reconcile_seconds: 0.5,
+            logins: 3.0,
+            ..OperatorDelta::default()
+        };
+        assert_eq!(delta.signal(Signal::ReconcileSeconds), Some(0.25));
+        assert_eq!(delta.signal(Signal::ReconcileRate), Some(0.5));
+        assert_eq!(delta.signal(Signal::VaultLogins), Some(3.0));
+        assert_eq!(delta.signal(Signal::VaultReadSeconds), None);
+        let nothing = OperatorDelta::default();
+        let told = Signal::ALL.map(|signal| nothing.signal(signal));
+        assert_eq!(told.iter().flatten().count(), 7);
+        assert_eq!(nothing.signal(Signal::ReconcileRate), None);
+    }
 }

@@ -78,6 +78,20 @@ pub enum Seen {
     Starved(Duration),
 }
 
+impl Seen {
+    /// A word for the log.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Secret { .. } => "the Secret",
+            Self::SecretGone => "the Secret is gone",
+            Self::Resource(_) => "the resource",
+            Self::ResourceGone => "the resource is gone",
+            Self::WatchLost(_) => "a watch was interrupted",
+            Self::Starved(_) => "the prober stood still",
+        }
+    }
+}
+
 /// Something seen, with its moment.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Sighting {

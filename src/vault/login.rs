@@ -11,7 +11,7 @@ use vaultrs::error::ClientError;
 use super::{SecretString, Vault, detail, expose};
 use crate::config::{Auth, TokenSource};
 use crate::model::record::{Hindrance, Obstacle, Peer};
-use crate::wire::fits_header;
+use crate::wire::http::{credential, one_line};
 
 /// A token in use.
 pub(super) struct Session {
@@ -180,7 +180,7 @@ fn token(source: &TokenSource) -> Result<SecretString, Obstacle> {
         TokenSource::File(file) => read("the token", file),
         TokenSource::Env(name) => match std::env::var(name) {
             Ok(token) if !token.trim().is_empty() => {
-                one_line(&token, &format!("the token for Vault in `{name}`"))
+                one_line(&token, &format!("the token for Vault in `{name}`")).map_err(denied)
             }
             Ok(_) | Err(_) => Err(denied(format!(
                 "tried to read the token for Vault from the environment: `{name}` is not set"
@@ -190,24 +190,7 @@ fn token(source: &TokenSource) -> Result<SecretString, Obstacle> {
 }
 
 fn read(what: &str, file: &Path) -> Result<SecretString, Obstacle> {
-    let text = std::fs::read_to_string(file).map_err(|error| {
-        denied(format!(
-            "tried to read {what} for Vault from {}: {error}",
-            file.display()
-        ))
-    })?;
-    one_line(&text, &format!("{what} for Vault in {}", file.display()))
-}
-
-/// Takes a credential, if it can be one.
-fn one_line(text: &str, what: &str) -> Result<SecretString, Obstacle> {
-    let text = text.trim();
-    if fits_header(text) {
-        return Ok(text.to_owned().into());
-    }
-    Err(denied(format!(
-        "tried to use {what}: it is not one line of printable characters without blanks"
-    )))
+    credential(&format!("{what} for Vault"), file).map_err(denied)
 }
 
 fn denied(text: String) -> Obstacle {

@@ -16,8 +16,10 @@ use crate::health::Health;
 use crate::http::{Ran, Refusal};
 use crate::judge::judge;
 use crate::model::run::Run;
+use crate::model::snapshot::Snapshot;
 use crate::publish::{Fact, Publisher};
 use crate::schedule;
+use crate::scrape::Numbers;
 use crate::shutdown::Shutdown;
 use crate::telemetry;
 
@@ -188,6 +190,11 @@ impl Crew {
                 let begun = Instant::now();
                 if let Ok(shell) = site.shell(SWEEP_EVERY).await {
                     desk.health.set_ready(true);
+                    if let Numbers::Live(scraper) = &shell.numbers {
+                        let look = scraper.look().await;
+                        let took = look.ended.saturating_duration_since(look.begun);
+                        desk.scraped(&look.what, took);
+                    }
                     sweep(&shell, &config).await;
                 }
                 sleep_until(begun + SWEEP_EVERY).await;
@@ -234,6 +241,20 @@ impl Crew {
             self.attendants
                 .insert(probe.name.clone(), Attendant { duty, retired });
         }
+    }
+}
+
+impl Desk {
+    /// Reports a look at the operator's metrics.
+    fn scraped(&self, what: &Result<Snapshot, String>, took: Duration) {
+        self.publisher.publish(Fact::Scrape {
+            up: what.is_ok(),
+            seconds: took.as_secs_f64(),
+            version: what
+                .as_ref()
+                .ok()
+                .and_then(|numbers| numbers.version.clone()),
+        });
     }
 }
 
@@ -290,7 +311,12 @@ impl Duty {
         self.desk.health.set_ready(shell.is_ok());
         let shell = shell.as_deref().map_err(Clone::clone);
         let record = record(&self.config, &self.probe, shell, begun, &self.term, |_| {}).await;
+        for reading in &record.readings {
+            let took = reading.received.since(reading.asked);
+            self.desk.scraped(&reading.what, took);
+        }
         let run = judge(&record);
+        tracing::debug!(probe = run.probe, run = run.run, result = %run.result, "the run is over");
         self.desk.publisher.publish(Fact::Run {
             run: Box::new(run.clone()),
             correlations: BTreeMap::new(),

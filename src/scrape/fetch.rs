@@ -1,0 +1,145 @@
+//! One request for metrics, with limits: of time, of size, and of where the token may go.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::header::{ACCEPT, AUTHORIZATION};
+use reqwest::{Client, Response, StatusCode};
+
+use crate::config::Access;
+use crate::wire::{causes, http as wire};
+
+/// How long a scrape may take as a whole.
+pub(super) const LIMIT: Duration = Duration::from_secs(5);
+/// How long a connection may take.
+const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+/// How large an answer may be, in bytes; the operator's own is about 130 KB.
+const LARGEST: usize = 16 << 20;
+/// How much of an error's text is told, in characters.
+const EXCERPT: usize = 200;
+
+/// A client that may read metrics, or why there is none.
+pub(super) struct Fetch {
+    client: Result<Client, String>,
+    token_file: Option<PathBuf>,
+}
+
+impl Fetch {
+    /// A client of `url` and what lies beside it.
+    pub(super) fn new(url: &str, access: &Access) -> Self {
+        let ca_file = access.ca_file.as_deref();
+        let ca_file = ca_file.map(|file| ("operator.metrics.caFile", file));
+        let client = wire::builder(url, ca_file).and_then(|builder| {
+            builder
+                .connect_timeout(CONNECT_LIMIT)
+                .tls_danger_accept_invalid_certs(access.insecure_skip_verify)
+                .build()
+                .map_err(|error| format!("can't make an HTTP client: {}", causes(&error)))
+        });
+        Self {
+            client,
+            token_file: access.bearer_token_file.clone(),
+        }
+    }
+
+    /// The text at `url`, which is called `place` in errors.
+    pub(super) async fn text(&self, url: &str, place: &str) -> Result<String, String> {
+        let failed =
+            |text: String| format!("tried to read the operator's metrics at {place}: {text}");
+        let client = self
+            .client
+            .as_ref()
+            .map_err(|error| failed(error.clone()))?;
+        let mut request = client.get(url).header(ACCEPT, "text/plain;version=0.0.4");
+        if let Some(file) = &self.token_file {
+            // It is replaced while the prober runs, so it is read each time.
+            let token = wire::credential("`operator.metrics.bearerTokenFile`", file)?;
+            request = request.header(AUTHORIZATION, wire::bearer(&token));
+        }
+        let no_answer = |error: reqwest::Error| {
+            let hint = if error.is_connect() {
+                "; is the address right, and is the operator up?"
+            } else {
+                ""
+            };
+            failed(format!("no answer: {}{hint}", causes(&error.without_url())))
+        };
+        let answer = request.send().await.map_err(no_answer)?;
+        let status = answer.status();
+        if status.is_success() {
+            return body(answer).await.map_err(failed);
+        }
+        let said = said(answer).await;
+        Err(failed(format!(
+            "it answered {status}{said}{}",
+            hint(status)
+        )))
+    }
+}
+
+/// Says that nothing came back in time.
+pub(super) fn silence(place: &str) -> String {
+    format!(
+        "tried to read the operator's metrics at {place}: it was not through within {} s; it is overloaded or \
+         never ends",
+        LIMIT.as_secs()
+    )
+}
+
+/// The body of an answer, if it is not too large.
+async fn body(mut answer: Response) -> Result<String, String> {
+    let mut body = Vec::new();
+    loop {
+        match answer.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() > LARGEST => {
+                return Err(format!(
+                    "it answered with more than {} MB; is it the operator's metrics?",
+                    LARGEST >> 20
+                ));
+            }
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) => break,
+            Err(error) => {
+                return Err(format!(
+                    "the answer broke off: {}",
+                    causes(&error.without_url())
+                ));
+            }
+        }
+    }
+    Ok(String::from_utf8(body)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+}
+
+/// The first words of an answer that refuses; a server may say why.
+async fn said(mut answer: Response) -> String {
+    let chunk = answer.chunk().await.ok().flatten().unwrap_or_default();
+    let text = String::from_utf8_lossy(&chunk[..chunk.len().min(EXCERPT)]);
+    let words: Vec<_> = text
+        .split(|c: char| c.is_whitespace() || c.is_control())
+        .filter(|word| !word.is_empty())
+        .collect();
+    if words.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", words.join(" "))
+    }
+}
+
+/// What to do about an answer that refuses.
+fn hint(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::UNAUTHORIZED => {
+            "; set `operator.metrics.bearerTokenFile` to a token of a ServiceAccount"
+        }
+        StatusCode::FORBIDDEN => {
+            "; let the token's ServiceAccount get the nonResourceURL `/metrics` (the chart's ClusterRole \
+             `…-metrics-reader`)"
+        }
+        StatusCode::NOT_FOUND => "; is the path right?",
+        status if status.is_redirection() => {
+            "; it sends on to where a token must not go, or too often: name the address it means"
+        }
+        _ => "",
+    }
+}

@@ -1,0 +1,128 @@
+//! The metrics of every pod of the operator, summed: a Service would answer with now one, now another.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, ListParams};
+use kube::{Client, ResourceExt as _};
+
+use super::fetch::Fetch;
+use super::read;
+use crate::config::{self, Access, Scheme};
+use crate::kubernetes;
+use crate::model::snapshot::Snapshot;
+use crate::operator::LEADER_LEASE;
+
+/// How many pods are asked at once.
+const AT_ONCE: usize = 4;
+
+/// The operator's pods.
+pub(super) struct Pods {
+    fetch: Fetch,
+    api: Api<Pod>,
+    leases: Api<Lease>,
+    namespace: String,
+    selector: String,
+    port: u16,
+    scheme: Scheme,
+}
+
+impl Pods {
+    pub(super) fn new(
+        operator: &config::Operator,
+        kube: &Client,
+        port: u16,
+        scheme: Scheme,
+        access: &Access,
+    ) -> Self {
+        let namespace = operator.namespace.clone();
+        Self {
+            fetch: Fetch::new(&format!("{}://", scheme.as_str()), access),
+            api: Api::namespaced(kube.clone(), &namespace),
+            leases: Api::namespaced(kube.clone(), &namespace),
+            namespace,
+            selector: operator.pod_selector.clone(),
+            port,
+            scheme,
+        }
+    }
+
+    /// Reads them all. One that can't be read makes the sum wrong, so there is none then.
+    pub(super) async fn read(&self) -> Result<Snapshot, String> {
+        let (pods, leader) = tokio::join!(self.running(), self.leader());
+        let mut whole: Option<Snapshot> = None;
+        let mut parts = futures::stream::iter(pods?)
+            .map(|(name, url)| async move { read(&self.fetch, &url, &name).await })
+            .buffered(AT_ONCE);
+        while let Some(part) = parts.try_next().await? {
+            match &mut whole {
+                None => whole = Some(part),
+                Some(whole) => whole.add(part),
+            }
+        }
+        let mut whole = whole.ok_or_else(|| {
+            format!(
+                "tried to read the metrics of the operator's pods: no pod that runs matches `{}` in `{}`; is \
+                 `operator.podSelector` right, and is the operator up?",
+                self.selector, self.namespace
+            )
+        })?;
+        whole.leader = leader;
+        Ok(whole)
+    }
+
+    /// The pods that run: their names, and where their metrics are.
+    async fn running(&self) -> Result<Vec<(String, String)>, String> {
+        let params = ListParams::default().labels(&self.selector);
+        let pods = self.api.list(&params).await.map_err(|error| {
+            kubernetes::obstacle(&format!("list pods in `{}`", self.namespace), &error).text
+        })?;
+        Ok(pods
+            .into_iter()
+            .filter_map(|pod| Some((pod.name_any(), self.url(address(&pod)?))))
+            .collect())
+    }
+
+    fn url(&self, address: IpAddr) -> String {
+        let host = SocketAddr::new(address, self.port);
+        format!("{}://{host}/metrics", self.scheme.as_str())
+    }
+
+    /// The pod that holds the Lease, if it may be asked who does. The holder is `<pod>_<UUID>`.
+    async fn leader(&self) -> Option<String> {
+        let lease = match self.leases.get_opt(LEADER_LEASE).await {
+            Ok(lease) => lease?,
+            Err(error) => {
+                let what = format!("get the Lease `{}/{LEADER_LEASE}`", self.namespace);
+                let error = kubernetes::obstacle(&what, &error).text;
+                tracing::debug!(error, "can't tell the operator's leader");
+                return None;
+            }
+        };
+        let holder = lease.spec?.holder_identity?;
+        let pod = holder
+            .rsplit_once('_')
+            .map_or(holder.as_str(), |(pod, _)| pod);
+        (!pod.is_empty()).then(|| pod.to_owned())
+    }
+}
+
+impl fmt::Display for Pods {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the pods `{}` in `{}`", self.selector, self.namespace)
+    }
+}
+
+/// The address of a pod, if one of its containers runs.
+fn address(pod: &Pod) -> Option<IpAddr> {
+    let status = pod.status.as_ref()?;
+    let runs = status.container_statuses.as_ref().is_none_or(|containers| {
+        let mut states = containers.iter().filter_map(|one| one.state.as_ref());
+        states.any(|state| state.running.is_some())
+    });
+    let address = status.pod_ip.as_ref()?.parse().ok()?;
+    (runs && status.phase.as_deref() == Some("Running")).then_some(address)
+}
