@@ -19,6 +19,7 @@ Exit codes:
   1  a step failed or missed its threshold
   2  wrong usage or configuration
   3  unknown: no verdict on the operator
+  4  good, but the push failed
 ")]
 pub struct Cli {
     /// The configuration file.
@@ -82,6 +83,9 @@ pub struct ProbeArgs {
     /// Write the outcome to this file instead of stdout.
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Push the outcome to where the configuration's `push` says.
+    #[arg(long)]
+    pub push: bool,
 }
 
 /// How to serve.
@@ -146,6 +150,8 @@ pub enum Exit {
     Usage,
     /// No verdict on the operator.
     Unknown,
+    /// Every step was good, but the outcome could not be pushed.
+    PushFailed,
 }
 
 impl From<Exit> for ExitCode {
@@ -155,6 +161,7 @@ impl From<Exit> for ExitCode {
             Exit::Failed => 1,
             Exit::Usage => 2,
             Exit::Unknown => 3,
+            Exit::PushFailed => 4,
         })
     }
 }

@@ -26,6 +26,7 @@ pub mod observe;
 pub mod operator;
 pub mod probe;
 pub mod publish;
+pub mod push;
 pub mod retry;
 pub mod schedule;
 pub mod scrape;

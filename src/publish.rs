@@ -6,6 +6,7 @@ mod history;
 pub mod junit;
 mod label;
 mod metrics;
+pub mod once;
 mod page;
 pub mod progress;
 mod series;
@@ -19,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::encoding::prometheus_protobuf::prometheus_data_model::MetricFamily;
 use prometheus_client::registry::Registry;
 
 use crate::config::Probe;
@@ -145,6 +147,20 @@ impl Publisher {
     /// The run of this ID.
     pub fn run(&self, id: &str) -> Option<Arc<Run>> {
         self.state().history.run(id)
+    }
+
+    /// The metrics as messages: classic histograms only.
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "nothing is written to but memory"
+    )]
+    pub fn families(&self) -> Vec<MetricFamily> {
+        form::families(&self.registry(false)).expect("a write to memory does not fail")
+    }
+
+    /// Whether this replica leads.
+    pub fn leads(&self) -> bool {
+        self.state().tally.leader
     }
 
     fn registry(&self, native: bool) -> Registry {

@@ -21,6 +21,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("operator", &["exposition", "model"]),
     ("judge", &["model"]),
     ("publish", &["config", "model"]),
+    (
+        "push",
+        &["config", "model", "publish", "retry", "shutdown", "wire"],
+    ),
     ("canary", &["config", "model", "operator"]),
     ("kubernetes", &["config", "model", "wire"]),
     ("vault", &["config", "model", "wire"]),
@@ -80,6 +84,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "model",
             "probe",
             "publish",
+            "push",
             "schedule",
             "scrape",
             "shutdown",

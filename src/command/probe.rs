@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::io::Write as _;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use futures::StreamExt as _;
@@ -18,20 +19,19 @@ use crate::model::{Step, Verdict};
 use crate::probe::{Progress, Shell};
 use crate::publish::progress::Board;
 use crate::publish::{junit, table};
+use crate::push;
 use crate::shutdown::Shutdown;
+
+/// How long a push may be tried, and how long if the program was told to stop.
+const PUSH_LIMIT: Duration = Duration::from_secs(15);
+const PUSH_LIMIT_AT_THE_END: Duration = Duration::from_secs(3);
 
 /// What the configuration asks for that this version takes no heed of, beside what it refuses to run.
 pub(super) fn unheeded(config: &Config) -> Vec<&'static str> {
-    let asked = [
-        (
-            config.push != Push::default(),
-            "`push` is not done by this version",
-        ),
-        (
-            config.history.is_some(),
-            "`history` is not kept by this version",
-        ),
-    ];
+    let asked = [(
+        config.history.is_some(),
+        "`history` is not kept by this version",
+    )];
     asked
         .into_iter()
         .filter(|(asked, _)| *asked)
@@ -62,6 +62,10 @@ pub(super) fn beyond(probe: &Probe) -> Option<String> {
 
 pub(super) async fn run(config: &Config, args: &ProbeArgs) -> Result<Exit, Error> {
     let probes = select(config, &args.probes)?;
+    if args.push && config.push == Push::default() {
+        let text = "`--push` has nowhere to push to: write `push.pushgateway` or `push.remoteWrite` into the configuration";
+        return Err(Error::Usage(text.to_owned()));
+    }
     let mut output = Output::open(args)?;
     let shutdown = Shutdown::on_signals()?;
     let board = Board::new(args.output_format == OutputFormat::Table);
@@ -106,9 +110,27 @@ pub(super) async fn run(config: &Config, args: &ProbeArgs) -> Result<Exit, Error
     if let Ok(shell) = &shell {
         shell.vault.log_out().await;
     }
+    let written = written.and_then(|()| output.end(&done));
+    let pushed = !args.push || push(config, &done, &shutdown).await;
     written?;
-    output.end(&done)?;
-    Ok(exit(&done, &shutdown))
+    Ok(match exit(&done, &shutdown) {
+        Exit::Good if !pushed => Exit::PushFailed,
+        exit => exit,
+    })
+}
+
+/// Pushes the runs. What failed is told and returned as false: it changes no verdict.
+async fn push(config: &Config, runs: &[Run], shutdown: &Shutdown) -> bool {
+    let limit = if shutdown.asked() {
+        PUSH_LIMIT_AT_THE_END
+    } else {
+        PUSH_LIMIT
+    };
+    let errors = push::once(config, runs, limit).await;
+    for error in &errors {
+        tracing::error!("{error}");
+    }
+    errors.is_empty()
 }
 
 /// The probes to run, all of which this version can run.

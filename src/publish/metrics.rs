@@ -242,6 +242,6 @@ impl Tally {
 }
 
 /// A number of things as a gauge has it.
-fn count(things: usize) -> f64 {
+pub(super) fn count(things: usize) -> f64 {
     u32::try_from(things).unwrap_or(u32::MAX).into()
 }

@@ -1,0 +1,60 @@
+//! Sends what is published to where it can't be scraped: a Pushgateway, or a remote-write endpoint.
+
+mod error;
+mod gateway;
+mod message;
+mod post;
+mod remote;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::config::{Config, Push};
+use crate::model::run::Run;
+pub use error::Error;
+pub use remote::Remote;
+
+/// The label `job` of all that is pushed.
+const JOB: &str = "vso-prober";
+
+/// Pushes runs that are over, to all that is configured, and gives up after `limit`. What failed is returned.
+pub async fn once(config: &Config, runs: &[Run], limit: Duration) -> Vec<Error> {
+    let until = Instant::now() + limit;
+    let Push {
+        pushgateway,
+        remote_write,
+    } = &config.push;
+    let gateway = async {
+        match pushgateway {
+            Some(url) => gateway::push(url, config, runs, until).await,
+            None => Ok(()),
+        }
+    };
+    let remote = async {
+        match remote_write {
+            Some(remote) => {
+                Remote::new(remote, &config.instance)?
+                    .write_runs(config, runs, until)
+                    .await
+            }
+            None => Ok(()),
+        }
+    };
+    let (gateway, remote) = tokio::join!(gateway, remote);
+    [gateway, remote]
+        .into_iter()
+        .filter_map(Result::err)
+        .collect()
+}
+
+/// What `serve` takes no heed of, and why.
+pub const fn unfit_to_serve(push: &Push) -> Option<&'static str> {
+    if push.pushgateway.is_some() {
+        Some(
+            "`push.pushgateway` is for `probe --push`: a Pushgateway never forgets, so what `serve` measures is to be scraped, or sent by `push.remoteWrite`",
+        )
+    } else {
+        None
+    }
+}

@@ -1,0 +1,84 @@
+//! Why something could not be pushed.
+
+use std::path::PathBuf;
+
+use reqwest::StatusCode;
+
+/// Why something could not be pushed: what was tried, on what, what came back, what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The URL can't be used.
+    #[error("tried to push to `{url}`: {why}; write it as `https://host/path`")]
+    Url {
+        /// As configured, without what may be secret.
+        url: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// There is no HTTP client to be had.
+    #[error("can't make an HTTP client to push with: {0}")]
+    Client(String),
+    /// The bearer token can't be had.
+    #[error(
+        "tried to read a bearer token from `push.remoteWrite.bearerTokenFile` {file}: {why}; let it hold the token on one line"
+    )]
+    Token {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// What was sent was refused.
+    #[error("tried to push {what} to {url}: {status}{answer}; {}", advice(*.status))]
+    Refused {
+        /// What was sent.
+        what: String,
+        /// Where to, without what may be secret.
+        url: String,
+        /// What came back.
+        status: StatusCode,
+        /// The first words of the answer, if there are any.
+        answer: String,
+    },
+    /// Nothing came back.
+    #[error(
+        "tried to push {what} to {url}: {why}; check the URL, and the network and the receiver itself"
+    )]
+    Unreachable {
+        /// What was sent.
+        what: String,
+        /// Where to, without what may be secret.
+        url: String,
+        /// What befell it.
+        why: String,
+    },
+}
+
+impl Error {
+    /// Whether the same may go well the next time.
+    pub(super) fn passes(&self) -> bool {
+        match self {
+            Self::Refused { status, .. } => {
+                status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS
+            }
+            Self::Unreachable { .. } => true,
+            Self::Url { .. } | Self::Client(_) | Self::Token { .. } => false,
+        }
+    }
+}
+
+const fn advice(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            "check the bearer token, and that it may write there"
+        }
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
+            "check the URL's path; Prometheus takes remote writes only with `--web.enable-remote-write-receiver`"
+        }
+        StatusCode::TOO_MANY_REQUESTS => "push less often, or raise the receiver's limits",
+        _ if status.as_u16() >= 500 => {
+            "look at the receiver's own logs: it answered with a server error"
+        }
+        _ => "look at the receiver's answer and logs: it did not take what was sent",
+    }
+}

@@ -1,0 +1,459 @@
+//! What is pushed, to receivers that take it, refuse it, or are not there.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use prost::Message;
+use tokio::net::TcpListener;
+use vso_prober::config::{Config, RemoteWrite, check};
+use vso_prober::model::cause::Cause;
+use vso_prober::model::run::{Attribution, Leases, Run, SCHEMA, StepReport};
+use vso_prober::model::{Kind, Stage, Step, Verdict};
+use vso_prober::publish::{Fact, Publisher};
+use vso_prober::push::{self, Error, Remote};
+use vso_prober::shutdown::Shutdown;
+
+/// The messages of remote write, written down once more so that a slip in the prober's own shows.
+#[derive(Clone, PartialEq, Message)]
+struct WriteRequest {
+    #[prost(message, repeated, tag = "1")]
+    series: Vec<TimeSeries>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TimeSeries {
+    #[prost(message, repeated, tag = "1")]
+    labels: Vec<Label>,
+    #[prost(message, repeated, tag = "2")]
+    samples: Vec<Sample>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Label {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(string, tag = "2")]
+    value: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Sample {
+    #[prost(double, tag = "1")]
+    value: f64,
+    #[prost(int64, tag = "2")]
+    timestamp: i64,
+}
+
+/// A request as it arrived.
+#[derive(Clone, Debug)]
+struct Request {
+    path: String,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Request {
+    fn text(&self) -> String {
+        String::from_utf8(self.body.to_vec()).expect("text")
+    }
+
+    /// The samples of remote write, by series: name and labels.
+    fn samples(&self) -> BTreeMap<String, Vec<(f64, i64)>> {
+        let message = snap::raw::Decoder::new()
+            .decompress_vec(&self.body)
+            .expect("a block of snappy");
+        let request = WriteRequest::decode(message.as_slice()).expect("a message");
+        let told = |series: TimeSeries| {
+            let names: Vec<_> = series.labels.iter().map(|label| &label.name).collect();
+            assert!(names.is_sorted(), "{names:?}");
+            let labels: Vec<_> = series
+                .labels
+                .iter()
+                .filter(|label| label.name != "__name__")
+                .map(|label| format!("{}={}", label.name, label.value))
+                .collect();
+            let name = series
+                .labels
+                .iter()
+                .find(|label| label.name == "__name__")
+                .expect("a name");
+            let samples = series
+                .samples
+                .iter()
+                .map(|sample| (sample.value, sample.timestamp));
+            (
+                format!("{}{{{}}}", name.value, labels.join(",")),
+                samples.collect(),
+            )
+        };
+        request.series.into_iter().map(told).collect()
+    }
+}
+
+/// A receiver that answers as told, and with 200 after that.
+#[derive(Clone, Debug, Default)]
+struct Receiver {
+    requests: Arc<Mutex<Vec<Request>>>,
+    answers: Arc<Mutex<VecDeque<(StatusCode, &'static str)>>>,
+}
+
+impl Receiver {
+    async fn start(
+        answers: impl IntoIterator<Item = (StatusCode, &'static str)>,
+    ) -> (Self, SocketAddr) {
+        install();
+        let receiver = Self::default();
+        receiver.answers().extend(answers);
+        let app = Router::new().fallback(answer).with_state(receiver.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        (receiver, address)
+    }
+
+    fn answers(&self) -> std::sync::MutexGuard<'_, VecDeque<(StatusCode, &'static str)>> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn requests(&self) -> Vec<Request> {
+        self.requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// As `main` does.
+fn install() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+async fn answer(
+    State(receiver): State<Receiver>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> (StatusCode, &'static str) {
+    let path = uri.path().to_owned();
+    receiver
+        .requests
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(Request {
+            path,
+            headers,
+            body,
+        });
+    receiver
+        .answers()
+        .pop_front()
+        .unwrap_or((StatusCode::OK, ""))
+}
+
+fn config(push: &str) -> Config {
+    let text = format!(
+        "vault: {{address: 'http://127.0.0.1:8200', auth: {{token: {{env: VAULT_TOKEN}}}}}}
+probes:
+- name: kv
+  static: {{authRef: probe, mount: kvv2, type: kv-v2, path: vso-prober, refreshAfter: 2s}}
+  steps: {{create: 5s, update: 2s}}
+push: {push}
+instance: test
+"
+    );
+    check::load(&text, "c.yaml", |_| None).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn remote_write(address: SocketAddr) -> Config {
+    config(&format!(
+        "{{remoteWrite: {{url: 'http://{address}/api/v1/write'}}}}"
+    ))
+}
+
+fn pushgateway(address: SocketAddr) -> Config {
+    config(&format!(
+        "{{pushgateway: {{url: 'http://{address}/below/'}}}}"
+    ))
+}
+
+/// A run that took `create` well and, if there is a cause, failed at `update`.
+fn run(minute: i64, cause: Option<Cause>) -> Run {
+    let started: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().expect("a timestamp");
+    let started = started + jiff::SignedDuration::from_mins(minute);
+    let report = |step: Step, cause: Option<Cause>| StepReport {
+        step,
+        result: cause.map_or(Verdict::Success, |cause| cause.party().verdict()),
+        started,
+        latency_seconds: 0.25,
+        due_seconds: step.poll_driven().then_some(0.125),
+        lateness_seconds: step.poll_driven().then_some(0.125),
+        within_seconds: 5.0,
+        timeout_seconds: 30.0,
+        proven: cause.is_none(),
+        good: cause.is_none(),
+        stages: BTreeMap::from([(Stage::Deliver, 0.25)]),
+        attribution: Attribution::None,
+        operator: None,
+        void: None,
+        explained_ratio: None,
+        moves_with: None,
+        watch_delay_seconds: None,
+        cause,
+        party: cause.map(Cause::party),
+        evidence: Vec::new(),
+    };
+    Run {
+        schema: SCHEMA.to_owned(),
+        probe: "kv".to_owned(),
+        kind: Kind::Static,
+        run: format!("run{minute}"),
+        canary: "vso-probe/vsop-kv".to_owned(),
+        started,
+        finished: started + jiff::SignedDuration::from_secs(1),
+        result: cause.map_or(Verdict::Success, |cause| cause.party().verdict()),
+        steps: vec![report(Step::Create, None), report(Step::Update, cause)],
+        secret_writes: 1,
+        leases: Leases::default(),
+        leftovers: Vec::new(),
+    }
+}
+
+const LIMIT: Duration = Duration::from_secs(5);
+
+async fn pushed(config: &Config, runs: &[Run]) -> Vec<Error> {
+    push::once(config, runs, LIMIT).await
+}
+
+#[tokio::test]
+async fn a_pushgateway_gets_a_group_a_step() {
+    let (receiver, address) = Receiver::start([]).await;
+    let errors = pushed(&pushgateway(address), &[run(0, None)]).await;
+    assert!(errors.is_empty(), "{errors:?}");
+    let requests = receiver.requests();
+    let paths: Vec<_> = requests
+        .iter()
+        .map(|request| request.path.as_str())
+        .collect();
+    assert_eq!(
+        paths,
+        [
+            "/below/metrics/job/vso-prober/instance/test/probe/kv/step/create",
+            "/below/metrics/job/vso-prober/instance/test/probe/kv/step/update",
+        ]
+    );
+    assert_eq!(
+        requests[1].headers["content-type"],
+        "text/plain; version=0.0.4; charset=utf-8"
+    );
+    insta::assert_snapshot!(requests[1].text());
+}
+
+#[tokio::test]
+async fn a_failed_run_leaves_the_last_success_alone() {
+    let (receiver, address) = Receiver::start([]).await;
+    let failed = run(1, Some(Cause::StaleContent));
+    let errors = pushed(&pushgateway(address), &[failed]).await;
+    assert!(errors.is_empty(), "{errors:?}");
+    let requests = receiver.requests();
+    let success = "vso_probe_last_success_timestamp_seconds";
+    assert!(
+        requests[0].text().contains(success),
+        "`create` was a success"
+    );
+    let text = requests[1].text();
+    assert!(!text.contains(success), "{text}");
+    assert!(
+        text.contains("vso_probe_success{kind=\"static\"} 0\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("vso_probe_last_failure_info{kind=\"static\",run=\"run1\",cause=\"stale_content\",party=\"operator\"} 1\n"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn without_a_verdict_the_last_one_stays() {
+    let (receiver, address) = Receiver::start([]).await;
+    let unknown = run(1, Some(Cause::ProberStarved));
+    let errors = pushed(&pushgateway(address), &[run(0, None), unknown]).await;
+    assert!(errors.is_empty(), "{errors:?}");
+    // Of two runs, the last word of each gauge goes out.
+    let requests = receiver.requests();
+    assert_eq!(requests.len(), 2);
+    let text = requests[1].text();
+    for line in [
+        "vso_probe_success{kind=\"static\"} 1\n",
+        "vso_probe_last_success_timestamp_seconds{kind=\"static\"} 1767225601\n",
+        "vso_probe_last_run_timestamp_seconds{kind=\"static\"} 1767225661\n",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    assert!(!text.contains("last_failure"), "{text}");
+}
+
+#[tokio::test]
+async fn remote_write_gets_a_sample_a_run_at_its_own_time() {
+    let (receiver, address) = Receiver::start([]).await;
+    let runs = [run(5, Some(Cause::StaleContent)), run(0, None)];
+    let errors = pushed(&remote_write(address), &runs).await;
+    assert!(errors.is_empty(), "{errors:?}");
+    let [request] = &receiver.requests()[..] else {
+        panic!("{:?}", receiver.requests());
+    };
+    for (name, value) in [
+        ("content-encoding", "snappy"),
+        ("content-type", "application/x-protobuf"),
+        ("x-prometheus-remote-write-version", "0.1.0"),
+        (
+            "user-agent",
+            concat!("vso-prober/", env!("CARGO_PKG_VERSION")),
+        ),
+    ] {
+        assert_eq!(request.headers[name], value);
+    }
+    let samples = request.samples();
+    let at = "{instance=test,job=vso-prober,kind=static,probe=kv,step=update}";
+    assert_eq!(
+        samples[&format!("vso_probe_success{at}")],
+        [(1.0, 1_767_225_601_000), (0.0, 1_767_225_901_000)]
+    );
+    assert_eq!(
+        samples[&format!("vso_probe_last_success_timestamp_seconds{at}")],
+        [(1_767_225_601.0, 1_767_225_601_000)]
+    );
+}
+
+#[tokio::test]
+async fn what_may_pass_is_tried_again() {
+    let (receiver, address) = Receiver::start([
+        (StatusCode::SERVICE_UNAVAILABLE, "not now"),
+        (StatusCode::TOO_MANY_REQUESTS, "not so fast"),
+    ])
+    .await;
+    let errors = pushed(&remote_write(address), &[run(0, None)]).await;
+    assert!(errors.is_empty(), "{errors:?}");
+    assert_eq!(receiver.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn what_is_refused_is_not_tried_again() {
+    for status in [
+        StatusCode::BAD_REQUEST,
+        StatusCode::UNAUTHORIZED,
+        StatusCode::TEMPORARY_REDIRECT,
+    ] {
+        let (receiver, address) = Receiver::start([(status, "out of bounds")]).await;
+        let errors = pushed(&remote_write(address), &[run(0, None)]).await;
+        let [error] = &errors[..] else {
+            panic!("{errors:?}");
+        };
+        let told = error.to_string();
+        for word in [
+            "series by remote write",
+            &address.to_string(),
+            status.as_str(),
+            "out of bounds",
+        ] {
+            assert!(told.contains(word), "{told}");
+        }
+        assert_eq!(receiver.requests().len(), 1, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn the_token_goes_along_and_is_never_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("token");
+    std::fs::write(&file, "hush-hush\n").expect("a file");
+    let (receiver, address) =
+        Receiver::start([(StatusCode::FORBIDDEN, "no such token: hush-hush")]).await;
+    let mut config = remote_write(address);
+    let remote = config.push.remote_write.as_mut().expect("it is there");
+    remote.bearer_token_file = Some(file.clone());
+    let errors = pushed(&config, &[run(0, None)]).await;
+    let told = format!("{} {:?}", errors[0], errors);
+    assert!(!told.contains("hush"), "{told}");
+    assert!(told.contains("no such token"), "{told}");
+    assert_eq!(
+        receiver.requests()[0].headers["authorization"],
+        "Bearer hush-hush"
+    );
+
+    std::fs::write(&file, "hush\nhush").expect("a file");
+    let errors = pushed(&config, &[run(0, None)]).await;
+    let told = errors[0].to_string();
+    assert!(
+        told.contains("bearerTokenFile") && !told.contains("hush"),
+        "{told}"
+    );
+    assert_eq!(receiver.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn who_is_not_there_is_given_up_in_time() {
+    install();
+    let config = config(
+        "{pushgateway: {url: 'http://127.0.0.1:9'}, remoteWrite: {url: 'http://127.0.0.1:9/w?key=secret'}}",
+    );
+    let begun = tokio::time::Instant::now();
+    let errors = push::once(&config, &[run(0, None)], Duration::from_secs(1)).await;
+    assert_eq!(errors.len(), 2);
+    assert!(tokio::time::Instant::now() - begun < Duration::from_secs(3));
+    for error in errors {
+        let told = error.to_string();
+        assert!(
+            told.contains("http://127.0.0.1:9") && !told.contains("secret"),
+            "{told}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_registry_is_written_and_ends_stale() {
+    let (receiver, address) = Receiver::start([]).await;
+    let publisher = Arc::new(Publisher::default());
+    publisher.publish(Fact::Configured {
+        probes: remote_write(address).probes,
+        operator_metrics: false,
+    });
+    publisher.publish(Fact::Leader(true));
+    let endpoint = RemoteWrite {
+        url: format!("http://{address}/api/v1/write"),
+        bearer_token_file: None,
+    };
+    let remote = Remote::new(&endpoint, "test").expect("a URL");
+    let over = Shutdown::default();
+    let task = tokio::spawn(remote.run(publisher.clone(), over.clone()));
+    while receiver.requests().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    publisher.publish(Fact::Run {
+        run: Box::new(run(0, None)),
+        correlations: BTreeMap::new(),
+    });
+    over.ask();
+    task.await.expect("it ends");
+
+    let requests = receiver.requests();
+    let (first, last) = (
+        requests[0].samples(),
+        requests[requests.len() - 1].samples(),
+    );
+    let count = "vso_probe_latency_seconds_count{instance=test,job=vso-prober,kind=static,probe=kv,step=create}";
+    let bucket = "vso_probe_latency_seconds_bucket{instance=test,job=vso-prober,kind=static,le=0.25,probe=kv,step=create}";
+    assert!(matches!(first[count][..], [(0.0, _)]), "{:?}", first[count]);
+    for series in [count, bucket] {
+        let [(value, at), (end, ended)] = last[series][..] else {
+            panic!("{:?}", last[series]);
+        };
+        assert!((value - 1.0).abs() < f64::EPSILON && ended == at + 1);
+        assert_eq!(end.to_bits(), 0x7ff0_0000_0000_0002);
+    }
+}
