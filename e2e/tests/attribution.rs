@@ -162,15 +162,21 @@ impl Crowd<'_> {
         resources
             .delete_collection(&DeleteParams::default(), &all)
             .await?;
+        let secrets = ListParams::default().labels("secrets.hashicorp.com/vso-ownerRefUID");
         eventually("end of the crowd", Duration::from_secs(30), async || {
-            Ok(resources
-                .list_metadata(&all)
+            let left = resources.list_metadata(&all).await?.items.len();
+            let held = self
+                .scene
+                .secrets()
+                .list_metadata(&secrets)
                 .await?
                 .items
-                .is_empty()
-                .then_some(()))
+                .len();
+            Ok((left + held == 0).then_some(()))
         })
         .await?;
+        // Each Secret that goes wakes the operator once more.
+        tokio::time::sleep(Duration::from_millis(500)).await;
         let vault = self.scene.lab().vault();
         vault
             .delete("kvv2/metadata/vso-prober/crowd")
