@@ -11,9 +11,9 @@ use crate::publish::{ProbeStatus, RunStatus};
 
 const HEAD: &str = "<!doctype html><html lang=en><meta charset=utf-8><meta http-equiv=refresh content=10>\
 <meta name=viewport content='width=device-width'><title>vso-prober</title><style>\
-body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#222;background:#fff}\
+body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:80rem;padding:0 1rem;color:#222;background:#fff}\
 table{border-collapse:collapse;width:100%;margin-bottom:2rem}th,td{text-align:left;padding:.3rem .8rem .3rem 0;\
-border-bottom:1px solid #ddd;vertical-align:top}th{font-weight:600}td.n{font-variant-numeric:tabular-nums}\
+border-bottom:1px solid #ddd;vertical-align:top}th{font-weight:600}td.n{font-variant-numeric:tabular-nums}td:first-child{white-space:nowrap}\
 .success{color:#177a3c}.failure{color:#b3261e;font-weight:600}.unknown{color:#8a5a00;font-weight:600}\
 @media(prefers-color-scheme:dark){body{color:#ddd;background:#16181c}th,td{border-color:#333}\
 .success{color:#5fd38a}.failure{color:#ff8a80}.unknown{color:#ffc766}a{color:#8ab4f8}}\
