@@ -50,6 +50,7 @@ async fn compare(scene: &Scene, probe: Probe, count: usize) -> Result<()> {
     let mut errors: Vec<(Step, &str, f64)> = Vec::new();
     for run in &runs {
         went_well(run)?;
+        log.reads(run)?;
         for report in &run.steps {
             told(report, Attribution::Exact, None)?;
             let truth = log.truth(run, report)?;
@@ -205,6 +206,24 @@ impl Log {
             reconcile: seconds(begun, written_at),
             deliver: seconds(written_at, proof),
         })
+    }
+
+    /// Insists that the operator's metrics and Vault's log agree on how often a canary's secret was read.
+    fn reads(&self, run: &Run) -> Result<()> {
+        let canary = run.canary.rsplit('/').next().unwrap_or_default();
+        let read = |line: &&VaultLine| {
+            line.kind == "response"
+                && line.request.operation == "read"
+                && line.request.path.ends_with(canary)
+        };
+        let truth = self.vault.iter().filter(read).count();
+        let deltas = run.steps.iter().filter_map(|report| report.operator);
+        let told: f64 = deltas.map(|delta| delta.vault_reads).sum();
+        ensure!(
+            truth == 0 || (told - f64::from(u32::try_from(truth)?)).abs() < 0.5,
+            "{told} reads told, {truth} in Vault's log: {run:#?}"
+        );
+        Ok(())
     }
 
     /// When the operator asked Vault for a canary's secret.
