@@ -20,6 +20,8 @@ const LOADED: &str = include_str!("operator/metrics-load-after-300.txt");
 const RECORDED: [&str; 5] = [QUIET, CREATED, UPDATED, LOAD, LOADED];
 
 type Labels = Vec<(String, String)>;
+/// A sample that is to be read.
+type Expected<'a> = (&'a str, &'a [(&'a str, &'a str)], f64);
 
 /// What is read: name, labels and value of each sample.
 fn all(text: &str) -> Vec<(String, Labels, f64)> {
@@ -33,7 +35,7 @@ fn all(text: &str) -> Vec<(String, Labels, f64)> {
 }
 
 /// One line, read.
-fn check(line: &str, expected: Option<(&str, &[(&str, &str)], f64)>) {
+fn check(line: &str, expected: Option<Expected>) {
     let expected = expected.map(|(name, labels, value)| {
         let labels = labels
             .iter()
@@ -172,7 +174,7 @@ fn a_real_operators_numbers_are_told_apart() {
         assert!(
             (number - expected).abs() < 1e-6,
             "{number} is not {expected}"
-        )
+        );
     };
     let created = delta(QUIET, CREATED);
     near(created.reconciles, 2.0);
@@ -319,7 +321,9 @@ proptest! {
         tail in prop_oneof![Just(""), Just(" 1700000000000"), Just(" # {a=\"b\"} 1 1700.5")],
     ) {
         let mut text = "# HELP a It is a, \"b\" and {c}.\n# TYPE a counter\n".to_owned();
-        series.iter().for_each(|series| text += &write(series, tail));
+        for series in &series {
+            text += &write(series, tail);
+        }
         text += "# EOF\n";
         let read = all(&text);
         prop_assert_eq!(read.len(), series.len());

@@ -477,6 +477,9 @@ proptest! {
         prop_assert!(report.operator.is_some() || report.attribution == Attribution::None);
         prop_assert_eq!(record.readings.is_empty() && report.void.is_some(), false);
         prop_assert!(report.watch_delay_seconds.is_none_or(|delay| delay >= 0.0));
+        let saved = serde_json::to_string(&record).expect("a record is plain data");
+        let read: Record = serde_json::from_str(&saved).expect("what was written can be read");
+        prop_assert_eq!(self::report(&read), report);
     }
 
     #[test]
