@@ -11,10 +11,12 @@ use vso_prober::model::{Stage, Step};
 
 use super::{measured, told, went_well};
 
-/// How far a stage may be from the truth, in seconds, and for which share of them that must hold at least: the
-/// rest is for a machine that does much else.
+/// How far a stage may be from the truth, in seconds, and for which share of all that must hold: the rest is
+/// for a machine that does much else. On an idle one it holds for nearly all, as the figures show.
 const NEAR: f64 = 0.005;
-const SHARE: f64 = 0.5;
+const SHARE: f64 = 0.7;
+/// How far the median of any one stage of a step may be.
+const MEDIAN: f64 = 2.0 * NEAR;
 
 /// Fifty runs of the steps that the operator answers at once.
 pub(super) async fn quick_steps(scene: &Scene) -> Result<()> {
@@ -96,7 +98,7 @@ fn judge(errors: &[(Step, &str, f64)], runs: usize) -> Result<()> {
             ms(1.0),
             off.len()
         );
-        if off[rank(off.len(), SHARE)] > NEAR {
+        if off[rank(off.len(), 0.5)] > MEDIAN {
             far.push(format!("{step} {stage}"));
         }
     }
@@ -104,6 +106,12 @@ fn judge(errors: &[(Step, &str, f64)], runs: usize) -> Result<()> {
     {
         println!("{table}");
     }
+    let near = errors.iter().filter(|error| error.2 <= NEAR).count();
+    ensure!(
+        near > rank(errors.len(), SHARE),
+        "too few are near the truth: {near} of {}\n{table}",
+        errors.len()
+    );
     ensure!(
         far.is_empty(),
         "too far from the truth: {}\n{table}",
