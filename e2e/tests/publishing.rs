@@ -98,7 +98,7 @@ async fn through_a_pushgateway(scene: &Scene) -> Result<()> {
     let last_run = format!("vso_probe_last_run_timestamp_seconds{at}");
     is(&prometheus, &last_run, |value| value > succeeded).await?;
     let info = format!(
-        "vso_probe_last_failure_info{{run=\"{}\",cause=\"resource_ignored\",party=\"operator\"}}",
+        "vso_probe_last_failure_info{{run=\"{}\",cause=\"operator_stalled\",party=\"operator\"}}",
         failed.run
     );
     is(&prometheus, &info, |value| near(value, 1.0)).await?;
@@ -259,7 +259,7 @@ async fn scraped(scene: &Scene) -> Result<()> {
     let age = format!("time() - vso_probe_last_success_timestamp_seconds{create}}}");
     is(&classic, &age, |age| (4.0..60.0).contains(&age)).await?;
     let increase =
-        format!("sum(increase(vso_probe_failures_total{create},cause=\"resource_ignored\"}}[5m]))");
+        format!("sum(increase(vso_probe_failures_total{create},party=\"operator\"}}[5m]))");
     is(&classic, &increase, |increase| increase > 2.5).await?;
 
     // What timed out lies above every finite bucket, the last of which ends below the timeout.
