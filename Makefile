@@ -1,6 +1,6 @@
 # `make` alone says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help tools build demo test lint fmt-check clippy doc deny shellcheck advisories bench-accuracy lab-up lab-down clean
+.PHONY: help tools build demo test lint fmt-check clippy doc deny shellcheck advisories bench-accuracy bench-footprint lab-up lab-down clean
 
 CACHE := $(or $(VSO_PROBER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vso-prober)
 # The linters, in a folder that is named after what it holds.
@@ -47,6 +47,10 @@ bench-accuracy: tools build ## Compare what the prober measures with the API ser
 	cargo build --locked --workspace --bins
 	@target/debug/bench-accuracy
 
+bench-footprint: tools build ## Measure what the prober costs: memory, CPU, under load, and many canaries at once
+	cargo build --locked --workspace --bins
+	@target/debug/bench-footprint
+
 lab-up: tools ## Start a lab: a real control plane, Vault, PostgreSQL and the operator, on loopback
 	@cargo build --quiet --locked --package e2e --bins
 	@cargo run --quiet --locked --package e2e --bin lab -- up
@@ -57,7 +61,7 @@ lab-down: ## Stop it and remove it
 clean: ## Remove what was built here; the cache stays
 	cargo clean
 
-# `demo`, `bench-accuracy` and `lab-up` build all binaries first: the lab looks for the stand-in beside its own.
+# `demo`, the benches and `lab-up` build all binaries first: the lab looks for the stand-in beside its own.
 
 # As a whole or not at all, so that an interrupted installation is none.
 $(LINTERS):

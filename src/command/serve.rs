@@ -2,15 +2,18 @@
 
 mod crew;
 mod reload;
+mod sender;
 mod site;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use rand::RngExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 
 use super::Error;
 use crate::cli::{Exit, ServeArgs};
@@ -23,6 +26,7 @@ use crate::publish::{Fact, Publisher};
 use crate::shutdown::Shutdown;
 use crew::Crew;
 use reload::Source;
+use sender::Sender;
 
 pub(super) async fn run(file: Option<&Path>, args: &ServeArgs) -> Result<Exit, Error> {
     let (name, text) = super::read(file)?;
@@ -55,6 +59,10 @@ pub(super) async fn run(file: Option<&Path>, args: &ServeArgs) -> Result<Exit, E
         .as_ref()
         .map_or_else(|| watch::channel(true).1, Leadership::leading);
 
+    let mut sender = Sender::default();
+    sender
+        .configure(&config, &publisher)
+        .map_err(|error| Error::Usage(error.to_string()))?;
     let mut crew = Crew::new(publisher.clone(), health, config);
     publisher.publish(Fact::Reload { successful: true });
     publisher.publish(Fact::Leader(*leading.borrow()));
@@ -69,28 +77,31 @@ pub(super) async fn run(file: Option<&Path>, args: &ServeArgs) -> Result<Exit, E
             }
             text = source.changed() => {
                 // Told in the log and in a metric: nobody else waits for it.
-                let _ = apply(text, &name, &mut crew, &publisher);
+                let _ = apply(text, &name, &mut crew, &mut sender, &publisher);
             }
             Some(ask) = asked.recv() => match ask {
                 Ask::Reload(reply) => {
-                    let _ = reply.send(apply(source.read(), &name, &mut crew, &publisher));
+                    let text = source.read();
+                    let _ = reply.send(apply(text, &name, &mut crew, &mut sender, &publisher));
                 }
                 Ask::Run { probe, reply } => crew.run_now(&probe, reply),
             },
         }
     }
     crew.end().await;
-    if let Some(leadership) = leadership {
-        publisher.publish(Fact::Leader(false));
-        leadership.resign().await;
-    }
+    let hand_over = async {
+        if let Some(leadership) = leadership {
+            leadership.resign().await;
+        }
+    };
     closing.ask();
-    server
-        .await
-        .context("the HTTP server broke down")?
-        .context("tried to serve HTTP")?;
+    // A client that holds its connection open must not hold up the end.
+    let (_, (), ()) = tokio::join!(timeout(CLOSING, server), sender.end(), hand_over);
     Ok(Exit::Good)
 }
+
+/// How long requests under way may take at the end.
+const CLOSING: Duration = Duration::from_secs(2);
 
 /// Contends for the Lease of this instance.
 async fn contend(config: &Config, health: &Health) -> Result<Leadership, Error> {
@@ -111,9 +122,15 @@ fn apply(
     text: Result<String, String>,
     name: &str,
     crew: &mut Crew,
-    publisher: &Publisher,
+    sender: &mut Sender,
+    publisher: &Arc<Publisher>,
 ) -> Result<(), String> {
-    let config = text.and_then(|text| usable(&text, name));
+    let config = text.and_then(|text| {
+        let config = usable(&text, name)?;
+        let sends = sender.configure(&config, publisher);
+        sends.map_err(|error| error.to_string())?;
+        Ok(config)
+    });
     publisher.publish(Fact::Reload {
         successful: config.is_ok(),
     });

@@ -4,14 +4,16 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::model::run::Run;
-use crate::publish::ProbeStatus;
+use crate::publish::{ProbeStatus, RunStatus};
 
 const HEAD: &str = "<!doctype html><html lang=en><meta charset=utf-8><meta http-equiv=refresh content=10>\
 <meta name=viewport content='width=device-width'><title>vso-prober</title><style>\
-body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#222;background:#fff}\
+body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:80rem;padding:0 1rem;color:#222;background:#fff}\
 table{border-collapse:collapse;width:100%;margin-bottom:2rem}th,td{text-align:left;padding:.3rem .8rem .3rem 0;\
-border-bottom:1px solid #ddd;vertical-align:top}th{font-weight:600}td.n{font-variant-numeric:tabular-nums}\
+border-bottom:1px solid #ddd;vertical-align:top}th{font-weight:600}td.n{font-variant-numeric:tabular-nums}td:first-child{white-space:nowrap}\
 .success{color:#177a3c}.failure{color:#b3261e;font-weight:600}.unknown{color:#8a5a00;font-weight:600}\
 @media(prefers-color-scheme:dark){body{color:#ddd;background:#16181c}th,td{border-color:#333}\
 .success{color:#5fd38a}.failure{color:#ff8a80}.unknown{color:#ffc766}a{color:#8ab4f8}}\
@@ -31,30 +33,69 @@ pub(super) fn render(
             late.as_secs_f64()
         );
     }
-    page.push_str("<h2>Probes</h2><table><tr><th>probe");
+    page.push_str(
+        "<h2>Probes</h2><table><tr><th>probe<th>kind<th>every<th>last run<th>last success<th>last failure<th>moves with",
+    );
     for probe in probes {
-        let _ = write!(page, "<tr><td>{}", escaped(&probe.name));
+        let _ = write!(
+            page,
+            "<tr><td>{}<td>{}<td class=n>{} s<td>{}<td class=n>{}<td>{}<td>{}",
+            escaped(&probe.name),
+            probe.kind,
+            probe.every_seconds,
+            probe.last_run.as_ref().map(verdict).unwrap_or_default(),
+            probe.last_success.map(moment).unwrap_or_default(),
+            probe.last_failure.as_ref().map(failure).unwrap_or_default(),
+            strongest(probe),
+        );
     }
     page.push_str(
         "</table><h2>Latest runs</h2><table><tr><th>started<th>probe<th>result<th>steps<th>run",
     );
     for run in runs {
+        let cause = run.decisive().and_then(|step| step.cause);
         let _ = write!(
             page,
-            "<tr><td class=n>{:.0}<td>{}<td class={result}>{result}{}<td class=n>{}<td><a href='api/v1/runs/{id}'>{id}</a>",
-            run.started,
+            "<tr><td class=n>{}<td>{}<td class={result}>{result}{}<td class=n>{}<td>{}",
+            moment(run.started),
             escaped(&run.probe),
-            run.decisive()
-                .and_then(|step| step.cause)
-                .map(|cause| format!(": {cause}"))
-                .unwrap_or_default(),
+            cause.map(|cause| format!(": {cause}")).unwrap_or_default(),
             steps(run),
+            link(&run.run),
             result = run.result,
-            id = escaped(&run.run),
         );
     }
     page.push_str("</table><p><a href=metrics>metrics</a> · <a href=api/v1/probes>probes</a> · <a href=api/v1/runs>runs</a>");
     page
+}
+
+fn moment(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
+}
+
+fn verdict(run: &RunStatus) -> String {
+    format!("<span class={result}>{result}</span>", result = run.result)
+}
+
+fn failure(run: &RunStatus) -> String {
+    let cause = run.cause.map_or("", |cause| cause.as_str());
+    format!("{cause}, {} {}", moment(run.finished), link(&run.run))
+}
+
+/// By step, what its latencies move with.
+fn strongest(probe: &ProbeStatus) -> String {
+    let named = probe.steps.iter().filter_map(|step| {
+        let with = step.moves_with?;
+        Some(format!(
+            "{}: {} ({:.2})",
+            step.step, with.signal, with.spearman
+        ))
+    });
+    named.collect::<Vec<_>>().join(", ")
+}
+
+fn link(run: &str) -> String {
+    format!("<a href='api/v1/runs/{id}'>{id}</a>", id = escaped(run))
 }
 
 /// Each step with its latency or, of what the operator's poll sets off, its lateness.

@@ -11,6 +11,10 @@ use crate::model::snapshot::{Reading, Void};
 use crate::model::timeline::Seen;
 use crate::model::{Mark, Stage, Step};
 
+/// The operator counts the time to its next poll from when a reconcile returns, and that is up to so much
+/// later than the status that announces it is seen.
+const RETURN: Duration = Duration::from_millis(10);
+
 /// What is told of a step's latency.
 pub(super) struct Told {
     pub(super) stages: BTreeMap<Stage, f64>,
@@ -51,8 +55,11 @@ pub(super) fn tell(
             let queue = seconds(window.delta.queue_seconds / window.delta.queued);
             split.take(Stage::Queue, queue);
             // A poll may come before the latest moment announced; a deleted Secret's owner is woken at random.
-            let jitter = (step.step == Step::Recreate).then_some(WAKE_JITTER);
-            let bound = announced.or(jitter).unwrap_or_default();
+            let bound = match announced {
+                Some(announced) => announced.saturating_add(RETURN),
+                None if step.step == Step::Recreate => WAKE_JITTER,
+                None => Duration::ZERO,
+            };
             let left = split.rest.saturating_sub(delivery(record, step));
             split.take(Stage::Wait, bound.min(left));
             split.keep(Stage::Deliver);

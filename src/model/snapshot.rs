@@ -178,7 +178,7 @@ impl Snapshot {
 fn growth(from: f64, to: f64) -> Result<f64, Void> {
     let growth = to - from;
     // The sums of several processes are rounded; a counter that starts over falls by more.
-    if growth < -1e-9 * from {
+    if growth < -1e-12 * from {
         return Err(Void::CounterReset);
     }
     Ok(growth.max(0.0))

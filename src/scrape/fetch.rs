@@ -57,12 +57,16 @@ impl Fetch {
             request = request.header(AUTHORIZATION, wire::bearer(&token));
         }
         let no_answer = |error: reqwest::Error| {
-            let hint = if error.is_connect() {
+            let connect = error.is_connect();
+            let text = causes(&error.without_url());
+            let hint = if connect && text.contains("certificate") {
+                "; set `operator.metrics.caFile`, or `insecureSkipVerify` for a certificate of no CA's"
+            } else if connect {
                 "; is the address right, and is the operator up?"
             } else {
                 ""
             };
-            failed(format!("no answer: {}{hint}", causes(&error.without_url())))
+            failed(format!("no answer: {text}{hint}"))
         };
         let answer = request.send().await.map_err(no_answer)?;
         let status = answer.status();

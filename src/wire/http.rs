@@ -42,13 +42,17 @@ pub fn builder(url: &str, ca_file: Option<(&str, &Path)>) -> Result<ClientBuilde
     };
     let pem = std::fs::read(file)
         .map_err(|error| format!("tried to read `{key}` {}: {error}", file.display()))?;
-    let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| {
+    let none = |why: &str| {
         format!(
-            "`{key}` {} holds no certificates in PEM: {}",
-            file.display(),
-            causes(&error)
+            "`{key}` {} holds no certificates in PEM{why}",
+            file.display()
         )
-    })?;
+    };
+    let certificates = Certificate::from_pem_bundle(&pem)
+        .map_err(|error| none(&format!(": {}", causes(&error))))?;
+    if certificates.is_empty() {
+        return Err(none(""));
+    }
     Ok(builder.tls_certs_merge(certificates))
 }
 

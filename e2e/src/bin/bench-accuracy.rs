@@ -8,6 +8,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use e2e::figures::quantile;
 use e2e::lab::{KubeRequest, Lab, NAMESPACE, Options, Tools};
 use tokio::process::Command;
 use vso_prober::model::Step;
@@ -222,20 +223,4 @@ fn row<const N: usize>(cells: [&str; N]) -> String {
     rest.iter().fold(format!("{first:<20}"), |line, cell| {
         format!("{line}{cell:>12}")
     })
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a rank among some hundreds"
-)]
-fn quantile(values: &[f64], share: f64) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let rank = (sorted.len() as f64 * share).ceil() as usize;
-    sorted
-        .get(rank.clamp(1, sorted.len().max(1)) - 1)
-        .copied()
-        .unwrap_or(f64::NAN)
 }

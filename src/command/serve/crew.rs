@@ -26,7 +26,7 @@ use crate::telemetry;
 /// At the end, how long runs under way may take to end by themselves, and then to clean up: together
 /// with the farewell to Vault and the Lease less than 25 s.
 const GRACE: Duration = Duration::from_secs(6);
-const CLEAN_UP: Duration = Duration::from_secs(12);
+const CLEAN_UP: Duration = Duration::from_secs(9);
 /// How often what other runs left behind is looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// How late an attendant may be before it is called stuck.
@@ -95,14 +95,7 @@ impl Crew {
             tracing::warn!("`server.listen` can't change while the program runs: start it again");
         }
         if !self.site.serves(&config) {
-            let old = std::mem::replace(&mut self.site, Arc::new(Site::new(&config)));
-            let turns: Vec<_> = self.turns.values().cloned().collect();
-            self.tasks.spawn(async move {
-                for turn in turns {
-                    drop(turn.lock().await);
-                }
-                old.close().await;
-            });
+            self.move_to(Site::new(&config));
         }
         self.config = Arc::new(config);
         self.attend();
@@ -126,10 +119,23 @@ impl Crew {
                 }
                 self.attendants.clear();
                 self.background.abort_all();
+                self.move_to(Site::new(&self.config));
                 // Ready to take over.
                 self.desk.health.set_ready(true);
             }
         }
+    }
+
+    /// Goes on with other clients and watches; the old ones are closed once nobody needs them.
+    fn move_to(&mut self, site: Site) {
+        let old = std::mem::replace(&mut self.site, Arc::new(site));
+        let turns: Vec<_> = self.turns.values().cloned().collect();
+        self.tasks.spawn(async move {
+            for turn in turns {
+                drop(turn.lock().await);
+            }
+            old.close().await;
+        });
     }
 
     /// Runs a probe now, beside its schedule.

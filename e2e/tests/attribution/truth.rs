@@ -1,0 +1,234 @@
+//! What is told of quiet runs, beside what the audit logs of the API server and of Vault tell.
+
+use std::fmt::Write as _;
+
+use anyhow::{Context, Result, ensure};
+use e2e::lab::{KubeRequest, VaultLine};
+use e2e::scenario::{Probe, Scene};
+use jiff::{SignedDuration, Timestamp};
+use vso_prober::model::run::{Attribution, Run, StepReport};
+use vso_prober::model::{Stage, Step};
+
+use super::{measured, told, went_well};
+
+/// How far a stage may be from the truth, in seconds, and for which share of them that must hold at least: the
+/// rest is for a machine that does much else.
+const NEAR: f64 = 0.005;
+const SHARE: f64 = 0.5;
+
+/// Fifty runs of the steps that the operator answers at once.
+pub(super) async fn quick_steps(scene: &Scene) -> Result<()> {
+    let probe = Probe::kv2("quick").steps(&[Step::Create, Step::Recreate, Step::Delete]);
+    compare(scene, probe, 50).await
+}
+
+/// Every step of a static canary.
+pub(super) async fn every_step(scene: &Scene) -> Result<()> {
+    compare(scene, Probe::kv2("every"), 8).await
+}
+
+/// The steps of a dynamic canary.
+pub(super) async fn credentials(scene: &Scene) -> Result<()> {
+    compare(scene, Probe::database("credential"), 15).await
+}
+
+/// Runs a probe, and lays its stages beside the logs.
+async fn compare(scene: &Scene, probe: Probe, count: usize) -> Result<()> {
+    let prober = measured(scene, [probe]).await;
+    // The first of all makes the operator log in.
+    prober.probe(&[]).await?.exits(0)?;
+    let outcome = prober
+        .probe(&["--count", &count.to_string()])
+        .await?
+        .exits(0)?;
+    let runs = outcome.runs()?;
+    ensure!(runs.len() == count, "{outcome}");
+    let log = Log {
+        kube: scene.lab().kube_audit()?,
+        vault: scene.lab().vault_audit()?,
+    };
+    let mut errors: Vec<(Step, &str, f64)> = Vec::new();
+    for run in &runs {
+        went_well(run)?;
+        for report in &run.steps {
+            told(report, Attribution::Exact, None)?;
+            let truth = log.truth(run, report)?;
+            let claim = |stage| report.stages.get(&stage).copied().unwrap_or_default();
+            let before = claim(Stage::Wait) + claim(Stage::Queue);
+            for (name, claimed, true_one) in [
+                ("submit", claim(Stage::Submit), truth.submit),
+                ("wait+queue", before, truth.before),
+                ("reconcile", claim(Stage::Reconcile), truth.reconcile),
+                ("deliver", claim(Stage::Deliver), truth.deliver),
+            ] {
+                errors.push((report.step, name, (claimed - true_one).abs()));
+            }
+        }
+    }
+    judge(&errors, runs.len())
+}
+
+/// Prints how far the stages are from the truth, and insists that they are near.
+fn judge(errors: &[(Step, &str, f64)], runs: usize) -> Result<()> {
+    let mut table = format!("{runs} runs, all exact; by how much a stage is off:\n");
+    let mut far = Vec::new();
+    let mut groups: Vec<(Step, &str)> = errors
+        .iter()
+        .map(|(step, stage, _)| (*step, *stage))
+        .collect();
+    groups.sort_unstable();
+    groups.dedup();
+    for (step, stage) in groups {
+        let of = errors
+            .iter()
+            .filter(|error| (error.0, error.1) == (step, stage));
+        let mut off: Vec<f64> = of.map(|error| error.2).collect();
+        off.sort_by(f64::total_cmp);
+        let near = off.iter().filter(|off| **off <= NEAR).count();
+        let ms = |share: f64| off[rank(off.len(), share)] * 1e3;
+        let _ = writeln!(
+            table,
+            "  {:<9}{stage:<12}p50 {:>6.2} ms   p90 {:>6.2} ms   max {:>6.2} ms   within 5 ms {near}/{}",
+            step.as_str(),
+            ms(0.5),
+            ms(0.9),
+            ms(1.0),
+            off.len()
+        );
+        if off[rank(off.len(), SHARE)] > NEAR {
+            far.push(format!("{step} {stage}"));
+        }
+    }
+    #[expect(clippy::print_stdout, reason = "figures for whoever runs the tests")]
+    {
+        println!("{table}");
+    }
+    ensure!(
+        far.is_empty(),
+        "too far from the truth: {}\n{table}",
+        far.join(", ")
+    );
+    Ok(())
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rank among some dozens"
+)]
+fn rank(count: usize, share: f64) -> usize {
+    ((count as f64 * share).ceil() as usize).clamp(1, count) - 1
+}
+
+/// Both audit logs.
+struct Log {
+    kube: Vec<KubeRequest>,
+    vault: Vec<VaultLine>,
+}
+
+/// Where a step's time went, in seconds.
+struct Truth {
+    submit: f64,
+    before: f64,
+    reconcile: f64,
+    deliver: f64,
+}
+
+impl Log {
+    fn truth(&self, run: &Run, report: &StepReport) -> Result<Truth> {
+        let canary = run.canary.rsplit('/').next().unwrap_or_default();
+        let started = report.started;
+        let proof = started + SignedDuration::try_from_secs_f64(report.latency_seconds)?;
+        let asked: Vec<&KubeRequest> = self
+            .kube
+            .iter()
+            .filter(|request| request.object_ref.name == canary)
+            .filter(|request| request.stage == "ResponseComplete")
+            .collect();
+        let by = |request: &KubeRequest, who: &str| request.user.username.contains(who);
+        let operator = |request: &&&KubeRequest| by(request, "vault-secrets-operator");
+        let (submitted_from, submitted) = if report.step == Step::Update {
+            self.vault_write(canary, started)
+        } else {
+            let mut own = asked.iter().filter(|request| by(request, "vso-prober"));
+            own.find(|request| request.request_received_timestamp >= started)
+                .map(|request| (request.request_received_timestamp, request.stage_timestamp))
+        }
+        .with_context(|| format!("the audit logs have no stimulus of {report:#?}"))?;
+        // What the operator wrote last before the proof; the log may be a little late.
+        let slack = SignedDuration::from_millis(20);
+        let written = asked
+            .iter()
+            .filter(operator)
+            .filter(|request| match report.step {
+                Step::Delete => {
+                    request.verb == "update" && request.object_ref.subresource.is_empty()
+                }
+                _ => request.object_ref.resource == "secrets" && request.verb != "get",
+            })
+            .rfind(|request| {
+                request.request_received_timestamp >= submitted_from
+                    && request.request_received_timestamp <= proof
+                    && request.stage_timestamp <= proof + slack
+            })
+            .with_context(|| format!("the audit log has no write for {report:#?}"))?;
+        let written_at = written.stage_timestamp.min(proof);
+        // The reconcile begins with its first request after the one before has ended.
+        let ended_before = asked
+            .iter()
+            .filter(operator)
+            .filter(|request| {
+                request.object_ref.subresource == "status" || request.verb == "update"
+            })
+            .filter(|request| request.object_ref.resource != "secrets")
+            .map(|request| request.stage_timestamp)
+            .filter(|ended| *ended < written.request_received_timestamp)
+            .max()
+            .unwrap_or(submitted_from)
+            .max(submitted_from);
+        let first = asked
+            .iter()
+            .filter(operator)
+            .map(|request| request.request_received_timestamp)
+            .chain(self.read_by_operator(canary))
+            .filter(|at| *at > ended_before)
+            .min()
+            .unwrap_or(written.request_received_timestamp);
+        let submitted = submitted.min(proof);
+        let begun = first.max(submitted);
+        let seconds =
+            |from: Timestamp, to: Timestamp| to.duration_since(from).as_secs_f64().max(0.0);
+        Ok(Truth {
+            submit: seconds(started, submitted),
+            before: seconds(submitted, begun),
+            reconcile: seconds(begun, written_at),
+            deliver: seconds(written_at, proof),
+        })
+    }
+
+    /// When the operator asked Vault for a canary's secret.
+    fn read_by_operator<'a>(&'a self, canary: &'a str) -> impl Iterator<Item = Timestamp> + 'a {
+        let own = move |line: &&VaultLine| {
+            // A lease has no name of the canary's.
+            let path = &line.request.path;
+            line.auth.display_name == "kubernetes-vso-probe-probe"
+                && (path.ends_with(canary) || !path.starts_with("kv"))
+        };
+        self.vault.iter().filter(own).map(|line| line.time)
+    }
+
+    /// When the prober's write of a canary's secret began and ended in Vault.
+    fn vault_write(&self, canary: &str, after: Timestamp) -> Option<(Timestamp, Timestamp)> {
+        let lines = || {
+            self.vault.iter().filter(|line| {
+                line.time >= after
+                    && line.request.path.ends_with(canary)
+                    && line.request.operation != "read"
+            })
+        };
+        let from = lines().find(|line| line.kind == "request")?.time;
+        let to = lines().find(|line| line.kind == "response")?.time;
+        Some((from, to))
+    }
+}

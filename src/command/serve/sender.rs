@@ -1,0 +1,56 @@
+//! Whoever sends the metrics on by remote write, where that is configured.
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use crate::config::{Config, RemoteWrite};
+use crate::publish::Publisher;
+use crate::push::{Error, Remote, unfit_to_serve};
+use crate::shutdown::Shutdown;
+
+/// The sender of the moment, and earlier ones that say farewell.
+#[derive(Default)]
+pub(super) struct Sender {
+    current: Option<(RemoteWrite, String, Shutdown)>,
+    tasks: JoinSet<()>,
+}
+
+impl Sender {
+    /// Sends where this configuration says, from now on.
+    ///
+    /// # Errors
+    /// That can't be done: then nothing is sent.
+    pub(super) fn configure(
+        &mut self,
+        config: &Config,
+        publisher: &Arc<Publisher>,
+    ) -> Result<(), Error> {
+        if let Some(why) = unfit_to_serve(&config.push) {
+            tracing::warn!("{why}");
+        }
+        let asked = config.push.remote_write.as_ref();
+        if let Some((remote, instance, over)) = &self.current {
+            if asked == Some(remote) && config.instance == *instance {
+                return Ok(());
+            }
+            over.ask();
+            self.current = None;
+        }
+        let Some(asked) = asked else { return Ok(()) };
+        let remote = Remote::new(asked, &config.instance)?;
+        let over = Shutdown::default();
+        self.tasks
+            .spawn(remote.run(publisher.clone(), over.clone()));
+        self.current = Some((asked.clone(), config.instance.clone(), over));
+        Ok(())
+    }
+
+    /// Sends what was published last, and says farewell.
+    pub(super) async fn end(mut self) {
+        if let Some((_, _, over)) = &self.current {
+            over.ask();
+        }
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
