@@ -91,17 +91,17 @@ postgres() {
 # debian_tool PACKAGE BINARY…: binaries that a package of Debian carries. They are taken out of it, as to install it would
 # start a service.
 debian_tool() {
-  local package=$1 binary home file as_root=
+  local package=$1 binary home file elevate=
   shift
   compgen -G "$tools/$package-[0-9]*/$1" >/dev/null && return
   command -v "$1" >/dev/null && return
   { command -v apt-get && command -v dpkg-deb; } >/dev/null ||
     die "$package is needed and was not found; install it so that \`$1\` is on the PATH"
-  if ((EUID != 0)) && command -v sudo >/dev/null; then as_root=sudo; fi
+  if ((EUID != 0)) && command -v sudo >/dev/null; then elevate=sudo; fi
   say "installing Debian's $package (a download of some 3 to 20 MB)…"
   mkdir "$work/$package"
   run "downloading $package" env -C "$work/$package" sh -c \
-    "apt-get download -q $package || { $as_root apt-get update -q && apt-get download -q $package; }"
+    "apt-get download -q $package || { $elevate apt-get update -q && apt-get download -q $package; }"
   for file in "$work/$package"/*.deb; do
     run "unpacking $package" dpkg-deb -x "$file" "$work/$package/root"
     home=$tools/$package-$(dpkg-deb -f "$file" Version | tr : _)
