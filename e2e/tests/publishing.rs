@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         .trial("the_registry_by_remote_write", registry_by_remote_write)
         .fault("a_failed_push_is_told", failed_push)
         .fault("scraped", scraped)
+        .trial("runs_outlive_a_restart", runs_outlive_a_restart)
         .run()
 }
 
@@ -289,6 +290,29 @@ async fn scraped(scene: &Scene) -> Result<()> {
     let (_, text) = server.get("/metrics").await?;
     let said = check_metrics(&text).await?;
     ensure!(said.is_empty(), "promtool says: {said}");
+    server.stop().await.map(drop)
+}
+
+async fn runs_outlive_a_restart(scene: &Scene) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut entry = Value::from(probe());
+    entry["every"] = "1h".into();
+    let prober = scene.prober([]).edit(|config| {
+        config["probes"] = json!([entry]);
+        config["history"] = json!({"path": folder.path().join("runs")});
+    });
+    let server = prober.serve(&["--web.enable-lifecycle"]).await?;
+    let (status, run) = server.post("/api/v1/probes/pushed/run").await?;
+    ensure!(status.is_success(), "{status}: {run}");
+    let run: Run = serde_json::from_str(&run)?;
+    server.stop().await?;
+
+    let server = prober.serve(&[]).await?;
+    let runs = server.runs().await?;
+    ensure!(runs.contains(&run), "{runs:#?}");
+    let last = "vso_probe_last_success_timestamp_seconds{probe=\"pushed\",kind=\"static\",step=\"create\"}";
+    let last = server.metric(last).await?;
+    ensure!(last.is_some_and(|last| last > 1e9), "{last:?}");
     server.stop().await.map(drop)
 }
 
