@@ -19,6 +19,7 @@ use crate::model::proof::Proof;
 use crate::model::record::Peer;
 use crate::model::timeline::Content;
 use crate::model::{Kind, Step};
+use crate::operator;
 use crate::operator::api::{Destination, Transformation};
 
 pub use salt::Salt;
@@ -173,10 +174,8 @@ impl Canary {
             Target::Dynamic(target) => &target.auth_ref,
             Target::Pki(target) => &target.auth_ref,
         };
-        match text.split_once('/') {
-            Some((namespace, name)) => (namespace.to_owned(), name.to_owned()),
-            None => (self.namespace.clone(), text.clone()),
-        }
+        let (namespace, name) = operator::referred(text, &self.namespace);
+        (namespace.to_owned(), name.to_owned())
     }
 
     /// Where its secret is in Vault, if it has one there.

@@ -44,6 +44,13 @@ pub struct Config {
     pub instance: String,
 }
 
+impl Config {
+    /// The probe of this name.
+    pub fn probe(&self, name: &str) -> Option<&Probe> {
+        self.probes.iter().find(|probe| probe.name == name)
+    }
+}
+
 /// Vault, as the prober reaches it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Vault {

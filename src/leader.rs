@@ -9,11 +9,13 @@ use kube::Client;
 use kube::api::{Api, ObjectMeta, PostParams};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use crate::health::Promise;
 use crate::kubernetes;
+use crate::model::record::Peer;
 use crate::shutdown::Shutdown;
+use crate::wire;
 
 /// How long a Lease holds without being renewed, as written in it.
 const DURATION: Duration = Duration::from_secs(15);
@@ -201,13 +203,13 @@ impl Candidate {
         request: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, String> {
         let what = format!("{verb} Lease `{}`", self.name);
-        match timeout(REQUEST_LIMIT, request).await {
-            Ok(answer) => answer.map_err(|error| kubernetes::obstacle(&what, &error).text),
-            Err(_) => Err(format!(
-                "tried to {what}: no answer from the API server within {} s",
-                REQUEST_LIMIT.as_secs()
-            )),
-        }
+        let told = async {
+            let answer = request.await;
+            answer.map_err(|error| kubernetes::obstacle(&what, &error))
+        };
+        wire::limited(Peer::Kubernetes, &what, REQUEST_LIMIT, told)
+            .await
+            .map_err(|obstacle| obstacle.text)
     }
 }
 
@@ -220,34 +222,35 @@ enum Move {
 }
 
 impl Move {
-    /// Does it. Returns whether the Lease is held now; where another was faster, it is not.
+    /// Does it. Returns whether the Lease is held now.
     async fn write(self, candidate: &Candidate) -> Result<bool, String> {
         let params = PostParams::default();
-        let leases = &candidate.leases;
-        let (verb, lease) = match self {
-            Self::Wait => return Ok(false),
+        let Candidate { leases, name, .. } = candidate;
+        match self {
+            Self::Wait => Ok(false),
             Self::Create(spec) => {
                 let metadata = ObjectMeta {
-                    name: Some(candidate.name.clone()),
+                    name: Some(name.clone()),
                     ..ObjectMeta::default()
                 };
                 let spec = Some(spec);
-                ("create", Lease { metadata, spec })
+                let lease = Lease { metadata, spec };
+                let created = async { won(leases.create(&params, &lease).await) };
+                candidate.limited("create", created).await
             }
-            Self::Replace(lease) => ("update", *lease),
-        };
-        let request = async {
-            let written = if verb == "create" {
-                leases.create(&params, &lease).await
-            } else {
-                leases.replace(&candidate.name, &params, &lease).await
-            };
-            match written {
-                Ok(_) => Ok(true),
-                Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
-                Err(error) => Err(error),
+            Self::Replace(lease) => {
+                let replaced = async { won(leases.replace(name, &params, &lease).await) };
+                candidate.limited("update", replaced).await
             }
-        };
-        candidate.limited(verb, request).await
+        }
+    }
+}
+
+/// Whether a write went through; where another was faster, it did not.
+fn won(written: kube::Result<Lease>) -> kube::Result<bool> {
+    match written {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+        Err(error) => Err(error),
     }
 }

@@ -19,6 +19,12 @@ pub fn api_resource(kind: Kind) -> ApiResource {
     ))
 }
 
+/// What a reference in a resource of `namespace` means: a namespace and a name. It is written `name` or
+/// `namespace/name`.
+pub fn referred<'a>(reference: &'a str, namespace: &'a str) -> (&'a str, &'a str) {
+    reference.split_once('/').unwrap_or((namespace, reference))
+}
+
 /// Whether a finalizer is one of the operator's.
 pub fn is_finalizer(finalizer: &str) -> bool {
     finalizer.ends_with(".secrets.hashicorp.com/finalizer")

@@ -25,7 +25,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::prometheus_protobuf::prometheus_data_model::MetricFamily;
 use prometheus_client::registry::Registry;
 
-use crate::config::{self, Probe};
+use crate::config::{self, Config, Probe};
 use crate::model::Step;
 use crate::model::correlation::Coefficient;
 use crate::model::run::Run;
@@ -83,6 +83,16 @@ pub enum Fact {
     },
 }
 
+impl Fact {
+    /// This configuration is in force from now on.
+    pub fn configured(config: &Config) -> Self {
+        Self::Configured {
+            probes: config.probes.clone(),
+            operator_metrics: config.operator.metrics.is_some(),
+        }
+    }
+}
+
 /// Holds everything that is published, and tells it to whoever asks.
 #[derive(Debug, Default)]
 pub struct Publisher(Arc<Mutex<State>>);
@@ -134,8 +144,11 @@ impl Publisher {
             Fact::Run { run, .. } if tally.probes.contains_key(&run.probe) => Some(run.clone()),
             _ => None,
         };
+        let configured = matches!(fact, Fact::Configured { .. });
         tally.fold(fact);
-        history.retain(|probe| tally.probes.contains_key(probe));
+        if configured {
+            history.retain(|probe| tally.probes.contains_key(probe));
+        }
         if let Some(run) = run {
             if let Some(Err(error)) = store.as_mut().map(|store| store.append(&run)) {
                 tracing::warn!(%error, run = run.run, "could not keep the run in `history.path`");

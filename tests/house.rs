@@ -66,7 +66,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "wire",
         ],
     ),
-    ("leader", &["health", "kubernetes", "shutdown"]),
+    (
+        "leader",
+        &["health", "kubernetes", "model", "shutdown", "wire"],
+    ),
     ("http", &["health", "model", "publish", "shutdown"]),
     ("cli", &["telemetry"]),
     (

@@ -28,16 +28,9 @@ const PUSH_LIMIT: Duration = Duration::from_secs(15);
 const PUSH_LIMIT_AT_THE_END: Duration = Duration::from_secs(3);
 
 /// What the configuration asks for that this version takes no heed of, beside what it refuses to run.
-pub(super) fn unheeded(config: &Config) -> Vec<&'static str> {
-    let asked = [(
-        config.history.is_some(),
-        "`history` is kept by `serve` alone",
-    )];
-    asked
-        .into_iter()
-        .filter(|(asked, _)| *asked)
-        .map(|(_, what)| what)
-        .collect()
+pub(super) fn unheeded(config: &Config) -> Option<&'static str> {
+    let asked = config.history.is_some();
+    asked.then_some("`history` is kept by `serve` alone")
 }
 
 /// What a probe asks for that this version can't do. To leave it out without a word would claim more
@@ -71,7 +64,7 @@ pub(super) async fn run(config: &Config, args: &ProbeArgs) -> Result<Exit, Error
     let shutdown = Shutdown::on_signals()?;
     let board = Board::new(args.output_format == OutputFormat::Table);
 
-    for what in unheeded(config) {
+    if let Some(what) = unheeded(config) {
         tracing::warn!("{what}");
     }
     let begun = Instant::now();
@@ -146,7 +139,7 @@ fn select<'a>(config: &'a Config, names: &[String]) -> Result<Vec<&'a Probe>, Er
             .collect::<Vec<_>>()
     };
     for name in names {
-        if !config.probes.iter().any(|probe| probe.name == *name) {
+        if config.probe(name).is_none() {
             let text = format!(
                 "there is no probe `{name}`; there are {}",
                 known().join(", ")

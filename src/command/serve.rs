@@ -35,10 +35,7 @@ pub(super) async fn run(file: Option<&Path>, args: &ServeArgs) -> Result<Exit, E
     let shutdown = Shutdown::on_signals()?;
     let publisher = Arc::new(Publisher::default());
     // Before anyone can ask: every series is there from the first scrape.
-    publisher.publish(Fact::Configured {
-        probes: config.probes.clone(),
-        operator_metrics: config.operator.metrics.is_some(),
-    });
+    publisher.publish(Fact::configured(&config));
     if let Some(history) = &config.history {
         let folder = history.path.display();
         publisher

@@ -16,6 +16,7 @@ use crate::model::proof::Proof;
 use crate::model::reconciles::Own;
 use crate::model::record::{End, Peer, StepRecord};
 use crate::model::snapshot::{Reading, Snapshot};
+use crate::operator;
 use crate::operator::api::VaultAuth;
 use crate::scrape::{Numbers, Past, Sampled, Scraper};
 use crate::wire;
@@ -258,8 +259,10 @@ async fn connection(shell: &Shell, canary: &Canary) -> Option<String> {
     let connection = match auth.spec.vault_connection_ref.as_deref() {
         // Without a word the operator takes the one of its own.
         None | Some("") => format!("{}/default", shell.operator.namespace),
-        Some(full) if full.contains('/') => full.to_owned(),
-        Some(name) => format!("{namespace}/{name}"),
+        Some(reference) => {
+            let (namespace, name) = operator::referred(reference, &namespace);
+            format!("{namespace}/{name}")
+        }
     };
     known.insert(key, connection.clone());
     Some(connection)

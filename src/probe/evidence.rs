@@ -157,7 +157,7 @@ async fn references(shell: &Shell, canary: &Canary) -> Vec<Reference> {
 
     let connection = auth.get().and_then(Option::as_ref);
     if let Some(reference) = connection.and_then(|auth| auth.spec.vault_connection_ref.as_ref()) {
-        let (namespace, name) = reference.split_once('/').unwrap_or((&namespace, reference));
+        let (namespace, name) = operator::referred(reference, &namespace);
         let api = Api::<api::VaultConnection>::namespaced(shell.kube.clone(), namespace);
         let full_name = format!("VaultConnection `{namespace}/{name}`");
         let connection = ask(Peer::Kubernetes, "get the VaultConnection", async {

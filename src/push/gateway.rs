@@ -54,7 +54,7 @@ fn groups<'a>(config: &'a Config, runs: &[Run]) -> BTreeMap<(&'a str, Kind, Step
     runs.sort_by_key(|run| run.finished);
     let mut groups = BTreeMap::<_, Group>::new();
     for run in runs {
-        let Some(probe) = config.probes.iter().find(|probe| probe.name == run.probe) else {
+        let Some(probe) = config.probe(&run.probe) else {
             continue;
         };
         for (step, gauges) in gauges(probe, run) {

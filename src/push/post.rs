@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderMap};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::Error;
 use crate::retry::Retry;
-use crate::wire::{USER_AGENT, causes, fits_header};
+use crate::wire::{self, causes, fits_header};
 
 /// How long one request may take.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
@@ -40,16 +40,12 @@ impl Post {
                     .to_owned(),
                 why: "it is no URL".to_owned(),
             })?;
-        let mut http = reqwest::Client::builder()
-            .user_agent(USER_AGENT)
+        let http = wire::http::builder(parsed.as_str(), None)
+            .map_err(Error::Client)?
             .timeout(REQUEST_LIMIT)
             .connect_timeout(CONNECT_LIMIT)
             // Who answers elsewhere gets neither the token nor the samples.
             .redirect(reqwest::redirect::Policy::none());
-        if parsed.scheme() == "http" {
-            // Without TLS the system's certificates need not be read.
-            http = http.tls_certs_only(Vec::new());
-        }
         Ok(Self {
             url: parsed,
             token_file,
@@ -111,11 +107,7 @@ impl Post {
         let token = self.token().await?;
         let mut request = self.http.post(url.clone()).headers(headers.clone());
         if let Some(token) = &token {
-            let bearer = format!("Bearer {}", token.expose_secret());
-            let mut bearer = HeaderValue::try_from(bearer)
-                .map_err(|_| self.bad_token("it holds what no header can carry"))?;
-            bearer.set_sensitive(true);
-            request = request.header(AUTHORIZATION, bearer);
+            request = request.header(AUTHORIZATION, wire::http::bearer(token));
         }
         let unreachable = |error: reqwest::Error| Error::Unreachable {
             what: what.to_owned(),

@@ -62,7 +62,7 @@ impl Remote {
     ) -> Result<(), Error> {
         let mut series = Series::new();
         for run in runs {
-            let Some(probe) = config.probes.iter().find(|probe| probe.name == run.probe) else {
+            let Some(probe) = config.probe(&run.probe) else {
                 continue;
             };
             for (step, gauges) in gauges(probe, run) {

@@ -76,7 +76,7 @@ struct Duty {
 
 impl Crew {
     pub(super) fn new(publisher: Arc<Publisher>, health: Health, config: Config) -> Self {
-        let mut crew = Self {
+        Self {
             desk: Arc::new(Desk {
                 publisher,
                 health,
@@ -89,9 +89,7 @@ impl Crew {
             turns: HashMap::new(),
             tasks: JoinSet::new(),
             background: JoinSet::new(),
-        };
-        crew.attend();
-        crew
+        }
     }
 
     /// Puts a configuration in force. Runs under way end as they were begun; probes that stay as they
@@ -104,8 +102,12 @@ impl Crew {
             self.move_to(Site::new(&config));
         }
         self.config = Arc::new(config);
-        self.attend();
-        if self.term.is_some() {
+        self.desk.publisher.publish(Fact::configured(&self.config));
+        self.desk
+            .windows()
+            .retain(|name| self.config.probe(name).is_some());
+        if let Some(term) = self.term.clone() {
+            self.attend(&term);
             self.prepare();
         }
     }
@@ -114,8 +116,9 @@ impl Crew {
     pub(super) fn lead(&mut self, leads: bool) {
         match (leads, self.term.take()) {
             (true, None) => {
-                self.term = Some(Shutdown::default());
-                self.attend();
+                let term = Shutdown::default();
+                self.attend(&term);
+                self.term = Some(term);
                 self.prepare();
             }
             (true, term) => self.term = term,
@@ -147,13 +150,12 @@ impl Crew {
     /// Runs a probe now, beside its schedule.
     pub(super) fn run_now(&mut self, name: &str, reply: oneshot::Sender<Result<Ran, Refusal>>) {
         while self.tasks.try_join_next().is_some() {}
-        let known = self.config.probes.iter().any(|probe| probe.name == name);
         // Whoever asked may have gone: then nobody needs to know.
         let refuse = |reply: oneshot::Sender<_>, refusal| {
             let _ = reply.send(Err(refusal));
         };
         let Some(attendant) = self.attendants.get(name) else {
-            let refusal = if known {
+            let refusal = if self.config.probe(name).is_some() {
                 Refusal::Following
             } else {
                 Refusal::Unknown
@@ -215,18 +217,8 @@ impl Crew {
     }
 
     /// Makes the attendants those of the configuration.
-    fn attend(&mut self) {
+    fn attend(&mut self, term: &Shutdown) {
         while self.tasks.try_join_next().is_some() {}
-        self.desk.publisher.publish(Fact::Configured {
-            probes: self.config.probes.clone(),
-            operator_metrics: self.config.operator.metrics.is_some(),
-        });
-        let probes = &self.config.probes;
-        let known = |name: &str| probes.iter().any(|probe| probe.name == name);
-        self.desk.windows().retain(known);
-        let Some(term) = self.term.clone() else {
-            return;
-        };
         let (config, site) = (&self.config, &self.site);
         self.attendants.retain(|_, attendant| {
             let stays = config.probes.contains(&attendant.duty.probe)
@@ -236,9 +228,8 @@ impl Crew {
             }
             stays
         });
-        self.turns.retain(|name, turn| {
-            Arc::strong_count(turn) > 1 || config.probes.iter().any(|probe| probe.name == *name)
-        });
+        self.turns
+            .retain(|name, turn| Arc::strong_count(turn) > 1 || config.probe(name).is_some());
         for probe in &self.config.probes {
             if self.attendants.contains_key(&probe.name) {
                 continue;
