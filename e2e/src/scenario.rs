@@ -3,9 +3,11 @@
 //! A scenario is an `async fn(&Scene) -> Result<()>`; [`Suite`] runs them one after the other.
 
 mod claims;
+mod crowd;
 mod probe;
 mod prober;
 mod recording;
+mod relay;
 mod scene;
 mod server;
 mod suite;
@@ -17,9 +19,11 @@ use anyhow::{Context, Result};
 use tokio::time::{interval, timeout};
 
 pub use claims::{blames, decisive, pods_tell, step};
+pub use crowd::Crowd;
 pub use probe::Probe;
 pub use prober::{Outcome, Prober, Running};
 pub use recording::Recording;
+pub use relay::Relay;
 pub use scene::Scene;
 pub use server::Server;
 pub use suite::Suite;
