@@ -157,7 +157,7 @@ impl OperatorDelta {
             Signal::VaultErrors => self.vault_errors,
             Signal::CacheMisses => self.cache_misses,
             Signal::ApiThrottled => self.api_throttled,
-            Signal::CpuSeconds => self.cpu_seconds,
+            Signal::CpuSeconds => self.cpu_seconds / self.window_seconds,
         };
         value.is_finite().then_some(value)
     }
@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(delta.signal(Signal::VaultReadSeconds), None);
         let nothing = OperatorDelta::default();
         let told = Signal::ALL.map(|signal| nothing.signal(signal));
-        assert_eq!(told.iter().flatten().count(), 7);
+        assert_eq!(told.iter().flatten().count(), 6);
         assert_eq!(nothing.signal(Signal::ReconcileRate), None);
     }
 }

@@ -28,7 +28,7 @@ pub enum Signal {
     CacheMisses,
     /// Requests to the API server that it refused as too many.
     ApiThrottled,
-    /// Seconds of CPU.
+    /// Seconds of CPU a second: as a sum it would grow with the window, which is as long as the latency.
     CpuSeconds,
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt, stream};
+use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::core::DynamicObject;
 use serde_json::json;
@@ -19,6 +20,8 @@ const LABEL: &str = "crowd=yes";
 const PATH: &str = "vso-prober/crowd";
 /// How many requests are under way at once.
 const AT_ONCE: usize = 50;
+/// How often it is looked whether they are there: a look costs as much as many of them.
+const GLANCE: Duration = Duration::from_millis(200);
 /// How long the operator may take with all of them.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -38,7 +41,7 @@ impl<'a> Crowd<'a> {
         Ok(Self { scene, auth })
     }
 
-    /// Creates so many at once, and waits until each has its Secret.
+    /// Creates so many at once, and waits until the operator has done with each.
     pub async fn gather(&self, size: usize, refresh: &str) -> Result<()> {
         let resources = self.scene.resources(Kind::Static);
         stream::iter(0..size)
@@ -51,9 +54,11 @@ impl<'a> Crowd<'a> {
             .try_collect::<()>()
             .await?;
         let all = ListParams::default().labels(LABEL);
-        eventually("Secret for each of the crowd", PATIENCE, async || {
-            let found = self.scene.secrets().list_metadata(&all).await?.items.len();
-            Ok((found >= size).then_some(()))
+        eventually("finalizer on each of the crowd", PATIENCE, async || {
+            sleep(GLANCE).await;
+            let list = resources.list_metadata(&all).await?;
+            let done = list.iter().filter(|one| !one.finalizers().is_empty());
+            Ok((done.count() >= size).then_some(()))
         })
         .await
     }
@@ -62,22 +67,25 @@ impl<'a> Crowd<'a> {
     pub async fn leave(&self) -> Result<()> {
         let all = ListParams::default().labels(LABEL);
         let (resources, secrets) = (self.scene.resources(Kind::Static), self.scene.secrets());
-        resources
-            .delete_collection(&DeleteParams::default(), &all)
-            .await?;
+        let any = all.clone().limit(1);
+        let now = DeleteParams::default();
+        resources.delete_collection(&now, &all).await?;
         eventually("end of the crowd", PATIENCE, async || {
-            let left = resources.list_metadata(&all).await?.items.len();
-            let held = secrets.list_metadata(&all).await?.items.len();
-            Ok((left + held == 0).then_some(()))
+            sleep(GLANCE).await;
+            let left = resources.list_metadata(&any).await?.items;
+            Ok(left.is_empty().then_some(()))
         })
-        .await
+        .await?;
+        // Kubernetes itself would collect no more than 20 a second.
+        secrets.delete_collection(&now, &all).await?;
+        // Each Secret that goes wakes the operator once more.
+        sleep(Duration::from_millis(500)).await;
+        Ok(())
     }
 
     /// Has them leave for good, and with them what they read.
     pub async fn disband(self) -> Result<()> {
         self.leave().await?;
-        // Each Secret that goes wakes the operator once more.
-        sleep(Duration::from_millis(500)).await;
         let vault = self.scene.lab().vault();
         vault
             .delete(&format!("kvv2/metadata/{PATH}"))

@@ -1,6 +1,8 @@
 //! A way to Vault that a scenario lays itself, to listen on it or to slow it down.
 
 use std::net::SocketAddr;
+use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -19,23 +21,28 @@ pub struct Relay {
 
 impl Relay {
     /// Listens on loopback and forwards to `address`, an `http://` URL. Each request (HTTP/1.1, one after the
-    /// other on a connection) is held back by a time of its own, drawn evenly from none to `longest`.
-    pub async fn slow(address: &str, longest: Duration) -> Result<Self> {
-        Self::start(address, move |near, far| async move {
-            // Asks and answers take turns, so what comes first after an answer is the next request.
-            let answered = AtomicBool::new(true);
-            let ask = |_: &[u8]| {
-                if answered.swap(false, Ordering::Relaxed) {
-                    longest.mul_f64(rand::random_range(0.0..1.0))
-                } else {
+    /// other on a connection) is held back by so many seconds, drawn for it alone.
+    pub async fn slow(address: &str, seconds: Range<f64>) -> Result<Self> {
+        let hold = move || Duration::from_secs_f64(rand::random_range(seconds.clone()));
+        let hold = Arc::new(hold);
+        Self::start(address, move |near, far| {
+            let hold = hold.clone();
+            async move {
+                // Asks and answers take turns, so what comes first after an answer is the next request.
+                let answered = AtomicBool::new(true);
+                let ask = |_: &[u8]| {
+                    if answered.swap(false, Ordering::Relaxed) {
+                        hold()
+                    } else {
+                        Duration::ZERO
+                    }
+                };
+                let answer = |_: &[u8]| {
+                    answered.store(true, Ordering::Relaxed);
                     Duration::ZERO
-                }
-            };
-            let answer = |_: &[u8]| {
-                answered.store(true, Ordering::Relaxed);
-                Duration::ZERO
-            };
-            pass(near, far, ask, answer).await;
+                };
+                pass(near, far, ask, answer).await;
+            }
         })
         .await
     }
