@@ -1,6 +1,6 @@
 # `make` alone says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help tools build demo test lint fmt-check clippy doc deny shellcheck advisories bench-accuracy bench-footprint lab-up lab-down clean
+.PHONY: help tools build demo test lint fmt-check clippy doc deny shellcheck advisories bench-accuracy bench-correlation bench-footprint lab-up lab-down clean
 
 CACHE := $(or $(VSO_PROBER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vso-prober)
 # The linters, in a folder that is named after what it holds.
@@ -46,6 +46,10 @@ shellcheck: | $(LINTERS) ## Check the scripts
 bench-accuracy: tools build ## Compare what the prober measures with the API server's own audit log
 	cargo build --locked --workspace --bins
 	@target/debug/bench-accuracy
+
+bench-correlation: tools ## See what latencies move with, over 120 runs each: with a slow Vault, in a crowd, and at rest (half an hour)
+	cargo build --locked --workspace --bins
+	CORRELATION_RUNS=120 cargo test --locked --workspace --test moves_with -- --nocapture
 
 bench-footprint: tools build ## Measure what the prober costs: memory, CPU, under load, and many canaries at once
 	cargo build --locked --workspace --bins

@@ -3,10 +3,12 @@
 //! A scenario is an `async fn(&Scene) -> Result<()>`; [`Suite`] runs them one after the other.
 
 mod claims;
+mod crowd;
 mod line;
 mod probe;
 mod prober;
 mod recording;
+mod relay;
 mod scene;
 mod server;
 mod suite;
@@ -18,10 +20,12 @@ use anyhow::{Context, Result};
 use tokio::time::{interval, timeout};
 
 pub use claims::{blames, decisive, pods_tell, step};
+pub use crowd::Crowd;
 pub use line::Line;
 pub use probe::Probe;
 pub use prober::{Outcome, Prober, Running};
 pub use recording::Recording;
+pub use relay::Relay;
 pub use scene::Scene;
 pub use server::Server;
 pub use suite::Suite;

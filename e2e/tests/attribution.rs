@@ -12,13 +12,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use e2e::lab::NAMESPACE;
-use e2e::scenario::{Probe, Prober, Scene, Suite, eventually, step};
-use kube::api::{DeleteParams, ListParams};
+use e2e::scenario::{Crowd, Probe, Prober, Scene, Suite, step};
 use serde_json::{Value, json};
 use vso_prober::model::run::{Attribution, Run, StepReport};
 use vso_prober::model::snapshot::Void;
-use vso_prober::model::{Kind, Stage, Step, Verdict};
+use vso_prober::model::{Stage, Step, Verdict};
 
 fn main() -> ExitCode {
     Suite::new("attribution")
@@ -119,81 +117,15 @@ async fn minimal(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// Resources of others that are polled all the time.
-struct Crowd<'a> {
-    scene: &'a Scene,
-    size: usize,
-}
-
-impl Crowd<'_> {
-    async fn gather(&self) -> Result<()> {
-        let secret = json!({"data": {"key": "value"}});
-        let vault = self.scene.lab().vault();
-        vault.write("kvv2/data/vso-prober/crowd", secret).await?;
-        for number in 0..self.size {
-            let name = format!("crowd-{number}");
-            self.scene
-                .apply(json!({
-                    "apiVersion": "secrets.hashicorp.com/v1beta1", "kind": "VaultStaticSecret",
-                    "metadata": {"name": name, "namespace": NAMESPACE, "labels": {"crowd": "yes"}},
-                    "spec": {
-                        "vaultAuthRef": "probe", "mount": "kvv2", "type": "kv-v2", "path": "vso-prober/crowd",
-                        "refreshAfter": "1s", "hmacSecretData": true,
-                        "destination": {"name": name, "create": true, "overwrite": false, "transformation": {}},
-                    },
-                }))
-                .await?;
-        }
-        let all = ListParams::default().labels("secrets.hashicorp.com/vso-ownerRefUID");
-        eventually(
-            "Secret for each of the crowd",
-            Duration::from_secs(30),
-            async || {
-                let found = self.scene.secrets().list_metadata(&all).await?.items.len();
-                Ok((found >= self.size).then_some(()))
-            },
-        )
-        .await
-    }
-
-    async fn leave(&self) -> Result<()> {
-        let all = ListParams::default().labels("crowd=yes");
-        let resources = self.scene.resources(Kind::Static);
-        resources
-            .delete_collection(&DeleteParams::default(), &all)
-            .await?;
-        let secrets = ListParams::default().labels("secrets.hashicorp.com/vso-ownerRefUID");
-        eventually("end of the crowd", Duration::from_secs(30), async || {
-            let left = resources.list_metadata(&all).await?.items.len();
-            let held = self
-                .scene
-                .secrets()
-                .list_metadata(&secrets)
-                .await?
-                .items
-                .len();
-            Ok((left + held == 0).then_some(()))
-        })
-        .await?;
-        // Each Secret that goes wakes the operator once more.
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        let vault = self.scene.lab().vault();
-        vault
-            .delete("kvv2/metadata/vso-prober/crowd")
-            .await
-            .map(drop)
-    }
-}
-
 async fn foreign_load(scene: &Scene) -> Result<()> {
-    let crowd = Crowd { scene, size: 40 };
-    crowd.gather().await?;
+    let crowd = Crowd::new(scene, "probe").await?;
+    crowd.gather(40, "1s").await?;
     let probe = Probe::kv2("crowded").steps(&[Step::Create, Step::Update, Step::Delete]);
     let outcome = measured(scene, [probe])
         .await
         .probe(&["--count", "5"])
         .await?;
-    crowd.leave().await?;
+    crowd.disband().await?;
     for run in outcome.exits(0)?.runs()? {
         went_well(&run)?;
         // Over the seconds of a poll, some of the crowd come for certain.

@@ -13,12 +13,13 @@ use tokio::time::timeout;
 
 use super::Scene;
 
-/// No scenario takes this long.
+/// No scenario takes this long, unless it is said to.
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Named trials that share a lab, which is started by the first of them.
 pub struct Suite {
     name: &'static str,
+    limit: Duration,
     stage: Arc<Stage>,
     trials: Vec<Trial>,
 }
@@ -38,12 +39,19 @@ impl Suite {
         let runtime = Runtime::new().expect("a runtime can be started");
         Self {
             name,
+            limit: LIMIT,
             stage: Arc::new(Stage {
                 runtime,
                 scene: Mutex::default(),
             }),
             trials: Vec::new(),
         }
+    }
+
+    /// Gives the trials that are added from now on this long.
+    #[must_use]
+    pub fn limit(self, limit: Duration) -> Self {
+        Self { limit, ..self }
     }
 
     /// Adds a trial. After it, nothing may be left behind.
@@ -69,8 +77,8 @@ impl Suite {
     where
         F: AsyncFnOnce(&Scene) -> Result<()> + Send + 'static,
     {
-        let stage = self.stage.clone();
-        let trial = Trial::test(name, move || stage.run(check)).with_ignored_flag(ignored);
+        let (stage, limit) = (self.stage.clone(), self.limit);
+        let trial = Trial::test(name, move || stage.run(limit, check)).with_ignored_flag(ignored);
         self.trials.push(trial);
         self
     }
@@ -87,7 +95,7 @@ impl Suite {
 }
 
 impl Stage {
-    fn run<F>(&self, check: F) -> Result<(), Failed>
+    fn run<F>(&self, limit: Duration, check: F) -> Result<(), Failed>
     where
         F: AsyncFnOnce(&Scene) -> Result<()>,
     {
@@ -102,7 +110,7 @@ impl Stage {
             Err(error) => return Err(Failed::from(error)),
         };
         let checked = catch_unwind(AssertUnwindSafe(|| {
-            self.runtime.block_on(limited(check, scene))
+            self.runtime.block_on(limited(limit, check, scene))
         }));
         let state = match &checked {
             Ok(Ok(())) => String::new(),
@@ -139,13 +147,13 @@ fn tell(text: &str) {
     eprintln!("{text}");
 }
 
-async fn limited<F>(check: F, scene: &Scene) -> Result<()>
+async fn limited<F>(limit: Duration, check: F, scene: &Scene) -> Result<()>
 where
     F: AsyncFnOnce(&Scene) -> Result<()>,
 {
-    timeout(LIMIT, check(scene))
+    timeout(limit, check(scene))
         .await
-        .with_context(|| format!("the trial was not over within {LIMIT:?}"))?
+        .with_context(|| format!("the trial was not over within {limit:?}"))?
 }
 
 /// Makes the lab whole, and insists that nothing was left behind.

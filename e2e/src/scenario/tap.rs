@@ -1,68 +1,52 @@
 //! A wire-tap between the prober and Vault, to know the tokens and the values that went over it.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinHandle, JoinSet};
+use anyhow::Result;
+
+use super::relay::{Relay, pass};
 
 type Transcript = Arc<Mutex<Vec<u8>>>;
 
 /// Forwards connections and remembers each direction of each of them. Dropping it cuts them.
 #[derive(Debug)]
 pub struct Tap {
-    address: SocketAddr,
+    relay: Relay,
     transcripts: Arc<Mutex<Vec<Transcript>>>,
-    task: JoinHandle<()>,
 }
 
 impl Tap {
     /// Listens on loopback and forwards to `address`, an `http://` URL.
     pub async fn start(address: &str) -> Result<Self> {
-        let to: SocketAddr = address
-            .strip_prefix("http://")
-            .and_then(|rest| rest.parse().ok())
-            .with_context(|| format!("`{address}` is no address to tap"))?;
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
         let transcripts: Arc<Mutex<Vec<Transcript>>> = Arc::default();
         let kept = transcripts.clone();
-        let task = tokio::spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Ok((near, _)) = listener.accept().await {
-                let begin = || {
-                    let transcript = Transcript::default();
-                    let mut all = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                    all.push(transcript.clone());
-                    transcript
-                };
-                let (up, down) = (begin(), begin());
-                connections.spawn(async move {
-                    let Ok(far) = TcpStream::connect(to).await else {
-                        return;
-                    };
-                    let (near_reads, near_writes) = near.into_split();
-                    let (far_reads, far_writes) = far.into_split();
-                    tokio::join!(
-                        copy(near_reads, far_writes, up),
-                        copy(far_reads, near_writes, down)
-                    );
-                });
+        let relay = Relay::start(address, move |near, far| {
+            let begin = || {
+                let transcript = Transcript::default();
+                let mut all = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                all.push(transcript.clone());
+                transcript
+            };
+            let (up, down) = (begin(), begin());
+            async move {
+                pass(
+                    near,
+                    far,
+                    |bytes| keep(&up, bytes),
+                    |bytes| keep(&down, bytes),
+                )
+                .await;
             }
-        });
-        Ok(Self {
-            address,
-            transcripts,
-            task,
         })
+        .await?;
+        Ok(Self { relay, transcripts })
     }
 
     /// Its URL.
     pub fn address(&self) -> String {
-        format!("http://{}", self.address)
+        self.relay.address()
     }
 
     /// Every token that went over it, of the prober's own logins too.
@@ -96,28 +80,8 @@ impl Tap {
     }
 }
 
-impl Drop for Tap {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-async fn copy(
-    mut from: impl AsyncReadExt + Unpin,
-    mut to: impl AsyncWriteExt + Unpin,
-    transcript: Transcript,
-) {
-    let mut buffer = vec![0; 16 * 1024];
-    while let Ok(length @ 1..) = from.read(&mut buffer).await {
-        keep(&transcript, &buffer[..length]);
-        if to.write_all(&buffer[..length]).await.is_err() {
-            break;
-        }
-    }
-    let _ = to.shutdown().await;
-}
-
-fn keep(transcript: &Transcript, bytes: &[u8]) {
+fn keep(transcript: &Transcript, bytes: &[u8]) -> Duration {
     let mut all = transcript.lock().unwrap_or_else(PoisonError::into_inner);
     all.extend_from_slice(bytes);
+    Duration::ZERO
 }

@@ -1,22 +1,19 @@
-//! A controller: a watch that fills the queue, and kube-runtime's applier that empties it.
+//! A controller: a watch that fills the queue, and workers that empty it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use futures::channel::mpsc;
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::core::PartialObjectMeta;
-use kube::runtime::controller::applier;
-use kube::runtime::controller::{self, Action};
 use kube::runtime::reflector::{ObjectRef, Store, store::Writer};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{WatchStreamExt, reflector};
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::faults::Switchboard;
 use super::kind::Kind;
@@ -39,7 +36,6 @@ pub(crate) struct Controller<K: Kind> {
     /// Where reconciles are asked for.
     pub(crate) queue: Queue<K>,
     writer: Writer<K>,
-    receiver: mpsc::UnboundedReceiver<ObjectRef<K>>,
     faults: Switchboard,
     synced: watch::Sender<bool>,
 }
@@ -48,12 +44,11 @@ impl<K: Kind> Controller<K> {
     /// A controller whose metrics are `series`.
     pub(crate) fn new(series: super::metrics::Controller, faults: &Switchboard) -> Self {
         let (store, writer) = reflector::store();
-        let (queue, receiver) = Queue::new(series, faults.clone());
+        let queue = Queue::new(series, faults.clone());
         Self {
             store,
             queue,
             writer,
-            receiver,
             faults: faults.clone(),
             synced: watch::Sender::new(false),
         }
@@ -70,80 +65,76 @@ impl<K: Kind> Controller<K> {
             store,
             queue,
             writer,
-            receiver,
             faults,
             synced,
         } = self;
         let pump = pump(client, writer, queue.clone(), reconciler.clone(), synced);
-        let worked = {
-            let (store, queue) = (store.clone(), queue.clone());
-            move |object: Arc<K>, _: Arc<()>| {
-                let key = ObjectRef::from_obj(&*object);
-                let (store, queue) = (store.clone(), queue.clone());
-                let (reconciler, faults) = (reconciler.clone(), faults.clone());
-                Box::pin(async move {
-                    let Some(measure) = queue.begin(&key) else {
-                        return Ok(Action::await_change());
-                    };
-                    faults.unhung().await;
-                    let object = store.get(&key).unwrap_or(object);
-                    let object = K::clone(&object);
-                    // A task of its own, so that a crowd shares the machine's cores.
-                    let work = tokio::spawn(async move { reconciler.reconcile(object).await });
-                    let result = work
-                        .await
-                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
-                    Ok::<_, Infallible>(conclude(&queue, &key, measure, result))
-                })
-            }
-        };
-        let config = controller::Config::default().concurrency(K::WORKERS);
-        let results = applier(
-            worked,
-            |_, error, _| match *error {},
-            Arc::new(()),
+        let worker = Worker {
             store,
-            receiver.map(Ok::<_, Infallible>),
-            config,
-        );
-        let drive = results.for_each(|result| {
-            // What is gone from the watch is reconciled, too, by the real operator: it finds nothing.
-            if let Err(controller::Error::ObjectNotFound(gone)) = result {
-                let key = ObjectRef::new(&gone.name)
-                    .within(gone.namespace.as_deref().unwrap_or_default());
-                if let Some(measure) = queue.begin(&key) {
-                    measure.end(Ending::Success);
-                }
-            }
-            std::future::ready(())
-        });
-        tokio::join!(pump, drive);
+            queue,
+            reconciler,
+            faults,
+        };
+        tokio::join!(pump, worker.crew());
     }
 }
 
-fn conclude<K: Kind>(
-    queue: &Queue<K>,
-    key: &ObjectRef<K>,
-    measure: super::metrics::Reconciling,
-    result: Result<Option<Duration>, kube::Error>,
-) -> Action {
-    let (ending, delay) = match result {
-        Ok(None) => (Ending::Success, None),
-        Ok(Some(delay)) => (Ending::RequeueAfter, Some(delay)),
-        Err(error) => {
-            tracing::warn!(object = %key, %error, "reconcile failed");
-            (Ending::Error, Some(queue.failed(key)))
+/// One of those that empty a queue.
+struct Worker<K: Kind> {
+    store: Store<K>,
+    queue: Queue<K>,
+    reconciler: Arc<dyn Reconcile<K>>,
+    faults: Switchboard,
+}
+
+impl<K: Kind> Worker<K> {
+    /// As many as the kind has, for ever.
+    async fn crew(self) {
+        let worker = Arc::new(self);
+        // Tasks of their own, so that a crowd shares the machine's cores.
+        let mut work = JoinSet::new();
+        loop {
+            tokio::select! {
+                Some(ended) = work.join_next() => {
+                    ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+                }
+                object = worker.queue.next(), if work.len() < usize::from(K::WORKERS) => {
+                    let worker = worker.clone();
+                    work.spawn(async move {
+                        worker.turn(&object).await;
+                        worker.queue.done(&object);
+                    });
+                }
+            }
         }
-    };
-    measure.end(ending);
-    if ending != Ending::Error {
-        queue.succeeded(key);
     }
-    let Some(delay) = delay else {
-        return Action::await_change();
-    };
-    queue.again(key, delay);
-    Action::requeue(delay)
+
+    async fn turn(&self, key: &ObjectRef<K>) {
+        let Some(measure) = self.queue.begin(key) else {
+            return;
+        };
+        self.faults.unhung().await;
+        let result = match self.store.get(key) {
+            Some(object) => self.reconciler.reconcile(K::clone(&object)).await,
+            // What is gone is reconciled, too, by the real operator: it finds nothing.
+            None => Ok(None),
+        };
+        let (ending, delay) = match result {
+            Ok(None) => (Ending::Success, None),
+            Ok(Some(delay)) => (Ending::RequeueAfter, Some(delay)),
+            Err(error) => {
+                tracing::warn!(object = %key, %error, "reconcile failed");
+                (Ending::Error, Some(self.queue.failed(key)))
+            }
+        };
+        measure.end(ending);
+        if ending != Ending::Error {
+            self.queue.succeeded(key);
+        }
+        if let Some(delay) = delay {
+            self.queue.again(key, delay);
+        }
+    }
 }
 
 /// Fills the queue from the watch, past what the operator does not care for (its own writes of a status).

@@ -4,16 +4,17 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use futures::channel::mpsc;
 use kube::runtime::reflector::ObjectRef;
+use tokio::sync::Notify;
 
 use super::faults::Switchboard;
 use super::kind::Kind;
 use super::metrics::{Controller, Reconciling};
 
-/// Where reconciles are asked for. kube-runtime's own queue can't be looked into; this keeps count beside it.
+/// Where reconciles are asked for: first come, first served, and no resource twice at once. kube-runtime's own
+/// queue knows no order, and can't be looked into.
 pub(crate) struct Queue<K: Kind> {
-    sender: mpsc::UnboundedSender<ObjectRef<K>>,
+    changed: Arc<Notify>,
     state: Arc<Mutex<State<K>>>,
     series: Controller,
     faults: Switchboard,
@@ -21,6 +22,8 @@ pub(crate) struct Queue<K: Kind> {
 
 struct State<K: Kind> {
     due: HashMap<ObjectRef<K>, Due>,
+    /// Being reconciled.
+    busy: HashSet<ObjectRef<K>>,
     failures: HashMap<ObjectRef<K>, i32>,
     /// Chosen by `ignoreNext`.
     ignored: HashSet<ObjectRef<K>>,
@@ -37,7 +40,7 @@ struct Due {
 impl<K: Kind> Clone for Queue<K> {
     fn clone(&self) -> Self {
         Self {
-            sender: self.sender.clone(),
+            changed: self.changed.clone(),
             state: self.state.clone(),
             series: self.series.clone(),
             faults: self.faults.clone(),
@@ -46,27 +49,21 @@ impl<K: Kind> Clone for Queue<K> {
 }
 
 impl<K: Kind> Queue<K> {
-    /// A queue, and the end that kube-runtime takes from.
-    pub(crate) fn new(
-        series: Controller,
-        faults: Switchboard,
-    ) -> (Self, mpsc::UnboundedReceiver<ObjectRef<K>>) {
-        let (sender, receiver) = mpsc::unbounded();
+    /// An empty queue.
+    pub(crate) fn new(series: Controller, faults: Switchboard) -> Self {
         let state = State {
             due: HashMap::new(),
+            busy: HashSet::new(),
             failures: HashMap::new(),
             ignored: HashSet::new(),
             missed: HashSet::new(),
         };
-        (
-            Self {
-                sender,
-                state: Arc::new(Mutex::new(state)),
-                series,
-                faults,
-            },
-            receiver,
-        )
+        Self {
+            changed: Arc::default(),
+            state: Arc::new(Mutex::new(state)),
+            series,
+            faults,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State<K>> {
@@ -94,7 +91,7 @@ impl<K: Kind> Queue<K> {
         }
         let now = Instant::now();
         let mut state = self.state();
-        let due = state.due.entry(object.clone()).or_insert(Due {
+        let due = state.due.entry(object).or_insert(Due {
             at: now,
             counted: false,
         });
@@ -109,8 +106,7 @@ impl<K: Kind> Queue<K> {
             self.series.adds.inc();
         }
         drop(state);
-        // Fails only while the program ends.
-        let _ = self.sender.unbounded_send(object);
+        self.changed.notify_one();
     }
 
     /// Asks for a reconcile after a while.
@@ -122,13 +118,49 @@ impl<K: Kind> Queue<K> {
         });
     }
 
+    /// Waits for what has been due for longest; it is busy until [`Queue::done`] is told.
+    pub(crate) async fn next(&self) -> ObjectRef<K> {
+        loop {
+            let first = {
+                let mut state = self.state();
+                let State { due, busy, .. } = &mut *state;
+                let idle = due.iter().filter(|(object, _)| !busy.contains(*object));
+                let first = idle.min_by_key(|(_, due)| due.at);
+                let first = first.map(|(object, due)| (object.clone(), due.at));
+                if let Some((object, at)) = &first
+                    && *at <= Instant::now()
+                {
+                    busy.insert(object.clone());
+                    return object.clone();
+                }
+                first
+            };
+            match first {
+                None => self.changed.notified().await,
+                Some((_, at)) => {
+                    tokio::select! {
+                        () = self.changed.notified() => {}
+                        () = tokio::time::sleep_until(at.into()) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// A reconcile has ended.
+    pub(crate) fn done(&self, object: &ObjectRef<K>) {
+        self.state().busy.remove(object);
+        self.changed.notify_one();
+    }
+
     /// A reconcile begins; `None` if the resource is passed over.
     pub(crate) fn begin(&self, object: &ObjectRef<K>) -> Option<Reconciling> {
+        let due = self.state().due.remove(object);
         if self.passes_over(object) {
             return None;
         }
         let now = Instant::now();
-        let due = self.state().due.remove(object).unwrap_or(Due {
+        let due = due.unwrap_or(Due {
             at: now,
             counted: false,
         });
@@ -148,6 +180,8 @@ impl<K: Kind> Queue<K> {
             .entry(object.clone())
             .or_insert(Due { at, counted: false });
         due.at = due.at.min(at);
+        drop(state);
+        self.changed.notify_one();
     }
 
     /// A reconcile succeeded.
@@ -204,25 +238,41 @@ impl<K: Kind> Queue<K> {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+
     use super::*;
     use crate::standin::faults::Faults;
     use crate::standin::metrics::Metrics;
     use vso_prober::operator::api::VaultStaticSecret;
 
-    fn queue() -> (
-        Queue<VaultStaticSecret>,
-        Switchboard,
-        mpsc::UnboundedReceiver<ObjectRef<VaultStaticSecret>>,
-    ) {
+    fn queue() -> (Queue<VaultStaticSecret>, Switchboard) {
         let faults = Switchboard::default();
         let metrics = Metrics::register().expect("fresh registry");
-        let (queue, receiver) = Queue::new(metrics.controller("vaultstaticsecret"), faults.clone());
-        (queue, faults, receiver)
+        let queue = Queue::new(metrics.controller("vaultstaticsecret"), faults.clone());
+        (queue, faults)
+    }
+
+    #[tokio::test]
+    async fn first_come_first_served_and_none_twice_at_once() {
+        let (queue, _) = queue();
+        let next = || queue.next().now_or_never();
+        let [first, second] = ["s9", "s1"].map(|name| ObjectRef::new(name).within("n"));
+        queue.again(&second, Duration::from_secs(60));
+        assert_eq!(next(), None);
+        queue.add(first.clone());
+        queue.add(second.clone());
+        assert_eq!(next(), Some(first.clone()));
+        drop(queue.begin(&first));
+        queue.add(first.clone());
+        assert_eq!(next(), Some(second));
+        assert_eq!(next(), None);
+        queue.done(&first);
+        assert_eq!(next(), Some(first));
     }
 
     #[test]
     fn what_is_due_is_counted_once() {
-        let (queue, _, _receiver) = queue();
+        let (queue, _) = queue();
         let object = ObjectRef::new("s1").within("n");
         queue.again(&object, Duration::from_secs(60));
         queue.measure();
@@ -238,7 +288,7 @@ mod tests {
 
     #[test]
     fn the_passed_over_come_back_when_faults_end() {
-        let (queue, faults, mut receiver) = queue();
+        let (queue, faults) = queue();
         let object = ObjectRef::new("s1").within("n");
         faults.set(Faults {
             ignore_next: 1,
@@ -247,15 +297,15 @@ mod tests {
         queue.first_seen(&object);
         queue.add(object.clone());
         assert!(queue.begin(&object).is_none());
-        assert!(receiver.try_recv().is_err());
+        assert_eq!(queue.next().now_or_never(), None);
         faults.set(Faults::default());
         queue.reconsider();
-        assert_eq!(receiver.try_recv().ok(), Some(object));
+        assert_eq!(queue.next().now_or_never(), Some(object));
     }
 
     #[test]
     fn failures_back_off() {
-        let (queue, _, _receiver) = queue();
+        let (queue, _) = queue();
         let object = ObjectRef::new("s1").within("n");
         let delays: Vec<Duration> = (0..3).map(|_| queue.failed(&object)).collect();
         assert_eq!(delays, [5, 10, 20].map(Duration::from_millis));

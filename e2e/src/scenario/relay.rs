@@ -1,0 +1,120 @@
+//! A way to Vault that a scenario lays itself, to listen on it or to slow it down.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::sleep;
+
+/// Forwards connections. Dropping it cuts them.
+#[derive(Debug)]
+pub struct Relay {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Relay {
+    /// Listens on loopback and forwards to `address`, an `http://` URL. Each request (HTTP/1.1, one after the
+    /// other on a connection) is held back for as many seconds as `hold` says for it.
+    pub async fn slow(
+        address: &str,
+        hold: impl Fn() -> f64 + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let hold = Arc::new(move || Duration::from_secs_f64(hold()));
+        Self::start(address, move |near, far| {
+            let hold = hold.clone();
+            async move {
+                // Asks and answers take turns, so what comes first after an answer is the next request.
+                let answered = AtomicBool::new(true);
+                let ask = |_: &[u8]| {
+                    if answered.swap(false, Ordering::Relaxed) {
+                        hold()
+                    } else {
+                        Duration::ZERO
+                    }
+                };
+                let answer = |_: &[u8]| {
+                    answered.store(true, Ordering::Relaxed);
+                    Duration::ZERO
+                };
+                pass(near, far, ask, answer).await;
+            }
+        })
+        .await
+    }
+
+    /// Listens on loopback and hands each connection, with one to `address`, to `serve`.
+    pub(super) async fn start<F>(
+        address: &str,
+        serve: impl Fn(TcpStream, TcpStream) -> F + Send + 'static,
+    ) -> Result<Self>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let to: SocketAddr = address
+            .strip_prefix("http://")
+            .and_then(|rest| rest.parse().ok())
+            .with_context(|| format!("`{address}` is no address to forward to"))?;
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let task = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((near, _)) = listener.accept().await {
+                if let Ok(far) = TcpStream::connect(to).await {
+                    connections.spawn(serve(near, far));
+                }
+            }
+        });
+        Ok(Self { address, task })
+    }
+
+    /// Its URL.
+    pub fn address(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Forwards both ways until both have ended. What passes is shown to `up` or `down`, which say how long it is
+/// held back.
+pub(super) async fn pass(
+    mut near: TcpStream,
+    mut far: TcpStream,
+    up: impl Fn(&[u8]) -> Duration,
+    down: impl Fn(&[u8]) -> Duration,
+) {
+    let (near_reads, near_writes) = near.split();
+    let (far_reads, far_writes) = far.split();
+    tokio::join!(
+        copy(near_reads, far_writes, up),
+        copy(far_reads, near_writes, down)
+    );
+}
+
+async fn copy(
+    mut from: impl AsyncReadExt + Unpin,
+    mut to: impl AsyncWriteExt + Unpin,
+    show: impl Fn(&[u8]) -> Duration,
+) {
+    let mut buffer = vec![0; 16 * 1024];
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        let held = show(&buffer[..length]);
+        if !held.is_zero() {
+            sleep(held).await;
+        }
+        if to.write_all(&buffer[..length]).await.is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown().await;
+}
