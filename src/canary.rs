@@ -195,9 +195,9 @@ impl Canary {
         }
     }
 
-    /// What sets a step off.
-    pub fn stimulus(&self, step: Step) -> Action {
-        match step {
+    /// What sets a step off; nothing if that is the operator's own schedule.
+    pub fn stimulus(&self, step: Step) -> Option<Action> {
+        Some(match step {
             Step::Create => match &self.target {
                 Target::Static(target) => create(&static_secret::resource(self, target)),
                 Target::Dynamic(target) => create(&dynamic_secret::resource(self, target)),
@@ -209,10 +209,8 @@ impl Canary {
             },
             Step::Recreate => Action::DeleteSecret,
             Step::Delete => Action::Delete,
-            Step::Renew | Step::Rotate => {
-                unreachable!("`command::probe` refuses steps that can't be run")
-            }
-        }
+            Step::Renew | Step::Rotate => return None,
+        })
     }
 
     /// What proves a step; `uid` is that of the Secret before it.
@@ -349,6 +347,7 @@ pub fn longest_run(probe: &Probe) -> Duration {
     let steps = probe.steps.keys().map(|step| match promise(probe, *step) {
         Promise::AtOnce => probe.timeout,
         Promise::NextPoll(period) => probe.timeout + period,
+        Promise::Announced { bound } => probe.timeout + bound,
     });
     steps.sum::<Duration>() + CLEAN_UP_LIMIT
 }

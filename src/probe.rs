@@ -224,11 +224,14 @@ impl Walk<'_> {
         let stimulus = self.canary.stimulus(step);
         let canary = &self.canary.name;
         let started = self.now();
-        let sent = self.send(stimulus, timeout).await;
-        let submitted = self.now();
-        tracing::debug!(canary, %step, ok = sent.is_ok(), "the stimulus was sent");
-        if let Err(end) = sent {
-            return record(started, submitted, submitted, end);
+        let mut submitted = started;
+        if let Some(stimulus) = stimulus {
+            let sent = self.send(stimulus, timeout).await;
+            submitted = self.now();
+            tracing::debug!(canary, %step, ok = sent.is_ok(), "the stimulus was sent");
+            if let Err(end) = sent {
+                return record(started, submitted, submitted, end);
+            }
         }
 
         let end = self

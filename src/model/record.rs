@@ -173,6 +173,9 @@ pub struct Findings {
     pub vault: Answer<VaultHealth>,
     /// Whether the lease of the credential in the Secret is valid, where a credential was asked for.
     pub lease: Answer<bool>,
+    /// When the credential or certificate that a rotation replaces comes to its end.
+    #[serde(default)]
+    pub old_ends: Option<Mark>,
     /// Whether another canary of this kind was reconciled during the step.
     pub others_reconciled: bool,
 }

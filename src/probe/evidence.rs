@@ -57,6 +57,7 @@ pub(super) async fn gather(
         pods,
         vault,
         lease: Answer::NotAsked,
+        old_ends: None,
         others_reconciled: shell.observer.others_reconciled(canary, since),
     }
 }

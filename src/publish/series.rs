@@ -54,6 +54,8 @@ pub(super) struct OfStep {
     pub(super) stages: BTreeMap<Stage, Distribution>,
     pub(super) voids: BTreeMap<Void, u64>,
     pub(super) explained: Option<f64>,
+    /// Of the last rotation, in seconds.
+    pub(super) margin: Option<f64>,
     pub(super) last_failure: Option<(String, Cause)>,
     pub(super) coefficients: Vec<Coefficient>,
 }
@@ -148,6 +150,7 @@ impl OfStep {
                 .collect(),
             voids: Void::ALL.into_iter().map(|void| (void, 0)).collect(),
             explained: None,
+            margin: None,
             last_failure: None,
             coefficients: Vec::new(),
         }
@@ -188,6 +191,7 @@ impl OfStep {
                 self.last_failure = report.cause.map(|cause| (run.run.clone(), cause));
             }
         }
+        self.margin = report.margin_seconds.or(self.margin);
         self.judged += 1;
         self.good += u64::from(report.good);
         self.measure(run, report);
