@@ -3,6 +3,7 @@
 mod kv;
 pub mod lease;
 mod login;
+mod pki;
 
 use std::sync::Arc;
 use std::time::Duration;

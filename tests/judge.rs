@@ -601,6 +601,7 @@ prop_compose! {
         state in prop::option::of((any::<bool>(), "[a-z =.0-9]{0,30}", "[ab]")),
         horizon in prop::option::of(0..20_000_u64),
         lease in prop::option::of("[ab]"),
+        serial in prop::option::of("[ab]"),
     ) -> Resource {
         let state = state.map(|(ok, message, changed)| State { ok, message, changed });
         Resource {
@@ -608,6 +609,7 @@ prop_compose! {
             synced: state.clone(), healthy: state,
             horizon: horizon.map(Duration::from_millis),
             lease: lease.map(|id| Lease { id, duration: Duration::from_secs(60) }),
+            serial,
         }
     }
 }

@@ -55,6 +55,7 @@ pub(super) fn of_proven(
     };
     leases(record, step)
         .or_else(|| rotated_late(step, proven))
+        .or_else(|| Case { record, step }.rotated_early(proven.at))
         .or_else(late)
 }
 
@@ -141,7 +142,10 @@ pub(super) fn of_unproven(record: &Record, step: &StepRecord, measured: Duration
         .or_else(|| case.unseen())
         .or_else(|| case.removed_by_others())
         .or_else(|| case.destination_taken())
+        .or_else(|| case.certificate_not_written())
         .or_else(|| case.wrong_content())
+        .or_else(|| case.wrong_certificate())
+        .or_else(|| case.certificate_churn())
         .or_else(|| case.reference_missing())
         .or_else(|| case.told_by_operator())
         .or_else(|| case.vault_sealed())
@@ -151,7 +155,9 @@ pub(super) fn of_unproven(record: &Record, step: &StepRecord, measured: Duration
         .or_else(|| case.stale_content())
         .or_else(|| case.finalizer_stuck())
         .or_else(|| case.lease_unnamed())
+        .or_else(|| case.certificate_unnamed())
         .or_else(|| case.connection_dead())
+        .or_else(|| case.login_untold())
         .or_else(|| case.obstructed())
         .or_else(|| case.resource_ignored())
         .unwrap_or_else(|| case.stalled())

@@ -15,6 +15,11 @@ pub const WAKE_JITTER: Duration = Duration::from_millis(100);
 /// By how much a poll may seem to come too early, as its predecessor was seen late.
 const WATCH_SLACK: Duration = Duration::from_millis(100);
 
+/// The operator replaces a certificate so much of the time until then later than it was asked to, at most.
+pub const EXPIRY_JITTER: f64 = 1.05;
+/// It looks at a certificate no sooner than so long after the last time.
+const SOONEST_LOOK: Duration = Duration::from_secs(1);
+
 /// When the effect of a step is due.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -28,6 +33,9 @@ pub enum Promise {
         /// The longest that it may stay away where it said nothing.
         bound: Duration,
     },
+    /// So long before the end of the certificate that the Secret held before the step, and then a share of the
+    /// time until then later. What the operator announces when it issues one is only when it looks next.
+    BeforeEnd(Duration),
 }
 
 impl Promise {
@@ -38,6 +46,7 @@ impl Promise {
             Self::AtOnce => return None,
             Self::NextPoll(period) => next_poll(period, timeline, submitted, until),
             Self::Announced { bound } => announced(bound, timeline, submitted, until),
+            Self::BeforeEnd(offset) => before_end(offset, timeline, submitted)?,
         };
         Some(due.max(submitted))
     }
@@ -71,6 +80,13 @@ fn announced(bound: Duration, timeline: &Timeline, submitted: Mark, until: Mark)
     from.plus(horizon.unwrap_or(bound))
 }
 
+/// The certificate that was last seen before the step, less what the operator was asked to leave of it.
+fn before_end(offset: Duration, timeline: &Timeline, submitted: Mark) -> Option<Mark> {
+    let (at, certificate) = timeline.certificate_at(submitted)?;
+    let until = certificate.left.saturating_sub(offset).max(SOONEST_LOOK);
+    Some(at.plus(until.mul_f64(EXPIRY_JITTER)))
+}
+
 /// A poll that the status shows.
 struct Poll {
     at: Mark,
@@ -100,6 +116,7 @@ fn polls(timeline: &Timeline, until: Mark) -> Vec<Poll> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::certificate::Certificate;
     use crate::model::timeline::{Resource, Seen, Sighting, State};
 
     const fn at(seconds: u64) -> Mark {
@@ -211,6 +228,31 @@ mod tests {
         }
         let seen = vec![status(at(1), "a", 8.5), failed];
         assert_eq!(announced(seen, 5, 30), Duration::from_secs_f64(9.5));
+    }
+
+    #[test]
+    fn a_certificate_is_due_before_its_end() {
+        let certificate = |mark, serial: &str, left| Sighting {
+            at: mark,
+            relisted: false,
+            what: Seen::Certificate(Certificate {
+                serial: serial.into(),
+                left: Duration::from_secs(left),
+                ..Certificate::default()
+            }),
+        };
+        // Seen again, a certificate is no other; one seen after the step began is not that before it.
+        let timeline = [(2, "a", 60), (4, "a", 58), (50, "b", 60)];
+        let timeline = timeline.map(|(mark, serial, left)| certificate(at(mark), serial, left));
+        let timeline = timeline.into_iter().collect();
+        let due = |offset, submitted| {
+            Promise::BeforeEnd(Duration::from_secs(offset))
+                .due(&timeline, submitted, at(99))
+                .map(Mark::elapsed)
+        };
+        assert_eq!(due(10, at(5)), Some(Duration::from_millis(54_500)));
+        assert_eq!(due(60, at(2)), Some(Duration::from_millis(3_050)));
+        assert_eq!(due(10, at(1)), None);
     }
 
     #[test]

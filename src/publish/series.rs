@@ -228,13 +228,11 @@ impl OfStep {
 /// credential only its lease does.
 fn horizon(probe: &Probe, step: Step) -> Duration {
     let period = match &probe.target {
-        Target::Static(target) => target.refresh_after.as_ref(),
-        Target::Pki(target) => target.ttl.as_ref(),
+        Target::Static(target) => target.refresh_after.as_ref().map(|refresh| refresh.period),
+        Target::Pki(target) => target.life(),
         Target::Dynamic(_) => None,
     };
-    period
-        .filter(|_| step.poll_driven())
-        .map_or(Duration::ZERO, |period| period.period)
+    period.filter(|_| step.poll_driven()).unwrap_or_default()
 }
 
 /// A moment in Unix seconds.
