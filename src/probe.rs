@@ -263,7 +263,7 @@ impl Walk<'_> {
             End::Met(_) | End::Interrupted => {}
         }
         self.collect();
-        record.findings.old_ends = self.old_ends(step, started);
+        record.findings.old_ends = self.old_ends(step, started).or(record.findings.old_ends);
         record.left = self.now();
         tracing::debug!(canary = self.canary.name, %step, end = record.end.as_str(), "the step is over");
         record

@@ -93,9 +93,8 @@ impl Probe {
     #[must_use]
     pub fn target(mut self, key: &str, value: impl Into<Value>) -> Self {
         let value = value.into();
-        let kinds = ["static", "dynamic", "pki"];
-        for target in kinds.iter().filter_map(|kind| self.0.get_mut(kind)) {
-            if let Some(target) = target.as_object_mut() {
+        for kind in ["static", "dynamic", "pki"] {
+            if let Some(target) = self.0.get_mut(kind).and_then(Value::as_object_mut) {
                 target.insert(key.to_owned(), value.clone());
                 target.retain(|_, value| !value.is_null());
             }
