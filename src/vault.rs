@@ -4,6 +4,7 @@ pub mod inquiry;
 mod kv;
 pub mod lease;
 mod login;
+mod pki;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -52,7 +52,7 @@ fn resource(config: &Config, probe: &Probe) -> Option<DynamicObject> {
         &mut rand::rng(),
     );
     match canary.stimulus(Step::Create) {
-        Action::Create(object) => Some(*object),
+        Some(Action::Create(object)) => Some(*object),
         _ => None,
     }
 }
