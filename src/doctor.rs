@@ -197,10 +197,10 @@ impl Ledger {
         });
     }
 
-    /// Whether there is a finding on this topic.
-    fn found(&self, topic: Topic) -> bool {
-        let mut checks = self.0.iter();
-        checks.any(|check| check.check == topic && check.result == Found::Finding)
+    /// Whether there is a finding on this topic about what is called like this.
+    fn found(&self, topic: Topic, prefix: &str) -> bool {
+        let mut findings = self.0.iter().filter(|check| check.result == Found::Finding);
+        findings.any(|check| check.check == topic && check.subject.starts_with(prefix))
     }
 }
 

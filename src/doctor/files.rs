@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::fix::{Fix, here, word};
+use super::vault::namespace;
 use super::{Ledger, Topic};
 use crate::config::{Auth, Config, MetricsSource, TokenSource};
 use crate::rights::POLICY;
@@ -19,9 +20,10 @@ pub(super) fn look(config: &Config, ledger: &mut Ledger) {
     }
     match &config.vault.auth {
         Auth::Token(TokenSource::File(file)) => {
-            credential(ledger, "vault.auth.token.file", file, token(file));
+            let fix = Fix::Run(token(config, file));
+            credential(ledger, "vault.auth.token.file", file, fix);
         }
-        Auth::Token(TokenSource::Env(name)) => variable(ledger, name),
+        Auth::Token(TokenSource::Env(name)) => set(config, ledger, name),
         Auth::Kubernetes { token_file, .. } => {
             let fix = account_token(config, token_file, "vault");
             credential(ledger, "vault.auth.kubernetes.tokenFile", token_file, fix);
@@ -67,12 +69,23 @@ pub(super) fn look(config: &Config, ledger: &mut Ledger) {
     }
 }
 
-/// A new token of Vault's for the prober.
-pub(super) fn token(file: &Path) -> Fix {
-    Fix::Run(format!(
-        "vault token create -policy={POLICY} -period=24h -field=token > {}\n",
+/// A new token of Vault's for the prober, in its file.
+pub(super) fn token(config: &Config, file: &Path) -> String {
+    format!(
+        "{} > {}\n",
+        new_token(config),
         word(&file.display().to_string())
-    ))
+    )
+}
+
+/// The same, in its variable.
+pub(super) fn variable(config: &Config, name: &str) -> String {
+    format!("export {name}=\"$({})\"\n", new_token(config))
+}
+
+fn new_token(config: &Config) -> String {
+    let flag = namespace(config);
+    format!("vault token create{flag} -policy={POLICY} -period=24h -field=token")
 }
 
 /// What gives the prober's AppRole its IDs, if that is how it logs in.
@@ -87,10 +100,11 @@ pub(super) fn app_role(config: &Config) -> Option<String> {
     };
     let role = format!("auth/{mount}/role/{}", POLICY);
     let file = |file: &Path| word(&file.display().to_string());
+    let flag = namespace(config);
     Some(format!(
-        "vault write {role} token_policies={POLICY} token_ttl=1h\n\
-         vault read -field=role_id {role}/role-id > {}\n\
-         vault write -f -field=secret_id {role}/secret-id > {}\n",
+        "vault write{flag} {role} token_policies={POLICY} token_ttl=1h\n\
+         vault read{flag} -field=role_id {role}/role-id > {}\n\
+         vault write{flag} -f -field=secret_id {role}/secret-id > {}\n",
         file(role_id_file),
         file(secret_id_file)
     ))
@@ -122,7 +136,7 @@ fn credential(ledger: &mut Ledger, key: &str, file: &Path, fix: Fix) {
     }
 }
 
-fn variable(ledger: &mut Ledger, name: &str) {
+fn set(config: &Config, ledger: &mut Ledger, name: &str) {
     let key = "vault.auth.token.env";
     let set = std::env::var(name).is_ok_and(|value| !value.trim().is_empty());
     if set {
@@ -130,9 +144,7 @@ fn variable(ledger: &mut Ledger, name: &str) {
     } else {
         let text =
             format!("tried to read the token for Vault from the environment: `{name}` is not set");
-        let fix = format!(
-            "export {name}=\"$(vault token create -policy={POLICY} -period=24h -field=token)\"\n"
-        );
+        let fix = variable(config, name);
         ledger.finding(Topic::File, key, text, Fix::Run(fix));
     }
 }

@@ -161,7 +161,7 @@ pub(super) async fn metrics(
         Some(MetricsSource::Url { url, .. } | MetricsSource::Prometheus { url, .. }) => shown(url),
         Some(MetricsSource::Pods { port, .. }) => format!("pods, port {port}"),
     };
-    if ledger.found(Topic::Operator) {
+    if ledger.found(Topic::Operator, "") {
         return ledger.skipped(topic, &place, "the operator is not up");
     }
     let read = match Numbers::new(&config.operator, client) {

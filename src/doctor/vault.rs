@@ -198,12 +198,15 @@ fn serves(config: &Config, state: &State, ledger: &mut Ledger) {
 }
 
 /// What gives the prober the least policy. Where its token has none of that name, its role is given it too.
-pub(super) fn grant(config: &Config, rights: &Rights, policies: &[String]) -> Fix {
+pub(super) fn grant(config: &Config, rights: &Rights, policies: Option<&[String]>) -> Fix {
     let name = policy_name(&config.vault.auth);
     let namespace = namespace(config);
     let command = format!("vault policy write{namespace} {} -", word(name));
     let mut text = super::fix::here(&command, &policy(&rights.paths));
-    if !policies.iter().any(|policy| policy == name) {
+    // What it has beside is kept, so it must be known.
+    if let Some(policies) =
+        policies.filter(|policies| !policies.iter().any(|policy| policy == name))
+    {
         text.push_str(&login::attach(config, name, policies));
     }
     Fix::Run(text)
@@ -233,7 +236,7 @@ async fn capabilities(vault: &Vault, config: &Config, rights: &Rights, ledger: &
         ask(what, vault.own_token())
     );
     let policies = token.ok().flatten().map(|token| token.policies);
-    let fix = grant(config, rights, &policies.unwrap_or_default());
+    let fix = grant(config, rights, policies.as_deref());
     let allowed = match allowed {
         Ok(Some(allowed)) => allowed,
         Ok(None) => {

@@ -36,9 +36,10 @@ async fn proxy(
     let bearer = headers
         .get("authorization")
         .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let bearer = bearer.ok_or(StatusCode::UNAUTHORIZED)?;
     let review = TokenReview {
         spec: TokenReviewSpec {
-            token: bearer.map(str::to_owned),
+            token: Some(bearer.to_owned()),
             ..TokenReviewSpec::default()
         },
         ..TokenReview::default()

@@ -30,10 +30,8 @@ pub(super) async fn look(
         stream::iter(&rights.rules).map(|rule| async move { (rule, missing(client, rule).await) });
     let answers: Vec<_> = asked.buffered(AT_ONCE).collect().await;
     let any = answers.iter().any(|(rule, missing)| {
-        let here = rule.namespace == *home && rule.need == Need::Run;
-        here && missing
-            .as_ref()
-            .map_or(true, |missing| missing.len() < rule.verbs.len())
+        let none = |missing: &Vec<_>| missing.len() == rule.verbs.len();
+        rule.namespace == *home && rule.need == Need::Run && !missing.as_ref().is_ok_and(none)
     });
     for (rule, missing) in answers {
         let what = if rule.group.is_empty() {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::super::fix::{Fix, here, word};
 use super::super::{Ledger, Topic};
 use super::{ask, namespace};
-use crate::config::{Config, KvVersion, Probe, Target};
+use crate::canary::kv_folder;
+use crate::config::{Config, KvPath, KvVersion, Probe, Target};
 use crate::model::Kind;
 use crate::rights::{mount, role_path};
 use crate::vault::Vault;
@@ -48,8 +49,7 @@ async fn engine(vault: &Vault, config: &Config, probe: &Probe, ledger: &mut Ledg
         Ok(Some(found)) => suits(probe, mount, &subject, &found, ledger),
         Ok(None) => {
             // It is not told apart from one that the token may do nothing with; a request tells.
-            let path = format!("{mount}/data/vso-prober/doctor");
-            let path = role_path(&probe.target).unwrap_or(path);
+            let path = allowed_path(config, probe).unwrap_or_else(|| mount.to_owned());
             match ask("read a path of the mount", vault.try_read(&path)).await {
                 Ok(reply)
                     if reply
@@ -77,6 +77,22 @@ async fn engine(vault: &Vault, config: &Config, probe: &Probe, ledger: &mut Ledg
             false
         }
     }
+}
+
+/// A path below the mount that the prober may read, where there need not be anything.
+fn allowed_path(config: &Config, probe: &Probe) -> Option<String> {
+    let folder = || {
+        let KvPath {
+            mount,
+            version,
+            path,
+        } = kv_folder(&probe.target, &config.instance)?;
+        Some(match version {
+            KvVersion::V1 => format!("{mount}/{path}/doctor"),
+            KvVersion::V2 => format!("{mount}/data/{path}/doctor"),
+        })
+    };
+    role_path(&probe.target).or_else(folder)
 }
 
 /// Whether an engine is what the probe takes it for.

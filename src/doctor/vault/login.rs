@@ -33,7 +33,7 @@ pub(super) async fn look(
     ledger: &mut Ledger,
 ) -> bool {
     let subject = method(config);
-    if ledger.found(Topic::File) {
+    if ledger.found(Topic::File, "vault.") {
         let why = "a file that it may need can't be used";
         ledger.skipped(Topic::VaultLogin, subject, why);
         return false;
@@ -76,20 +76,22 @@ fn lifetime(token: &Token) -> String {
 /// What makes a login work that was refused with these words.
 fn let_in(config: &Config, rights: &Rights, said: &str) -> Fix {
     let flag = namespace(config);
-    let unmounted = said.contains("no handler for route") || said.contains("unsupported path");
-    let role = match &config.vault.auth {
-        Auth::Token(TokenSource::File(file)) => return files::token(file),
-        Auth::Token(TokenSource::Env(name)) => {
-            return Fix::Run(format!(
-                "export {name}=\"$(vault token create{flag} -policy={POLICY} -period=24h -field=token)\"\n"
-            ));
+    // A method that is not mounted refuses as a login does that is.
+    let refused = said.contains("answered 403") || said.contains("answered 404");
+    let enable = |mount: &str, kind: &str, more: &str| {
+        if !refused {
+            return String::new();
         }
+        format!(
+            "vault auth list{flag} -format=yaml | grep -q '^{mount}/:' || {{\n  \
+             vault auth enable{flag} -path={mount} {kind}\n{more}}}\n"
+        )
+    };
+    let role = match &config.vault.auth {
+        Auth::Token(TokenSource::File(file)) => return Fix::Run(files::token(config, file)),
+        Auth::Token(TokenSource::Env(name)) => return Fix::Run(files::variable(config, name)),
         Auth::AppRole { mount, .. } => {
-            let enable = if unmounted {
-                format!("vault auth enable{flag} -path={mount} approle\n")
-            } else {
-                String::new()
-            };
+            let enable = enable(mount, "approle", "");
             return Fix::Run(enable + &files::app_role(config).unwrap_or_default());
         }
         Auth::Kubernetes {
@@ -97,14 +99,10 @@ fn let_in(config: &Config, rights: &Rights, said: &str) -> Fix {
             role,
             token_file,
         } => {
-            let enable = if unmounted {
-                format!(
-                    "vault auth enable{flag} -path={mount} kubernetes\n\
-                     vault write{flag} auth/{mount}/config kubernetes_host=https://kubernetes.default.svc\n"
-                )
-            } else {
-                String::new()
-            };
+            let more = format!(
+                "  vault write{flag} auth/{mount}/config kubernetes_host=https://kubernetes.default.svc\n"
+            );
+            let enable = enable(mount, "kubernetes", &more);
             let bound = account(token_file).map_or_else(
                 || format!("bound_service_account_names={POLICY} bound_service_account_namespaces={}", config.kubernetes.namespace),
                 |(namespace, name)| format!("bound_service_account_names={name} bound_service_account_namespaces={namespace}"),
@@ -122,13 +120,10 @@ fn let_in(config: &Config, rights: &Rights, said: &str) -> Fix {
             role,
             token_file,
         } => {
-            let enable = if unmounted {
-                format!(
-                    "vault auth enable{flag} -path={mount} jwt\n# and tell it whose tokens to take: vault write auth/{mount}/config …\n"
-                )
-            } else {
-                String::new()
-            };
+            let more = format!(
+                "  # and tell it whose tokens to take: vault write auth/{mount}/config …\n"
+            );
+            let enable = enable(mount, "jwt", &more);
             let claim = |name: &str| {
                 claims(token_file).and_then(|claims| Some(claims[name].as_str()?.to_owned()))
             };
@@ -145,7 +140,7 @@ fn let_in(config: &Config, rights: &Rights, said: &str) -> Fix {
     };
     // A role of a policy that is not there lets in, but to nothing.
     let named = [policy_name(&config.vault.auth).to_owned()];
-    match grant(config, rights, &named) {
+    match grant(config, rights, Some(&named)) {
         Fix::Run(policy) => Fix::Run(role + &policy),
         other => other,
     }
@@ -166,9 +161,7 @@ pub(super) fn attach(config: &Config, name: &str, policies: &[String]) -> String
         Auth::AppRole { mount, .. } => {
             format!("vault write{flag} auth/{mount}/role/{name} token_policies={all}\n")
         }
-        Auth::Token(TokenSource::File(file)) => files::token(file).to_string() + "\n",
-        Auth::Token(TokenSource::Env(variable)) => format!(
-            "export {variable}=\"$(vault token create{flag} -policy={name} -period=24h -field=token)\"\n"
-        ),
+        Auth::Token(TokenSource::File(file)) => files::token(config, file),
+        Auth::Token(TokenSource::Env(variable)) => files::variable(config, variable),
     }
 }
