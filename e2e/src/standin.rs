@@ -156,7 +156,6 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let run_auths = auths.run(client.clone(), Arc::new(of_auths));
     let run_statics = statics.run(client.clone(), secrets.statics.reconciler);
     let run_dynamics = dynamics.run(client.clone(), secrets.dynamics.reconciler);
-    let run_pkis = pkis.run(client, secrets.pkis.reconciler);
     tasks.spawn(endless(events));
     tasks.spawn(endless(accounts));
     tasks.spawn(endless(of_secrets));
@@ -164,7 +163,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     tasks.spawn(endless(run_auths));
     tasks.spawn(endless(run_statics));
     tasks.spawn(endless(run_dynamics));
-    tasks.spawn(endless(run_pkis));
+    tasks.spawn(endless(pkis.run(client, secrets.pkis.reconciler)));
     first_end(tasks).await
 }
 

@@ -26,6 +26,10 @@ use vso_prober::operator::api::go_duration;
 /// What goes wrong.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "a document of switches, each on its own"
+)]
 pub(crate) struct Faults {
     /// Stops every reconcile.
     pub(crate) hang: bool,

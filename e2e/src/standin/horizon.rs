@@ -43,7 +43,7 @@ pub(crate) fn certificate(
     if due || !offset.is_zero() {
         (until + jitter, due)
     } else {
-        (until - jitter, due)
+        (until.saturating_sub(jitter), due)
     }
 }
 

@@ -132,7 +132,7 @@ impl PkiSecrets {
         condition: Option<String>,
         delay: Duration,
     ) -> Result<Option<Duration>, kube::Error> {
-        o.status.get_or_insert_default().error = reason.to_owned();
+        reason.clone_into(&mut o.status.get_or_insert_default().error);
         if let Some(message) = event {
             self.record(&o, reason, message);
         }
