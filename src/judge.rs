@@ -1,6 +1,7 @@
 //! From what was seen to what is claimed: `judge` is the only door. No clock, no I/O.
 
 mod cause;
+pub mod correlation;
 mod stages;
 mod words;
 

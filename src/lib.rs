@@ -4,11 +4,11 @@
 //! config ─► canary ─► probe: stimulus ─► watch ─► proof ─► cleanup ─► Record ─► judge ─► Run ─► publish
 //!
 //! main → cli → command → { config, probe, publish, janitor }
-//! probe → { canary, observe, vault, kubernetes, janitor } → model
+//! probe → { canary, observe, scrape, vault, kubernetes, janitor } → model
 //! command → judge → model        publish → model        canary → { config, operator } → model
 //! ```
 //!
-//! `model`, `judge`, `canary`, `config` and `operator` are pure: no clock, no I/O, no chance of their own.
+//! `model`, `judge`, `canary`, `config`, `operator` and `exposition` are pure: no clock, no I/O, no chance of their own.
 
 pub mod canary;
 pub mod cli;

@@ -11,11 +11,13 @@ mod page;
 pub mod progress;
 mod series;
 mod status;
+mod store;
 pub mod table;
 mod tally;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus_client::collector::Collector;
@@ -23,7 +25,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::prometheus_protobuf::prometheus_data_model::MetricFamily;
 use prometheus_client::registry::Registry;
 
-use crate::config::Probe;
+use crate::config::{self, Probe};
 use crate::model::Step;
 use crate::model::correlation::Coefficient;
 use crate::model::run::Run;
@@ -31,6 +33,7 @@ use form::Form;
 use history::History;
 use page::Page;
 pub use status::{ProbeStatus, RunStatus, StepStatus};
+use store::Store;
 use tally::Tally;
 
 /// Something that happened and is to be published.
@@ -88,6 +91,7 @@ pub struct Publisher(Arc<Mutex<State>>);
 struct State {
     tally: Tally,
     history: History,
+    store: Option<Store>,
 }
 
 /// Metrics, in the form that was asked for.
@@ -100,10 +104,32 @@ pub struct Exposition {
 }
 
 impl Publisher {
+    /// Keeps the runs in a folder from now on, and recalls those of the configured probes that are there: their history,
+    /// and when each step last succeeded. What is counted starts at 0 all the same.
+    ///
+    /// # Errors
+    /// The folder can't be made or read. Then nothing is kept there.
+    pub fn remember(&self, history: &config::History) -> io::Result<()> {
+        let store = Store::open(history)?;
+        let mut state = self.state();
+        let State { tally, history, .. } = &mut *state;
+        store.read(|run| {
+            if tally.recall(&run) {
+                history.push(run.into());
+            }
+        })?;
+        state.store = Some(store);
+        Ok(())
+    }
+
     /// Takes in what happened. Of a probe that is not configured (any more), nothing is taken in.
     pub fn publish(&self, fact: Fact) {
         let mut state = self.state();
-        let State { tally, history } = &mut *state;
+        let State {
+            tally,
+            history,
+            store,
+        } = &mut *state;
         let run = match &fact {
             Fact::Run { run, .. } if tally.probes.contains_key(&run.probe) => Some(run.clone()),
             _ => None,
@@ -111,6 +137,9 @@ impl Publisher {
         tally.fold(fact);
         history.retain(|probe| tally.probes.contains_key(probe));
         if let Some(run) = run {
+            if let Some(Err(error)) = store.as_mut().map(|store| store.append(&run)) {
+                tracing::warn!(%error, run = run.run, "could not keep the run in `history.path`");
+            }
             history.push(run.into());
         }
     }

@@ -139,8 +139,7 @@ async fn read(fetch: &Fetch, url: &str, process: &str) -> Result<Snapshot, Strin
     let text = fetch.text(url, url).await?;
     exposition::read(&text, process).ok_or_else(|| {
         format!(
-            "tried to read the operator's metrics at {url}: what it answered names none of the operator's \
-             controllers; is it the operator, and the replica that works?"
+            "tried to read the operator's metrics at {url}: it answered with none of them; is the address right?"
         )
     })
 }

@@ -5,13 +5,14 @@
 )]
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use prometheus_client::encoding::prometheus_protobuf::prometheus_data_model::{
     Histogram, MetricFamily,
 };
 use prost::Message as _;
-use vso_prober::config::Probe;
 use vso_prober::config::check::load;
+use vso_prober::config::{History, Probe};
 use vso_prober::model::cause::Cause;
 use vso_prober::model::correlation::Coefficient;
 use vso_prober::model::run::{Attribution, Leases, Run, SCHEMA, StepReport};
@@ -467,6 +468,56 @@ fn a_rare_failure_is_not_pushed_out() {
         Some("run0999")
     );
     assert!(kv.last_success.is_some() && status[1].last_success.is_none());
+}
+
+#[test]
+fn what_was_kept_is_recalled_and_nothing_is_counted_twice() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let history = History {
+        path: folder.path().join("runs"),
+        retention: Duration::from_secs(24 * 60 * 60),
+    };
+    let publisher = told([configured(STEPS, false)]);
+    publisher.remember(&history).expect("a folder can be made");
+    publisher.publish(over(run(1, "kv", vec![report(Step::Create, 0.01)])));
+    let failed = blamed(report(Step::Create, 0.3), Cause::OperatorDown, false);
+    publisher.publish(over(run(2, "kv", vec![failed])));
+    // Killed while it wrote.
+    let file = history.path.join("2026-01-01.jsonl");
+    let mut text = std::fs::read_to_string(&file).expect("a file a day");
+    text.push_str("{\"schema\":\"vso-pro");
+    std::fs::write(&file, text).expect("it can be written");
+
+    let next = told([configured(STEPS, false)]);
+    next.remember(&history).expect("a folder can be read");
+    let ids = |publisher: &Publisher| -> Vec<_> {
+        let runs = publisher.runs(None, 10);
+        runs.iter().map(|run| run.run.clone()).collect()
+    };
+    assert_eq!(ids(&next), ["run0002", "run0001"]);
+    let text = text_of_create(&next);
+    for line in [
+        "vso_probe_last_success_timestamp_seconds{probe=\"kv\",kind=\"static\",step=\"create\"} 1767225664.0",
+        "vso_probe_slo_total{probe=\"kv\",kind=\"static\",step=\"create\"} 0",
+    ] {
+        assert!(text.contains(&line.to_owned()), "{text:#?}");
+    }
+
+    // Two days on, what is older than one goes.
+    next.publish(over(run(
+        2 * 24 * 60,
+        "kv",
+        vec![report(Step::Create, 0.01)],
+    )));
+    let third = told([configured(STEPS, false)]);
+    third.remember(&history).expect("a folder can be read");
+    assert_eq!(ids(&third), ["run2880"]);
+}
+
+fn text_of_create(publisher: &Publisher) -> Vec<String> {
+    let text = text(publisher);
+    let lines = text.lines().filter(|line| line.contains("\"create\""));
+    lines.map(str::to_owned).collect()
 }
 
 #[test]

@@ -130,6 +130,24 @@ fn a_table_for_people() {
 }
 
 #[test]
+fn a_table_shows_what_the_operators_metrics_tell() {
+    let mut create = step(
+        Step::Create,
+        "2026-01-01T00:00:00.5Z",
+        &[
+            (Stage::Submit, 0.5),
+            (Stage::Wait, 0.0),
+            (Stage::Queue, 0.5),
+            (Stage::Reconcile, 1.0),
+            (Stage::Deliver, 0.5),
+        ],
+    );
+    create.attribution = Attribution::Exact;
+    let runs = [run("static-kv2", Kind::Static, vec![create])];
+    insta::assert_snapshot!(table::render(&runs));
+}
+
+#[test]
 fn many_runs_are_told_in_figures() {
     let many: Vec<_> = std::iter::repeat_with(|| runs().remove(0))
         .take(8)

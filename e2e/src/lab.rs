@@ -7,6 +7,7 @@ mod control_plane;
 mod etcd;
 mod keys;
 mod kubeconfig;
+mod monitoring;
 mod operator;
 mod options;
 mod part;
@@ -33,6 +34,7 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 
 pub use audit::{KubeRequest, ObjectRef, ResponseStatus, User, VaultAuth, VaultLine, VaultRequest};
+pub use monitoring::{Histograms, Prometheus, Pushgateway, Scrape, Vector, check_metrics};
 pub use options::{Options, RealOperator};
 pub use part::{Part, Process};
 pub use place::Place;

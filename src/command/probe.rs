@@ -30,7 +30,7 @@ const PUSH_LIMIT_AT_THE_END: Duration = Duration::from_secs(3);
 pub(super) fn unheeded(config: &Config) -> Vec<&'static str> {
     let asked = [(
         config.history.is_some(),
-        "`history` is not kept by this version",
+        "`history` is kept by `serve` alone",
     )];
     asked
         .into_iter()

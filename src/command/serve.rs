@@ -34,6 +34,17 @@ pub(super) async fn run(file: Option<&Path>, args: &ServeArgs) -> Result<Exit, E
     let mut source = Source::new(file, text)?;
     let shutdown = Shutdown::on_signals()?;
     let publisher = Arc::new(Publisher::default());
+    // Before anyone can ask: every series is there from the first scrape.
+    publisher.publish(Fact::Configured {
+        probes: config.probes.clone(),
+        operator_metrics: config.operator.metrics.is_some(),
+    });
+    if let Some(history) = &config.history {
+        let folder = history.path.display();
+        publisher
+            .remember(history)
+            .with_context(|| format!("tried to keep runs in {folder}, the `history.path`"))?;
+    }
     let health = Health::default();
 
     let listen = config.server.listen;

@@ -77,12 +77,13 @@ pub struct StepReport {
     pub operator: Option<OperatorDelta>,
     /// Why they say nothing, where they were read and don't.
     pub void: Option<Void>,
-    /// The share of the latency that the operator's own numbers account for, in [0, 1].
+    /// The share of the latency that is accounted for, in [0, 1]: submit, wait, queue and reconcile over the
+    /// whole. None where nothing is attributed.
     pub explained_ratio: Option<f64>,
     /// What the latencies of this step most strongly move with, where they do with anything.
     pub moves_with: Option<Coefficient>,
-    /// How long the prober's watch took to echo its own write, after that had been acknowledged: the
-    /// prober's own error bar.
+    /// How long the prober's watch took to echo its own write, after that had been acknowledged (zero if it
+    /// came before): the prober's own error bar. None where it wrote nothing that is watched.
     pub watch_delay_seconds: Option<f64>,
     /// Why it did not come out well.
     pub cause: Option<Cause>,

@@ -48,8 +48,8 @@ const LONGEST_VERSION: usize = 64;
 /// How many connections are told apart; nobody has more.
 const CONNECTIONS: usize = 10_000;
 
-/// Reads the exposition of one process, the pod `process` if it is known as one. `None` if the operator's
-/// controllers are not in it.
+/// Reads the exposition of one process, the pod `process` if it is known as one. `None` if it is not the
+/// operator's.
 pub fn read(text: &str, process: &str) -> Option<Snapshot> {
     let mut tally = Tally::default();
     for sample in samples(text) {
@@ -63,6 +63,8 @@ pub fn read(text: &str, process: &str) -> Option<Snapshot> {
 pub struct Tally {
     snapshot: Snapshot,
     started: f64,
+    /// Whether anything was of the operator alone: a replica that stands by has no controllers yet.
+    known: bool,
 }
 
 impl Tally {
@@ -74,6 +76,7 @@ impl Tally {
         value: f64,
     ) {
         let snapshot = &mut self.snapshot;
+        self.known |= matches!(name, BUILD | CACHE_MISSES | VAULT_COUNT);
         match name {
             STARTED => self.started = if value.is_finite() { value } else { 0.0 },
             CPU => add(&mut snapshot.cpu_seconds, value),
@@ -99,6 +102,7 @@ impl Tally {
                 if let Some(number) = number(name)
                     && let Some(kind) = label("controller").and_then(|name| kind(&name))
                 {
+                    self.known = true;
                     add(number(snapshot.controllers.entry(kind).or_default()), value);
                 }
             }
@@ -114,11 +118,11 @@ impl Tally {
         known.get_mut(name)
     }
 
-    /// The numbers of the process; `None` if none is of a controller.
+    /// The numbers of the process; `None` if it is not the operator's.
     pub fn end(mut self, process: &str) -> Option<Snapshot> {
         let process = process.to_owned();
         self.snapshot.processes.insert(process, self.started);
-        (!self.snapshot.controllers.is_empty()).then_some(self.snapshot)
+        self.known.then_some(self.snapshot)
     }
 }
 

@@ -117,6 +117,15 @@ impl OfProbe {
         }
     }
 
+    /// Recalls a run of an earlier process.
+    pub(super) fn recall(&mut self, run: &Run) {
+        for report in &run.steps {
+            if let Some(step) = self.steps.get_mut(&report.step) {
+                step.recall(run, report);
+            }
+        }
+    }
+
     /// The last step, which stands for the run as a whole.
     pub(super) fn last(&self) -> Option<&OfStep> {
         self.steps.values().next_back()
@@ -165,20 +174,13 @@ impl OfStep {
         }
     }
 
-    fn fold(&mut self, run: &Run, report: &StepReport) {
+    /// Takes in when the step was last taken, and what came of it.
+    fn recall(&mut self, run: &Run, report: &StepReport) {
         let ended = seconds(run.finished);
         self.last_run = ended;
-        *self.runs.entry(report.result).or_default() += 1;
-        if let Some(cause) = report.cause {
-            *self.failures.entry(cause).or_default() += 1;
-        }
-        if let Some(void) = report.void {
-            *self.voids.entry(void).or_default() += 1;
-        }
-        self.explained = report.explained_ratio.or(self.explained);
         match report.result {
             // No verdict on the operator, so neither a success nor a failure of it.
-            Verdict::Unknown => return,
+            Verdict::Unknown => {}
             Verdict::Success => {
                 self.success = true;
                 self.last_success = ended;
@@ -188,9 +190,23 @@ impl OfStep {
                 self.last_failure = report.cause.map(|cause| (run.run.clone(), cause));
             }
         }
-        self.judged += 1;
-        self.good += u64::from(report.good);
-        self.measure(run, report);
+    }
+
+    fn fold(&mut self, run: &Run, report: &StepReport) {
+        self.recall(run, report);
+        *self.runs.entry(report.result).or_default() += 1;
+        if let Some(cause) = report.cause {
+            *self.failures.entry(cause).or_default() += 1;
+        }
+        if let Some(void) = report.void {
+            *self.voids.entry(void).or_default() += 1;
+        }
+        self.explained = report.explained_ratio.or(self.explained);
+        if report.result != Verdict::Unknown {
+            self.judged += 1;
+            self.good += u64::from(report.good);
+            self.measure(run, report);
+        }
     }
 
     /// Observes the times. What was given up is observed where no finite bucket has it: an operator that fails

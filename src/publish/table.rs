@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use crate::model::run::{Run, StepReport};
+use crate::model::run::{Attribution, Run, StepReport};
 use crate::model::{Stage, Verdict};
 
 /// The width of a timeline bar, in columns.
@@ -39,10 +39,13 @@ pub fn render(runs: &[Run]) -> String {
         text.push('\n');
     }
     if bars {
-        let _ = writeln!(
-            text,
-            "timeline: ▒ request  · until due  █ operator and delivery\n"
-        );
+        let attributed = runs.iter().flat_map(|run| &run.steps).any(is_attributed);
+        let operator = if attributed {
+            "░ queue  █ reconcile  ▓ delivery"
+        } else {
+            "█ operator and delivery"
+        };
+        let _ = writeln!(text, "timeline: ▒ request  · until due  {operator}\n");
     }
     for run in runs.iter().filter(|run| run.result != Verdict::Success) {
         for step in run
@@ -170,6 +173,11 @@ fn seconds(seconds: f64) -> String {
     }
 }
 
+/// Whether the operator's own numbers tell where the time between request and Secret went.
+fn is_attributed(step: &StepReport) -> bool {
+    step.attribution != Attribution::None
+}
+
 /// The step's place in its run, in columns: at least one, so that the quickest can be seen.
 #[expect(
     clippy::cast_precision_loss,
@@ -191,9 +199,9 @@ fn bar(step: &StepReport, offset: f64, whole: f64) -> String {
     for (stage, mark) in [
         (Stage::Submit, '▒'),
         (Stage::Wait, '·'),
-        (Stage::Queue, '█'),
+        (Stage::Queue, '░'),
         (Stage::Reconcile, '█'),
-        (Stage::Deliver, '█'),
+        (Stage::Deliver, if is_attributed(step) { '▓' } else { '█' }),
     ] {
         elapsed += step.stages.get(&stage).copied().unwrap_or_default();
         while text.chars().count() < column(elapsed) {

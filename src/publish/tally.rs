@@ -80,6 +80,12 @@ impl Tally {
         }
     }
 
+    /// Recalls a run of an earlier process, if its probe is configured.
+    pub(super) fn recall(&mut self, run: &Run) -> bool {
+        let probe = self.probes.get_mut(&run.probe);
+        probe.map(|probe| probe.recall(run)).is_some()
+    }
+
     fn configure(&mut self, probes: &[Probe], operator_metrics: bool) {
         self.probes
             .retain(|name, _| probes.iter().any(|probe| probe.name == *name));

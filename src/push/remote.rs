@@ -30,6 +30,7 @@ const BATCH: usize = 2000;
 pub struct Remote {
     post: Post,
     instance: String,
+    every: Duration,
 }
 
 impl Remote {
@@ -41,7 +42,15 @@ impl Remote {
         Ok(Self {
             post: Post::new(&config.url, config.bearer_token_file.clone())?,
             instance: instance.to_owned(),
+            every: EVERY,
         })
+    }
+
+    /// Sends this often what is published.
+    #[must_use]
+    pub const fn every(mut self, every: Duration) -> Self {
+        self.every = every;
+        self
     }
 
     /// Writes one sample a run, at the run's own time.
@@ -83,7 +92,7 @@ impl Remote {
     /// to be stale. Ends once `over` is asked for, which should be after the last fact, and says farewell.
     pub async fn run(self, publisher: Arc<Publisher>, over: Shutdown) {
         let mut known = Known::default();
-        let mut tick = interval(EVERY);
+        let mut tick = interval(self.every);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -101,7 +110,7 @@ impl Remote {
             let written = tokio::select! {
                 biased;
                 // Not for ever: what is newer is due then.
-                written = self.write(&series, Instant::now() + EVERY) => written,
+                written = self.write(&series, Instant::now() + self.every) => written,
                 () = over.wait() => break,
             };
             match written {

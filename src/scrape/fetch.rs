@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::header::{ACCEPT, AUTHORIZATION};
 use reqwest::{Client, Response, StatusCode};
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::config::Access;
 use crate::wire::{causes, http as wire};
@@ -51,10 +52,12 @@ impl Fetch {
             .as_ref()
             .map_err(|error| failed(error.clone()))?;
         let mut request = client.get(url).header(ACCEPT, "text/plain;version=0.0.4");
-        if let Some(file) = &self.token_file {
-            // It is replaced while the prober runs, so it is read each time.
-            let token = wire::credential("`operator.metrics.bearerTokenFile`", file)?;
-            request = request.header(AUTHORIZATION, wire::bearer(&token));
+        // It is replaced while the prober runs, so it is read each time.
+        let token = self.token_file.as_ref();
+        let token = token.map(|file| wire::credential("`operator.metrics.bearerTokenFile`", file));
+        let token = token.transpose()?;
+        if let Some(token) = &token {
+            request = request.header(AUTHORIZATION, wire::bearer(token));
         }
         let no_answer = |error: reqwest::Error| {
             let connect = error.is_connect();
@@ -73,7 +76,7 @@ impl Fetch {
         if status.is_success() {
             return body(answer).await.map_err(failed);
         }
-        let said = said(answer).await;
+        let said = said(answer, token.as_ref()).await;
         Err(failed(format!(
             "it answered {status}{said}{}",
             hint(status)
@@ -115,10 +118,14 @@ async fn body(mut answer: Response) -> Result<String, String> {
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
-/// The first words of an answer that refuses; a server may say why.
-async fn said(mut answer: Response) -> String {
+/// The first words of an answer that refuses; a server may say why. What it may repeat of the token is left out.
+async fn said(mut answer: Response, token: Option<&SecretString>) -> String {
     let chunk = answer.chunk().await.ok().flatten().unwrap_or_default();
-    let text = String::from_utf8_lossy(&chunk[..chunk.len().min(EXCERPT)]);
+    let mut text = String::from_utf8_lossy(&chunk).into_owned();
+    if let Some(token) = token {
+        text = text.replace(token.expose_secret(), "…");
+    }
+    let text: String = text.chars().take(EXCERPT).collect();
     let words: Vec<_> = text
         .split(|c: char| c.is_whitespace() || c.is_control())
         .filter(|word| !word.is_empty())

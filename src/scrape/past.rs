@@ -76,8 +76,13 @@ impl Past {
                 self.url
             )
         };
-        let answer: Answer = serde_json::from_str(&text)
-            .map_err(|error| failed(&format!("its answer is not that of a query: {error}")))?;
+        // The parser's own words may repeat what the answer holds.
+        let answer: Answer = serde_json::from_str(&text).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            failed(&format!(
+                "its answer is not that of a query for samples (line {line}, column {column}); is it Prometheus?"
+            ))
+        })?;
         let sampled = read(&answer.data.result);
         if sampled.is_empty() {
             return Err(failed(&format!(

@@ -66,7 +66,7 @@ impl fmt::Display for Part {
 /// The process of a part. It is ended by the lab's watchdog, not by the drop of this value.
 #[derive(Clone, Debug)]
 pub struct Process {
-    part: Part,
+    name: &'static str,
     pid: u32,
     log: PathBuf,
     /// Where in the log this process began: it may be the second of its part.
@@ -77,13 +77,13 @@ pub struct Process {
 impl Process {
     /// Starts a part with its output in its log, in a process group of its own so that a Ctrl-C in the
     /// terminal does not reach it before the watchdog does.
-    pub(crate) fn spawn(part: Part, folder: &Path, command: &mut Command) -> Result<Self> {
-        let log = folder.join(format!("{part}.log"));
+    pub(crate) fn spawn(name: &'static str, folder: &Path, command: &mut Command) -> Result<Self> {
+        let log = folder.join(format!("{name}.log"));
         let output = File::options()
             .create(true)
             .append(true)
             .open(&log)
-            .with_context(|| format!("could not open {part}'s log `{}`", log.display()))?;
+            .with_context(|| format!("could not open {name}'s log `{}`", log.display()))?;
         let log_start = output.metadata().map_or(0, |metadata| metadata.len());
         let mut child = command
             .env(MARK, folder)
@@ -94,7 +94,7 @@ impl Process {
             .spawn()
             .with_context(|| {
                 let program = command.as_std().get_program().display();
-                format!("could not start {part} from `{program}`; is it there? `make tools` installs the parts")
+                format!("could not start {name} from `{program}`; is it there? `make tools` installs the parts")
             })?;
         let pid = child.id().context("a child just started has an id")?;
         let (sender, exit) = watch::channel(None);
@@ -104,17 +104,12 @@ impl Process {
             }
         });
         Ok(Self {
-            part,
+            name,
             pid,
             log,
             log_start,
             exit,
         })
-    }
-
-    /// The part that it runs.
-    pub fn part(&self) -> Part {
-        self.part
     }
 
     /// Its id.
@@ -155,7 +150,7 @@ impl Process {
         kill_process(pid.context("a child has a valid id")?, signal).with_context(|| {
             format!(
                 "could not send {signal:?} to {} (pid {})",
-                self.part, self.pid
+                self.name, self.pid
             )
         })
     }
@@ -207,8 +202,8 @@ impl Process {
     }
 
     fn complaint(&self, what: &str) -> String {
-        let Self { part, pid, log, .. } = self;
+        let Self { name, pid, log, .. } = self;
         let (log, tail) = (log.display(), self.tail(20));
-        format!("{part} (pid {pid}) {what}; the end of its log, `{log}`:\n{tail}")
+        format!("{name} (pid {pid}) {what}; the end of its log, `{log}`:\n{tail}")
     }
 }

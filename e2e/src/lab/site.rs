@@ -40,7 +40,7 @@ impl Site {
     }
 
     pub(crate) fn spawn(&self, part: Part, command: &mut Command) -> Result<Process> {
-        Process::spawn(part, &self.folder, command)
+        Process::spawn(part.name(), &self.folder, command)
     }
 
     pub(crate) fn say(&self, line: &str) {

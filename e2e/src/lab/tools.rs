@@ -80,6 +80,45 @@ impl Tools {
             .context("found no `postgres`, neither Debian's nor on the PATH; run `make tools`")
     }
 
+    /// Prometheus.
+    pub fn prometheus(&self) -> Result<PathBuf> {
+        self.debian("prometheus", "prometheus")
+    }
+
+    /// Prometheus' tool for those who write metrics and rules.
+    pub fn promtool(&self) -> Result<PathBuf> {
+        self.debian("prometheus", "promtool")
+    }
+
+    /// The Pushgateway.
+    pub fn pushgateway(&self) -> Result<PathBuf> {
+        self.debian("prometheus-pushgateway", "prometheus-pushgateway")
+    }
+
+    /// A binary of one of Debian's packages, of whichever version that has, or the one on the `PATH`.
+    fn debian(&self, package: &str, name: &str) -> Result<PathBuf> {
+        let unpacked = self.folder.read_dir().into_iter().flatten().flatten();
+        let versions = unpacked.filter(|entry| {
+            let folder = entry.file_name();
+            let version = folder
+                .to_str()
+                .and_then(|folder| folder.strip_prefix(package)?.strip_prefix('-'));
+            version.is_some_and(|version| version.starts_with(|first: char| first.is_ascii_digit()))
+        });
+        let path = env::var_os("PATH").unwrap_or_default();
+        versions
+            .map(|entry| entry.path())
+            .chain(env::split_paths(&path))
+            .map(|folder| folder.join(name))
+            .find(|binary| binary.is_file())
+            .with_context(|| {
+                format!(
+                    "found no `{name}`, neither in `{}` nor on the PATH; run `make tools`",
+                    self.folder.display()
+                )
+            })
+    }
+
     fn part(&self, name: &str, version: &str) -> Result<PathBuf> {
         let path = self.folder.join(format!("{name}-{version}")).join(name);
         if !path.is_file() {

@@ -211,8 +211,13 @@ async fn answer_once<A: Future<Output = String>>(
     let answer = if head.contains(&format!("authorization: bearer {TOKEN}\r\n")) {
         answer().await
     } else {
-        "HTTP/1.1 401 Unauthorized\r\nContent-Length: 13\r\nConnection: close\r\n\r\nUnauthorized\n"
-            .to_owned()
+        // Some servers repeat what they were sent.
+        let sent = head.lines().find(|line| line.starts_with("authorization"));
+        let said = format!("Unauthorized: {}", sent.unwrap_or_default());
+        let length = said.len();
+        format!(
+            "HTTP/1.1 401 Unauthorized\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{said}"
+        )
     };
     stream.write_all(answer.as_bytes()).await?;
     Ok(stream.shutdown().await?)
@@ -258,7 +263,7 @@ pub(super) async fn tls(scene: &Scene) -> Result<()> {
         (
             "wrong token",
             json!({"url": url, "caFile": ca, "bearerTokenFile": wrong}),
-            "401 Unauthorized: Unauthorized",
+            "401 Unauthorized: Unauthorized: authorization: bearer …",
         ),
         (
             "no line",

@@ -1,7 +1,7 @@
 //! Whoever runs the probes: one attendant a probe, while this replica leads.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, oneshot};
@@ -14,6 +14,7 @@ use crate::command::run::{record, sweep};
 use crate::config::{Config, Probe};
 use crate::health::Health;
 use crate::http::{Ran, Refusal};
+use crate::judge::correlation::Windows;
 use crate::judge::judge;
 use crate::model::run::Run;
 use crate::model::snapshot::Snapshot;
@@ -52,6 +53,7 @@ pub(super) struct Crew {
 struct Desk {
     publisher: Arc<Publisher>,
     health: Health,
+    windows: std::sync::Mutex<Windows>,
 }
 
 /// A probe that is attended to.
@@ -75,7 +77,11 @@ struct Duty {
 impl Crew {
     pub(super) fn new(publisher: Arc<Publisher>, health: Health, config: Config) -> Self {
         let mut crew = Self {
-            desk: Arc::new(Desk { publisher, health }),
+            desk: Arc::new(Desk {
+                publisher,
+                health,
+                windows: std::sync::Mutex::default(),
+            }),
             site: Arc::new(Site::new(&config)),
             config: Arc::new(config),
             term: None,
@@ -215,6 +221,9 @@ impl Crew {
             probes: self.config.probes.clone(),
             operator_metrics: self.config.operator.metrics.is_some(),
         });
+        let probes = &self.config.probes;
+        let known = |name: &str| probes.iter().any(|probe| probe.name == name);
+        self.desk.windows().retain(known);
         let Some(term) = self.term.clone() else {
             return;
         };
@@ -251,6 +260,10 @@ impl Crew {
 }
 
 impl Desk {
+    fn windows(&self) -> MutexGuard<'_, Windows> {
+        self.windows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Reports a look at the operator's metrics.
     fn scraped(&self, what: &Result<Snapshot, String>, took: Duration) {
         self.publisher.publish(Fact::Scrape {
@@ -321,11 +334,12 @@ impl Duty {
             let took = reading.received.since(reading.asked);
             self.desk.scraped(&reading.what, took);
         }
-        let run = judge(&record);
+        let mut run = judge(&record);
+        let correlations = self.desk.windows().observe(&mut run);
         tracing::debug!(probe = run.probe, run = run.run, result = %run.result, "the run is over");
         self.desk.publisher.publish(Fact::Run {
             run: Box::new(run.clone()),
-            correlations: BTreeMap::new(),
+            correlations,
         });
         run
     }
