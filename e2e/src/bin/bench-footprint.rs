@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use e2e::figures::quantile;
 use e2e::lab::{Lab, NAMESPACE, Options, free_port};
+use jiff::Timestamp;
 use reqwest::Client;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
@@ -84,9 +85,11 @@ async fn quiet(lab: &Lab, cli: &Cli) -> Result<()> {
 async fn loaded(lab: &Lab, cli: &Cli) -> Result<()> {
     let server = Server::start(lab, cli, "1s").await?;
     println!("\nCREATE, IN A MINUTE              RUNS      P50        P99       RSS");
+    let begun = Timestamp::now();
     sleep(Duration::from_secs(60)).await;
-    let peace = server.creates().await?;
+    let peace = server.creates(begun).await?;
     server.tell("in peace", &peace)?;
+    let begun = Timestamp::now();
     let load = async {
         let mut ticks = interval(Duration::from_secs(1) / u32::try_from(RATE)?);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -110,9 +113,8 @@ async fn loaded(lab: &Lab, cli: &Cli) -> Result<()> {
         anyhow::Ok(answered)
     };
     let answered = load.await?;
-    let all = server.creates().await?;
-    let under = &all[..all.len().saturating_sub(peace.len())];
-    server.tell(&format!("under {RATE} requests a second"), under)?;
+    let under = server.creates(begun).await?;
+    server.tell(&format!("under {RATE} requests a second"), &under)?;
     println!("answered: {answered} requests");
     Ok(())
 }
@@ -188,7 +190,7 @@ async fn one_shot(
             _ = ticks.tick() => memory = memory.max(kernel_says(pid, "VmHWM").unwrap_or_default()),
         }
     };
-    if ![Some(0), Some(1)].contains(&status.code()) {
+    if ![Some(0), Some(1), Some(3)].contains(&status.code()) {
         bail!("the prober ended with {status}");
     }
     let took = begun.elapsed();
@@ -263,8 +265,8 @@ impl Server {
         Ok((user.context("utime")? + system.context("stime")?) / TICKS)
     }
 
-    /// The latencies of `create` that it keeps, the latest first.
-    async fn creates(&self) -> Result<Vec<f64>> {
+    /// The latencies of `create` of the runs that it keeps from then on, the latest first.
+    async fn creates(&self, from: Timestamp) -> Result<Vec<f64>> {
         let text = self.get("/api/v1/runs?limit=1000").await?;
         let mut answer: serde_json::Value = serde_json::from_str(&text)?;
         let runs: Vec<Run> = serde_json::from_value(answer["runs"].take())?;
@@ -272,7 +274,8 @@ impl Server {
             let step = run.steps.iter().find(|step| step.step == Step::Create)?;
             Some(step.latency_seconds)
         };
-        Ok(runs.iter().filter_map(create).collect())
+        let late = runs.iter().filter(|run| run.started >= from);
+        Ok(late.filter_map(create).collect())
     }
 
     fn tell(&self, when: &str, creates: &[f64]) -> Result<()> {
