@@ -1,16 +1,13 @@
-//! A wire-tap before Vault: it knows the tokens and the values that went over it, and can be slow.
+//! A wire-tap between the prober and Vault, to know the tokens and the values that went over it.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::sleep;
 
 type Transcript = Arc<Mutex<Vec<u8>>>;
 
@@ -19,21 +16,7 @@ type Transcript = Arc<Mutex<Vec<u8>>>;
 pub struct Tap {
     address: SocketAddr,
     transcripts: Arc<Mutex<Vec<Transcript>>>,
-    longest: Arc<Mutex<Duration>>,
     task: JoinHandle<()>,
-}
-
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Way {
-    Up,
-    Down,
-}
-
-/// What the two directions of a connection share.
-struct Exchange {
-    /// Whether a request is under way: HTTP/1.1 has one after the other.
-    asked: Arc<AtomicBool>,
-    longest: Arc<Mutex<Duration>>,
 }
 
 impl Tap {
@@ -47,8 +30,6 @@ impl Tap {
         let address = listener.local_addr()?;
         let transcripts: Arc<Mutex<Vec<Transcript>>> = Arc::default();
         let kept = transcripts.clone();
-        let longest = Arc::<Mutex<Duration>>::default();
-        let held = longest.clone();
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((near, _)) = listener.accept().await {
@@ -59,10 +40,6 @@ impl Tap {
                     transcript
                 };
                 let (up, down) = (begin(), begin());
-                let exchange = Exchange {
-                    asked: Arc::default(),
-                    longest: held.clone(),
-                };
                 connections.spawn(async move {
                     let Ok(far) = TcpStream::connect(to).await else {
                         return;
@@ -70,8 +47,8 @@ impl Tap {
                     let (near_reads, near_writes) = near.into_split();
                     let (far_reads, far_writes) = far.into_split();
                     tokio::join!(
-                        copy(near_reads, far_writes, (&exchange, Way::Up), up),
-                        copy(far_reads, near_writes, (&exchange, Way::Down), down)
+                        copy(near_reads, far_writes, up),
+                        copy(far_reads, near_writes, down)
                     );
                 });
             }
@@ -79,14 +56,8 @@ impl Tap {
         Ok(Self {
             address,
             transcripts,
-            longest,
             task,
         })
-    }
-
-    /// Holds up each request from now on, for a time that is drawn for it, up to `longest`.
-    pub fn delay(&self, longest: Duration) {
-        *self.longest.lock().unwrap_or_else(PoisonError::into_inner) = longest;
     }
 
     /// Its URL.
@@ -131,27 +102,14 @@ impl Drop for Tap {
     }
 }
 
-impl Exchange {
-    /// Holds up the first bytes of a request.
-    async fn pass(&self, way: Way) {
-        let asks = way == Way::Up;
-        if !self.asked.swap(asks, Ordering::Relaxed) && asks {
-            let longest = *self.longest.lock().unwrap_or_else(PoisonError::into_inner);
-            sleep(longest.mul_f64(rand::random())).await;
-        }
-    }
-}
-
 async fn copy(
     mut from: impl AsyncReadExt + Unpin,
     mut to: impl AsyncWriteExt + Unpin,
-    (exchange, way): (&Exchange, Way),
     transcript: Transcript,
 ) {
     let mut buffer = vec![0; 16 * 1024];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
         keep(&transcript, &buffer[..length]);
-        exchange.pass(way).await;
         if to.write_all(&buffer[..length]).await.is_err() {
             break;
         }
