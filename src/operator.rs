@@ -19,6 +19,16 @@ pub fn api_resource(kind: Kind) -> ApiResource {
     ))
 }
 
+/// The API group of the operator's resources.
+pub fn group() -> String {
+    VaultAuth::group(&()).into_owned()
+}
+
+/// The API group with its version, as an `apiVersion` has it.
+pub fn api_version() -> String {
+    VaultAuth::api_version(&()).into_owned()
+}
+
 /// Whether a finalizer is one of the operator's.
 pub fn is_finalizer(finalizer: &str) -> bool {
     finalizer.ends_with(".secrets.hashicorp.com/finalizer")

@@ -1,5 +1,6 @@
 //! Vault, as the prober reaches it: its session, KV, health, and errors told apart.
 
+pub mod inquiry;
 mod kv;
 pub mod lease;
 mod login;

@@ -26,6 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["config", "model", "publish", "retry", "shutdown", "wire"],
     ),
     ("canary", &["config", "model", "operator"]),
+    ("rights", &["canary", "config", "model", "operator"]),
     ("kubernetes", &["config", "model", "wire"]),
     ("vault", &["config", "model", "wire"]),
     (
@@ -66,6 +67,21 @@ const ARROWS: &[(&str, &[&str])] = &[
             "wire",
         ],
     ),
+    (
+        "doctor",
+        &[
+            "canary",
+            "config",
+            "kubernetes",
+            "model",
+            "operator",
+            "push",
+            "rights",
+            "scrape",
+            "vault",
+            "wire",
+        ],
+    ),
     ("leader", &["health", "kubernetes", "shutdown"]),
     ("http", &["health", "model", "publish", "shutdown"]),
     ("cli", &["telemetry"]),
@@ -75,6 +91,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "canary",
             "cli",
             "config",
+            "doctor",
             "health",
             "http",
             "janitor",
@@ -85,6 +102,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "probe",
             "publish",
             "push",
+            "rights",
             "schedule",
             "scrape",
             "shutdown",
@@ -103,6 +121,7 @@ const PURE: &[&str] = &[
     "judge",
     "model",
     "operator",
+    "rights",
     "schedule",
 ];
 

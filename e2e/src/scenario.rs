@@ -3,6 +3,7 @@
 //! A scenario is an `async fn(&Scene) -> Result<()>`; [`Suite`] runs them one after the other.
 
 mod claims;
+mod line;
 mod probe;
 mod prober;
 mod recording;
@@ -17,6 +18,7 @@ use anyhow::{Context, Result};
 use tokio::time::{interval, timeout};
 
 pub use claims::{blames, decisive, pods_tell, step};
+pub use line::Line;
 pub use probe::Probe;
 pub use prober::{Outcome, Prober, Running};
 pub use recording::Recording;

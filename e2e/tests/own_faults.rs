@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e::lab::{NAMESPACE, PROBER, Part};
-use e2e::scenario::{Outcome, Probe, Prober, Scene, Suite, blames, eventually};
+use e2e::scenario::{Line, Outcome, Probe, Prober, Scene, Suite, blames, eventually};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         .trial("namespace_missing", namespace_missing)
         .trial("no_right_to_create", no_right_to_create)
         .trial("no_right_to_watch", no_right_to_watch)
+        .fault("a_watch_that_is_cut_leaves_no_verdict", watch_cut)
         .trial("sigint_cleans_up", async |scene| {
             told_to_stop(scene, Signal::INT).await
         })
@@ -272,6 +273,27 @@ async fn no_right_to_watch(scene: &Scene) -> Result<()> {
     )
     .await?;
     evident(&outcome, "cannot list resource")
+}
+
+/// The Secret comes while the watch is cut: it is there and right, but nobody can say since when.
+async fn watch_cut(scene: &Scene) -> Result<()> {
+    let slow = json!({"slow": {"at": "write", "seconds": 2.0}});
+    scene.lab().faults(&slow).await?;
+    let mut url = Value::Null;
+    scene.kubeconfig(|cluster, _| url = cluster["server"].clone())?;
+    let line = Line::start(url.as_str().context("a server in the kubeconfig")?).await?;
+    let kubeconfig = scene.kubeconfig(|cluster, _| cluster["server"] = line.address().into())?;
+    let cut = Probe::kv2("cut")
+        .steps(&[Step::Create, Step::Delete])
+        .limits("5s", "8s");
+    let prober = scene.prober([cut]).kubeconfig(&kubeconfig);
+    let running = prober.start(&["probe", "-o", "json"])?;
+    scene.canary(Kind::Static, "cut").await?;
+    line.cut();
+    scene.secret("cut").await?;
+    line.mend();
+    let run = running.ended().await?.exits(3)?.only_run()?;
+    blames(&run, Step::Create, Cause::ProberWatchLost)
 }
 
 /// A run that has taken its first step, and waits in its second for a poll that is far off.
