@@ -1,12 +1,18 @@
 //! What latencies move with: beside a statistics library, on relations that are known, and on those that are none.
 
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
 use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng as _};
 use statrs::statistics::{Data, OrderStatistics as _, RankTieBreaker, Statistics as _};
-use vso_prober::judge::correlation::{MINIMUM, WINDOW, correlate};
+use vso_prober::judge::correlation::{MINIMUM, WINDOW, Windows, correlate};
 use vso_prober::model::correlation::Coefficient;
+use vso_prober::model::run::{Attribution, Leases, OperatorDelta, Run, SCHEMA, StepReport};
 use vso_prober::model::signal::Signal;
+use vso_prober::model::snapshot::Void;
+use vso_prober::model::{Kind, Step, Verdict};
 
 /// Any spread is worth explaining.
 const ANY: f64 = 0.0;
@@ -211,4 +217,196 @@ fn latencies_that_hardly_differ_are_not_worth_a_name() {
     assert!(found(0.0005)[0].strong);
     let found = found(0.1)[0];
     assert!(!found.strong && found.spearman > 0.99, "{found:?}");
+}
+
+/// A run of one step, over which an operator did this.
+fn run(latency: f64, operator: OperatorDelta) -> Run {
+    let started = "2026-01-01T00:00:00Z".parse().expect("a timestamp");
+    let step = StepReport {
+        step: Step::Create,
+        result: Verdict::Success,
+        started,
+        latency_seconds: latency,
+        due_seconds: None,
+        lateness_seconds: None,
+        within_seconds: 5.0,
+        timeout_seconds: 30.0,
+        proven: true,
+        good: true,
+        stages: BTreeMap::new(),
+        attribution: Attribution::Exact,
+        operator: Some(operator),
+        void: None,
+        explained_ratio: None,
+        moves_with: None,
+        watch_delay_seconds: None,
+        cause: None,
+        party: None,
+        evidence: Vec::new(),
+    };
+    Run {
+        schema: SCHEMA.to_owned(),
+        probe: "kv".to_owned(),
+        kind: Kind::Static,
+        run: "run".to_owned(),
+        canary: "vso-probe/canary".to_owned(),
+        started,
+        finished: started,
+        result: Verdict::Success,
+        steps: vec![step],
+        secret_writes: 1,
+        leases: Leases::default(),
+        leftovers: Vec::new(),
+    }
+}
+
+/// One reconcile with one read of Vault that took so long.
+fn reads(rng: &mut StdRng, read: f64) -> Run {
+    let mut noise = || rng.random_range(0.001..0.01);
+    let reconcile = read + noise();
+    let latency = reconcile + noise();
+    let window = latency + 0.03 + noise();
+    let delta = OperatorDelta {
+        window_seconds: window,
+        reconciles: 1.0,
+        reconcile_seconds: reconcile,
+        queued: 1.0,
+        queue_seconds: noise(),
+        vault_reads: 1.0,
+        vault_read_seconds: read,
+        // Its own work, and what it burns all the time.
+        cpu_seconds: 0.01 + noise() + 0.02 * window,
+        ..OperatorDelta::default()
+    };
+    run(latency, delta)
+}
+
+fn observe(windows: &mut Windows, mut run: Run) -> (Vec<Coefficient>, Option<Coefficient>) {
+    let coefficients = windows.observe(&mut run).remove(&Step::Create);
+    (coefficients.expect("of its step"), run.steps[0].moves_with)
+}
+
+/// A rate over the step falls as the step gets longer, and what adds up over it rises, whatever made it long.
+#[test]
+fn what_is_told_over_the_latency_is_not_what_it_moves_with() {
+    let rng = &mut StdRng::seed_from_u64(7);
+    let mut windows = Windows::default();
+    let mut last = (Vec::new(), None);
+    for _ in 0..120 {
+        let read = rng.random_range(0.0..0.8);
+        last = observe(&mut windows, reads(rng, read));
+    }
+    let (coefficients, named) = last;
+    let strong: Vec<_> = coefficients
+        .iter()
+        .filter(|one| one.strong)
+        .map(|one| one.signal)
+        .collect();
+    let own = [Signal::ReconcileSeconds, Signal::VaultReadSeconds];
+    assert!(
+        strong.len() == 2 && own.iter().all(|one| strong.contains(one)),
+        "{coefficients:#?}"
+    );
+    assert_eq!(named, Some(coefficients[0]));
+    let rate = coefficients.last().expect("some have one");
+    assert!(
+        rate.signal == Signal::ReconcileRate && rate.spearman < -0.9,
+        "{rate:?}"
+    );
+    let gone = [
+        Signal::VaultErrors,
+        Signal::QueueDepth,
+        Signal::ActiveWorkers,
+    ];
+    assert!(
+        !coefficients.iter().any(|one| gone.contains(&one.signal)),
+        "{coefficients:#?}"
+    );
+}
+
+#[test]
+fn the_latest_make_the_window() {
+    let rng = &mut StdRng::seed_from_u64(8);
+    let mut windows = Windows::default();
+    let taken = |found: &[Coefficient]| found.iter().map(|one| one.samples).fold(0.0, f64::max);
+    for number in 1..=WINDOW + 100 {
+        let (found, _) = observe(&mut windows, reads(rng, 0.1));
+        assert_eq!(found.is_empty(), number < MINIMUM, "after {number}");
+        assert!(taken(&found) <= WINDOW as f64);
+    }
+    // What Vault did before has left the window, and is no more told.
+    for _ in 0..WINDOW {
+        observe(&mut windows, reads(rng, 0.2));
+    }
+    let (found, _) = observe(&mut windows, reads(rng, 0.2));
+    assert!(
+        !found
+            .iter()
+            .any(|one| one.signal == Signal::VaultReadSeconds),
+        "{found:#?}"
+    );
+    windows.retain(|probe| probe != "kv");
+    assert!(observe(&mut windows, reads(rng, 0.2)).0.is_empty());
+}
+
+#[test]
+fn what_says_nothing_gives_no_sample() {
+    let rng = &mut StdRng::seed_from_u64(9);
+    let mut windows = Windows::default();
+    for _ in 0..WINDOW {
+        let mut void = reads(rng, 0.1);
+        void.steps[0].operator = None;
+        void.steps[0].void = Some(Void::Restart);
+        assert!(observe(&mut windows, void).0.is_empty());
+        let mut unknown = reads(rng, 0.1);
+        unknown.steps[0].result = Verdict::Unknown;
+        assert!(observe(&mut windows, unknown).0.is_empty());
+    }
+}
+
+/// A step that was given up ranks above all that were proven, however soon it was given up.
+#[test]
+fn what_was_given_up_ranks_top() {
+    let rng = &mut StdRng::seed_from_u64(10);
+    let mut windows = Windows::default();
+    let mut found = Vec::new();
+    for number in 0..MINIMUM {
+        let failed = number % 4 == 0;
+        let mut run = reads(rng, if failed { 0.5 } else { 0.01 });
+        let step = &mut run.steps[0];
+        if failed {
+            (step.result, step.proven, step.good) = (Verdict::Failure, false, false);
+            step.latency_seconds = 0.001;
+        }
+        found = observe(&mut windows, run).0;
+    }
+    let read = found
+        .iter()
+        .find(|one| one.signal == Signal::VaultReadSeconds);
+    assert!(
+        read.is_some_and(|read| read.spearman > 0.7 && read.pearson > 0.9),
+        "{found:#?}"
+    );
+}
+
+/// What a full window takes is printed; the limit is for a debug build on a busy machine.
+#[test]
+fn a_run_is_taken_in_at_once() {
+    let rng = &mut StdRng::seed_from_u64(11);
+    let mut windows = Windows::default();
+    let mut full = (0..WINDOW + 100).map(|_| {
+        let read = rng.random_range(0.0..1.0);
+        reads(rng, read)
+    });
+    for run in full.by_ref().take(WINDOW) {
+        observe(&mut windows, run);
+    }
+    let rest: Vec<_> = full.collect();
+    let begun = Instant::now();
+    for run in rest {
+        observe(&mut windows, run);
+    }
+    let each = begun.elapsed() / 100;
+    println!("{each:?} a run");
+    assert!(each < Duration::from_millis(500), "{each:?}");
 }

@@ -12,6 +12,7 @@ use super::Error;
 use super::run::{record, sweep};
 use crate::cli::{Exit, OutputFormat, ProbeArgs};
 use crate::config::{Config, DynamicTarget, Probe, Push, Target};
+use crate::judge::correlation::Windows;
 use crate::judge::judge;
 use crate::model::record::Obstacle;
 use crate::model::run::Run;
@@ -84,10 +85,12 @@ pub(super) async fn run(config: &Config, args: &ProbeArgs) -> Result<Exit, Error
     let mut runs = futures::stream::iter(jobs)
         .map(|probe| one(config, probe, &shell, begun, &shutdown, &board))
         .buffer_unordered(args.parallel.into());
+    let mut windows = Windows::default();
     let mut done = Vec::new();
     let mut written = Ok(());
     while let Some(run) = runs.next().await {
-        let Some(run) = run else { continue };
+        let Some(mut run) = run else { continue };
+        windows.observe(&mut run);
         if written.is_ok() {
             written = output.run(&run);
             if written.is_err() {

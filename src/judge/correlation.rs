@@ -1,7 +1,9 @@
 //! What the latencies of a step move with: a rolling window, and each of the operator's signals beside it.
 //!
 //! It says "moves with", never "caused by": `reconcile_seconds` contains `vault_read_seconds`, so where the one
-//! moves, the other does.
+//! moves, the other does. Nor is all that moves with a latency worth a name: every signal is of work or of
+//! trouble, so only what rises with the latency can have to do with it. What falls does so because the latency is
+//! the time that it is told over: one reconcile over a long step is a low rate.
 
 mod statistics;
 
@@ -87,11 +89,12 @@ fn window_of(window: &VecDeque<Sample>, within: f64) -> Vec<Coefficient> {
     correlate(&measured, &signals, MATTERS * within)
 }
 
-/// The coefficients of signals with the latencies (or latenesses) of a window, the strongest first.
+/// The coefficients of signals with the latencies (or latenesses) of a window, the strongest first and what falls
+/// as they rise last.
 ///
 /// `measured` is in seconds and in order of time; each signal has one value for each of it, or none. Only signals
-/// with [`MINIMUM`] values that are not all the same have a coefficient. Strong is one whose interval
-/// excludes 0 with all signals considered (Benjamini-Hochberg), whose changes from one sample to the next move
+/// with [`MINIMUM`] values that are not all the same have a coefficient. Strong is one above 0 whose interval
+/// excludes it with all signals considered (Benjamini-Hochberg), whose changes from one sample to the next move
 /// alike (two that drift have no such changes in common), where the latencies are at least `matters`
 /// seconds apart.
 pub fn correlate(
@@ -130,10 +133,10 @@ pub fn correlate(
             pearson: related.pearson,
             samples: related.samples,
             interval: related.interval(),
-            strong: worth && alike && rank < discovered,
+            strong: worth && alike && related.spearman > 0.0 && rank < discovered,
         })
         .collect();
-    coefficients.sort_by(|a, b| b.spearman.abs().total_cmp(&a.spearman.abs()));
+    coefficients.sort_by(|a, b| b.spearman.total_cmp(&a.spearman));
     coefficients
 }
 

@@ -161,7 +161,7 @@ impl OperatorDelta {
             Signal::VaultErrors => self.vault_errors,
             Signal::CacheMisses => self.cache_misses,
             Signal::ApiThrottled => self.api_throttled,
-            Signal::CpuSeconds => self.cpu_seconds,
+            Signal::CpuSeconds => self.cpu_seconds / self.window_seconds,
         };
         value.is_finite().then_some(value)
     }
@@ -203,15 +203,17 @@ mod tests {
             reconciles: 2.0,
             reconcile_seconds: 0.5,
             logins: 3.0,
+            cpu_seconds: 0.2,
             ..OperatorDelta::default()
         };
         assert_eq!(delta.signal(Signal::ReconcileSeconds), Some(0.25));
         assert_eq!(delta.signal(Signal::ReconcileRate), Some(0.5));
         assert_eq!(delta.signal(Signal::VaultLogins), Some(3.0));
+        assert_eq!(delta.signal(Signal::CpuSeconds), Some(0.05));
         assert_eq!(delta.signal(Signal::VaultReadSeconds), None);
         let nothing = OperatorDelta::default();
         let told = Signal::ALL.map(|signal| nothing.signal(signal));
-        assert_eq!(told.iter().flatten().count(), 7);
+        assert_eq!(told.iter().flatten().count(), 6);
         assert_eq!(nothing.signal(Signal::ReconcileRate), None);
     }
 }

@@ -28,7 +28,7 @@ pub enum Signal {
     CacheMisses,
     /// Requests to the API server that it refused as too many.
     ApiThrottled,
-    /// Seconds of CPU.
+    /// Seconds of CPU a second: their sum would be the larger the longer the step takes, whatever keeps it.
     CpuSeconds,
 }
 
