@@ -2,6 +2,7 @@
 //! Builds everything, sends nothing.
 
 mod dynamic_secret;
+mod plan;
 mod salt;
 mod static_secret;
 
@@ -9,18 +10,20 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use kube::core::{DynamicObject, ObjectMeta};
+use kube::core::ObjectMeta;
 use rand::{Rng, RngExt as _};
 use serde::Serialize;
 
-use crate::config::{KvPath, Manifest, Probe, Target};
+use crate::config::{KvPath, Manifest, PostgresTarget, Probe, Target};
 use crate::model::promise::Promise;
 use crate::model::proof::Proof;
-use crate::model::record::Peer;
-use crate::model::timeline::Content;
-use crate::model::{Kind, Step};
+use crate::model::timeline::{Content, Timeline};
+use crate::model::{Kind, Mark, Step};
+use crate::operator;
 use crate::operator::api::{Destination, Transformation};
 
+use plan::promise;
+pub use plan::{Action, Planned, longest_run};
 pub use salt::Salt;
 
 /// The label, on resources and Secrets, with the prober's instance.
@@ -33,9 +36,6 @@ pub const EXPIRES: &str = "vso-prober/expires";
 pub const EXPIRES_KEY: &str = "expires";
 /// The key of a canary's data in Vault with its nonce.
 pub const NONCE_KEY: &str = "nonce";
-
-/// How long it may take to clean up after a run.
-const CLEAN_UP_LIMIT: Duration = Duration::from_secs(30);
 
 /// A canary.
 #[derive(Clone)]
@@ -58,55 +58,6 @@ pub struct Canary {
     target: Target,
     salt: Salt,
     nonces: BTreeMap<Step, String>,
-}
-
-/// A step with all that it takes.
-#[derive(Clone)]
-pub struct Planned {
-    /// Which step.
-    pub step: Step,
-    /// The threshold that makes it good.
-    pub within: Duration,
-    /// How long it may take beyond its due moment.
-    pub timeout: Duration,
-    /// When it is due.
-    pub promise: Promise,
-}
-
-/// Something to send.
-#[derive(Clone)]
-pub enum Action {
-    /// Write this nonce, with the canary's expiry, to Vault.
-    WriteKv {
-        /// Where.
-        at: KvPath,
-        /// The data.
-        data: BTreeMap<String, String>,
-    },
-    /// Create the resource.
-    Create(Box<DynamicObject>),
-    /// Put this value in place of the Secret's nonce.
-    EditSecret {
-        /// The value.
-        value: String,
-    },
-    /// Delete the Secret.
-    DeleteSecret,
-    /// Delete the resource.
-    Delete,
-}
-
-impl Action {
-    /// Whom it is sent to, and what it is called.
-    pub const fn request(&self) -> (Peer, &'static str) {
-        match self {
-            Self::WriteKv { .. } => (Peer::Vault, "write the canary's secret"),
-            Self::Create(_) => (Peer::Kubernetes, "create the resource"),
-            Self::EditSecret { .. } => (Peer::Kubernetes, "edit the Secret"),
-            Self::DeleteSecret => (Peer::Kubernetes, "delete the Secret"),
-            Self::Delete => (Peer::Kubernetes, "delete the resource"),
-        }
-    }
 }
 
 impl Canary {
@@ -213,18 +164,57 @@ impl Canary {
         })
     }
 
-    /// What proves a step; `uid` is that of the Secret before it.
-    pub fn proof(&self, step: Step, uid: Option<&str>) -> Proof {
+    /// What proves a step, given what was `seen` before it.
+    pub fn proof(&self, step: Step, seen: &Timeline) -> Proof {
+        let secret = || seen.secret();
+        let resource = || seen.resource_at(Mark::new(Duration::MAX));
+        let lease = || Some(resource()?.lease.as_ref()?.id.clone());
         match (step, &self.target) {
             (Step::Delete, _) => Proof::Gone,
+            (Step::Renew, Target::Dynamic(_)) => Proof::Prolonged {
+                lease: lease().unwrap_or_default(),
+                renewed: resource().map_or(0, |resource| resource.renewed),
+            },
+            (Step::Rotate, Target::Dynamic(_)) => Proof::Replaced {
+                lease: lease().unwrap_or_default(),
+                old: secret()
+                    .map(|(_, content)| content.clone())
+                    .unwrap_or_default(),
+                empty: self.salt.digest(b""),
+            },
             (_, Target::Dynamic(_)) => Proof::Credential {
                 empty: self.salt.digest(b""),
             },
             (step, _) => Proof::Content {
                 expected: self.content_after(step),
-                not_uid: uid.filter(|_| step == Step::Recreate).map(str::to_owned),
+                not_uid: secret()
+                    .filter(|_| step == Step::Recreate)
+                    .map(|(uid, _)| uid.to_owned()),
                 after: (step == Step::Tamper).then(|| self.tampered()),
             },
+        }
+    }
+
+    /// When the effect of a step is due, given what was `seen` before it: only a lease tells when it will be
+    /// renewed.
+    pub fn promise(&self, planned: &Planned, seen: &Timeline) -> Promise {
+        let resource = seen.resource_at(Mark::new(Duration::MAX));
+        let lease = resource.and_then(|resource| resource.lease.as_ref());
+        match (&self.target, planned.promise, lease) {
+            (Target::Dynamic(target), Promise::Announced { .. }, Some(lease)) => {
+                Promise::Announced {
+                    bound: operator::renewal_bound(lease.duration, target.renewal_percent),
+                }
+            }
+            (_, promise, _) => promise,
+        }
+    }
+
+    /// Where to log in with its credential, if that is asked for.
+    pub const fn login(&self) -> Option<&PostgresTarget> {
+        match &self.target {
+            Target::Dynamic(target) => target.verify.as_ref(),
+            Target::Static(_) | Target::Pki(_) => None,
         }
     }
 
@@ -329,27 +319,6 @@ impl Canary {
             },
         }
     }
-}
-
-/// When the effect of a step is due.
-fn promise(probe: &Probe, step: Step) -> Promise {
-    match &probe.target {
-        Target::Static(target) if step.poll_driven() => target
-            .refresh_after
-            .as_ref()
-            .map_or(Promise::AtOnce, |refresh| Promise::NextPoll(refresh.period)),
-        Target::Static(_) | Target::Dynamic(_) | Target::Pki(_) => Promise::AtOnce,
-    }
-}
-
-/// How long a run of this probe takes at the most, cleaning up included.
-pub fn longest_run(probe: &Probe) -> Duration {
-    let steps = probe.steps.keys().map(|step| match promise(probe, *step) {
-        Promise::AtOnce => probe.timeout,
-        Promise::NextPoll(period) => probe.timeout + period,
-        Promise::Announced { bound } => probe.timeout + bound,
-    });
-    steps.sum::<Duration>() + CLEAN_UP_LIMIT
 }
 
 /// The creation of a resource, whatever its kind.

@@ -1,6 +1,7 @@
 //! From what was seen to what is claimed: `judge` is the only door. No clock, no I/O.
 
 mod cause;
+mod dead;
 mod stages;
 mod words;
 
@@ -55,7 +56,12 @@ pub fn judge(record: &Record) -> Run {
         secret_writes: record.timeline.secret_writes(&own),
         leases: Leases {
             issued: record.leases.len(),
-            revoked: count(|state| matches!(state, LeaseState::Ended)),
+            revoked: count(|state| {
+                matches!(
+                    state,
+                    LeaseState::Ended | LeaseState::Replaced { revoked: true }
+                )
+            }),
             leaked: count(|state| matches!(state, LeaseState::Leaked { .. })),
         },
         leftovers: record.leftovers.clone(),
@@ -86,6 +92,7 @@ fn judge_step(record: &Record, step: &StepRecord) -> StepReport {
         due_seconds: due.map(|due| due.since(step.started).as_secs_f64()),
         lateness_seconds: lateness.map(|lateness| lateness.as_secs_f64()),
         margin_seconds: proven.and_then(|proven| margin(step, proven.at)),
+        dead_seconds: dead::seconds(record, step),
         within_seconds: step.within.as_secs_f64(),
         timeout_seconds: step.timeout.as_secs_f64(),
         proven: proven.is_some(),

@@ -28,6 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("canary", &["config", "model", "operator"]),
     ("kubernetes", &["config", "model", "wire"]),
     ("vault", &["config", "model", "wire"]),
+    ("postgres", &["config", "model", "wire"]),
     (
         "scrape",
         &["config", "kubernetes", "model", "operator", "wire"],
@@ -60,6 +61,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "model",
             "observe",
             "operator",
+            "postgres",
             "scrape",
             "shutdown",
             "vault",

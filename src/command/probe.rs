@@ -11,11 +11,11 @@ use tokio::time::Instant;
 use super::Error;
 use super::run::{record, sweep};
 use crate::cli::{Exit, OutputFormat, ProbeArgs};
-use crate::config::{Config, DynamicTarget, Probe, Push, Target};
+use crate::config::{Config, Probe, Push, Target};
 use crate::judge::judge;
+use crate::model::Verdict;
 use crate::model::record::Obstacle;
 use crate::model::run::Run;
-use crate::model::{Step, Verdict};
 use crate::probe::{Progress, Shell};
 use crate::publish::progress::Board;
 use crate::publish::{junit, table};
@@ -42,18 +42,10 @@ pub(super) fn unheeded(config: &Config) -> Vec<&'static str> {
 /// What a probe asks for that this version can't do. To leave it out without a word would claim more
 /// than was proven.
 pub(super) fn beyond(probe: &Probe) -> Option<String> {
-    let can_take = |step: Step| match &probe.target {
-        Target::Static(_) => true,
-        Target::Dynamic(_) => matches!(step, Step::Create | Step::Delete),
-        Target::Pki(_) => false,
+    let Target::Pki(_) = &probe.target else {
+        return None;
     };
-    if let Target::Dynamic(DynamicTarget {
-        verify: Some(_), ..
-    }) = &probe.target
-    {
-        return Some("`verify`".to_owned());
-    }
-    let step = probe.steps.keys().copied().find(|step| !can_take(*step))?;
+    let step = probe.steps.keys().next()?;
     Some(format!(
         "the step `{step}` of the kind `{}`",
         probe.target.kind()

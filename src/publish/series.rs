@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::histogram::{Distribution, edges};
 use super::label::At;
-use crate::config::{Probe, Target};
+use crate::config::{Probe, Refresh, Target};
 use crate::model::cause::Cause;
 use crate::model::correlation::Coefficient;
 use crate::model::run::{Run, StepReport};
@@ -224,17 +224,17 @@ impl OfStep {
     }
 }
 
-/// The longest that a poll-driven step may have to wait by its promise, as far as the configuration tells; that of a
-/// credential only its lease does.
+/// The longest that a poll-driven step may have to wait by its promise, as far as the configuration tells.
 fn horizon(probe: &Probe, step: Step) -> Duration {
-    let period = match &probe.target {
-        Target::Static(target) => target.refresh_after.as_ref(),
-        Target::Pki(target) => target.ttl.as_ref(),
-        Target::Dynamic(_) => None,
+    let period = |refresh: &Refresh| refresh.period;
+    let longest = match &probe.target {
+        Target::Static(target) => target.refresh_after.as_ref().map(period),
+        Target::Pki(target) => target.ttl.as_ref().map(period),
+        Target::Dynamic(target) => Some(target.max_ttl),
     };
-    period
+    longest
         .filter(|_| step.poll_driven())
-        .map_or(Duration::ZERO, |period| period.period)
+        .unwrap_or(Duration::ZERO)
 }
 
 /// A moment in Unix seconds.
