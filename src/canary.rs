@@ -1,9 +1,9 @@
 //! A canary: what is written for one run, what each step does to it, and what proves each step.
 //! Builds everything, sends nothing.
 
-mod due;
 mod dynamic_secret;
 mod pki_secret;
+mod plan;
 mod salt;
 mod static_secret;
 
@@ -11,19 +11,20 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use kube::core::{DynamicObject, ObjectMeta};
+use kube::core::ObjectMeta;
 use rand::{Rng, RngExt as _};
 use serde::Serialize;
 
-use crate::config::{KvPath, Manifest, PkiTarget, Probe, Target};
+use crate::config::{KvPath, Manifest, PkiTarget, PostgresTarget, Probe, Target};
 use crate::model::promise::Promise;
 use crate::model::proof::Proof;
-use crate::model::record::Peer;
-use crate::model::timeline::Content;
-use crate::model::{Kind, Step};
+use crate::model::timeline::{Content, Timeline};
+use crate::model::{Kind, Mark, Step};
+use crate::operator;
 use crate::operator::api::{Destination, Transformation};
 
-pub use due::longest_run;
+use plan::promise;
+pub use plan::{Action, Planned, longest_run};
 pub use salt::Salt;
 
 /// The label, on resources and Secrets, with the prober's instance.
@@ -62,55 +63,6 @@ pub struct Canary {
     not_after: Option<String>,
 }
 
-/// A step with all that it takes.
-#[derive(Clone)]
-pub struct Planned {
-    /// Which step.
-    pub step: Step,
-    /// The threshold that makes it good.
-    pub within: Duration,
-    /// How long it may take beyond its due moment.
-    pub timeout: Duration,
-    /// When it is due.
-    pub promise: Promise,
-}
-
-/// Something to send.
-#[derive(Clone)]
-pub enum Action {
-    /// Write this nonce, with the canary's expiry, to Vault.
-    WriteKv {
-        /// Where.
-        at: KvPath,
-        /// The data.
-        data: BTreeMap<String, String>,
-    },
-    /// Create the resource.
-    Create(Box<DynamicObject>),
-    /// Put this value in place of the Secret's nonce.
-    EditSecret {
-        /// The value.
-        value: String,
-    },
-    /// Delete the Secret.
-    DeleteSecret,
-    /// Delete the resource.
-    Delete,
-}
-
-impl Action {
-    /// Whom it is sent to, and what it is called.
-    pub const fn request(&self) -> (Peer, &'static str) {
-        match self {
-            Self::WriteKv { .. } => (Peer::Vault, "write the canary's secret"),
-            Self::Create(_) => (Peer::Kubernetes, "create the resource"),
-            Self::EditSecret { .. } => (Peer::Kubernetes, "edit the Secret"),
-            Self::DeleteSecret => (Peer::Kubernetes, "delete the Secret"),
-            Self::Delete => (Peer::Kubernetes, "delete the resource"),
-        }
-    }
-}
-
 impl Canary {
     /// Makes the canary of a new run of `probe`. Chance decides its name and its nonces.
     pub fn new(
@@ -132,7 +84,8 @@ impl Canary {
                     step: *step,
                     within,
                     timeout: probe.timeout,
-                    promise: due::promise(probe, *step),
+                    promise: promise(probe, *step),
+                    longest: plan::longest(probe, *step),
                 })
             })
             .collect();
@@ -227,19 +180,58 @@ impl Canary {
         })
     }
 
-    /// What proves a step; `uid` is that of the Secret before it.
-    pub fn proof(&self, step: Step, uid: Option<&str>) -> Proof {
+    /// What proves a step, given what was `seen` before it.
+    pub fn proof(&self, step: Step, seen: &Timeline) -> Proof {
+        let secret = || seen.secret();
+        let resource = || seen.resource_at(Mark::new(Duration::MAX));
+        let lease = || Some(resource()?.lease.as_ref()?.id.clone());
         match (step, &self.target) {
             (Step::Delete, _) => Proof::Gone,
+            (Step::Renew, Target::Dynamic(_)) => Proof::Prolonged {
+                lease: lease().unwrap_or_default(),
+                renewed: resource().map_or(0, |resource| resource.renewed),
+            },
+            (Step::Rotate, Target::Dynamic(_)) => Proof::Replaced {
+                lease: lease().unwrap_or_default(),
+                old: secret()
+                    .map(|(_, content)| content.clone())
+                    .unwrap_or_default(),
+                empty: self.salt.digest(b""),
+            },
             (_, Target::Dynamic(_)) => Proof::Credential {
                 empty: self.salt.digest(b""),
             },
             (_, Target::Pki(_)) => Proof::Certificate,
             (step, Target::Static(_)) => Proof::Content {
                 expected: self.content_after(step),
-                not_uid: uid.filter(|_| step == Step::Recreate).map(str::to_owned),
+                not_uid: secret()
+                    .filter(|_| step == Step::Recreate)
+                    .map(|(uid, _)| uid.to_owned()),
                 after: (step == Step::Tamper).then(|| self.tampered()),
             },
+        }
+    }
+
+    /// When the effect of a step is due, given what was `seen` before it: only a lease tells when it will be
+    /// renewed.
+    pub fn promise(&self, planned: &Planned, seen: &Timeline) -> Promise {
+        let resource = seen.resource_at(Mark::new(Duration::MAX));
+        let lease = resource.and_then(|resource| resource.lease.as_ref());
+        match (&self.target, planned.promise, lease) {
+            (Target::Dynamic(target), Promise::Announced { .. }, Some(lease)) => {
+                Promise::Announced {
+                    bound: operator::renewal_bound(lease.duration, target.renewal_percent),
+                }
+            }
+            (_, promise, _) => promise,
+        }
+    }
+
+    /// Where to log in with its credential, if that is asked for.
+    pub const fn login(&self) -> Option<&PostgresTarget> {
+        match &self.target {
+            Target::Dynamic(target) => target.verify.as_ref(),
+            Target::Static(_) | Target::Pki(_) => None,
         }
     }
 

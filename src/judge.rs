@@ -2,6 +2,7 @@
 
 mod cause;
 pub mod correlation;
+mod dead;
 mod stages;
 mod words;
 
@@ -56,7 +57,12 @@ pub fn judge(record: &Record) -> Run {
         secret_writes: record.timeline.secret_writes(&own),
         leases: Leases {
             issued: record.leases.len(),
-            revoked: count(|state| matches!(state, LeaseState::Ended)),
+            revoked: count(|state| {
+                matches!(
+                    state,
+                    LeaseState::Ended | LeaseState::Replaced { revoked: true }
+                )
+            }),
             leaked: count(|state| matches!(state, LeaseState::Leaked { .. })),
         },
         leftovers: record.leftovers.clone(),
@@ -87,6 +93,7 @@ fn judge_step(record: &Record, step: &StepRecord) -> StepReport {
         due_seconds: due.map(|due| due.since(step.started).as_secs_f64()),
         lateness_seconds: lateness.map(|lateness| lateness.as_secs_f64()),
         margin_seconds: proven.and_then(|proven| margin(step, proven.at)),
+        dead_seconds: dead::seconds(record, step),
         within_seconds: step.within.as_secs_f64(),
         timeout_seconds: step.timeout.as_secs_f64(),
         proven: proven.is_some(),

@@ -29,6 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("rights", &["canary", "config", "model", "operator"]),
     ("kubernetes", &["config", "model", "wire"]),
     ("vault", &["config", "model", "wire"]),
+    ("postgres", &["config", "model", "wire"]),
     (
         "scrape",
         &["config", "kubernetes", "model", "operator", "wire"],
@@ -61,6 +62,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "model",
             "observe",
             "operator",
+            "postgres",
             "scrape",
             "shutdown",
             "vault",

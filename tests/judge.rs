@@ -608,7 +608,7 @@ prop_compose! {
             generation, last_generation, finalizer, deleting,
             synced: state.clone(), healthy: state,
             horizon: horizon.map(Duration::from_millis),
-            lease: lease.map(|id| Lease { id, duration: Duration::from_secs(60) }),
+            lease: lease.map(|id| Lease { id, duration: Duration::from_secs(60), renewable: true }),
             serial,
         }
     }

@@ -17,6 +17,7 @@ fn step(step: Step, started: &str, stages: &[(Stage, f64)]) -> StepReport {
         due_seconds: poll_driven.then_some(3.0),
         lateness_seconds: poll_driven.then_some(0.014),
         margin_seconds: None,
+        dead_seconds: None,
         within_seconds: 5.0,
         timeout_seconds: 30.0,
         proven: true,

@@ -13,10 +13,11 @@ use super::run::{record, sweep};
 use crate::cli::{Exit, OutputFormat, ProbeArgs};
 use crate::config::{Config, DynamicTarget, Probe, Push, Target};
 use crate::judge::correlation::Windows;
+use crate::config::{Config, Probe, Push, Target};
 use crate::judge::judge;
+use crate::model::Verdict;
 use crate::model::record::Obstacle;
 use crate::model::run::Run;
-use crate::model::{Step, Verdict};
 use crate::probe::{Progress, Shell};
 use crate::publish::progress::Board;
 use crate::publish::{junit, table};
@@ -38,26 +39,6 @@ pub(super) fn unheeded(config: &Config) -> Vec<&'static str> {
         .filter(|(asked, _)| *asked)
         .map(|(_, what)| what)
         .collect()
-}
-
-/// What a probe asks for that this version can't do. To leave it out without a word would claim more
-/// than was proven.
-pub(super) fn beyond(probe: &Probe) -> Option<String> {
-    let can_take = |step: Step| match &probe.target {
-        Target::Static(_) | Target::Pki(_) => true,
-        Target::Dynamic(_) => matches!(step, Step::Create | Step::Delete),
-    };
-    if let Target::Dynamic(DynamicTarget {
-        verify: Some(_), ..
-    }) = &probe.target
-    {
-        return Some("`verify`".to_owned());
-    }
-    let step = probe.steps.keys().copied().find(|step| !can_take(*step))?;
-    Some(format!(
-        "the step `{step}` of the kind `{}`",
-        probe.target.kind()
-    ))
 }
 
 pub(super) async fn run(config: &Config, args: &ProbeArgs) -> Result<Exit, Error> {
@@ -155,14 +136,6 @@ fn select<'a>(config: &'a Config, names: &[String]) -> Result<Vec<&'a Probe>, Er
     }
     let chosen = |probe: &&Probe| names.is_empty() || names.contains(&probe.name);
     let probes: Vec<_> = config.probes.iter().filter(chosen).collect();
-    for probe in &probes {
-        if let Some(what) = beyond(probe) {
-            return Err(Error::Usage(format!(
-                "probe `{}` asks for {what}, which this version can't do yet; leave it out, or choose other probes with `--probe`",
-                probe.name
-            )));
-        }
-    }
     Ok(probes)
 }
 

@@ -118,6 +118,8 @@ pub struct DynamicTarget {
     pub renewal_percent: Option<u8>,
     /// Whether the resource says that its lease is to be revoked.
     pub revoke: bool,
+    /// How long a lease may live at the most, and so be waited for.
+    pub max_ttl: Duration,
     /// Where to log in with the credential.
     pub verify: Option<PostgresTarget>,
 }

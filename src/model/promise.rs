@@ -103,7 +103,7 @@ fn polls(timeline: &Timeline, until: Mark) -> Vec<Poll> {
         .take_while(|completed| completed.at < until)
         .map(|completed| Poll {
             at: completed.at,
-            horizon: completed.resource.horizon.filter(|_| completed.announced),
+            horizon: completed.horizon(),
             ok: completed
                 .resource
                 .healthy

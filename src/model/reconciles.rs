@@ -24,6 +24,13 @@ pub struct Completed<'a> {
     pub announced: bool,
 }
 
+impl Completed<'_> {
+    /// The time to the next one, where this one announced it.
+    pub fn horizon(&self) -> Option<Duration> {
+        self.resource.horizon.filter(|_| self.announced)
+    }
+}
+
 /// Every reconcile that the status shows, in order.
 pub fn completed(timeline: &Timeline) -> impl Iterator<Item = Completed<'_>> {
     let mut last: Option<&Resource> = None;
@@ -32,7 +39,7 @@ pub fn completed(timeline: &Timeline) -> impl Iterator<Item = Completed<'_>> {
             return None;
         };
         let before = last.replace(resource);
-        let announced = before.is_none_or(|before| before.synced != resource.synced);
+        let announced = before.is_none_or(|before| before.outcome() != resource.outcome());
         let beat = before.is_some_and(|before| {
             before.healthy != resource.healthy || before.last_generation != resource.last_generation
         });

@@ -116,6 +116,8 @@ pub enum Peer {
     Vault,
     /// The API server.
     Kubernetes,
+    /// The PostgreSQL server that a credential is tried at.
+    Postgres,
 }
 
 /// How a request of the prober's failed.
@@ -177,11 +179,44 @@ pub struct Findings {
     pub vault: Answer<VaultHealth>,
     /// Whether the lease of the credential in the Secret is valid, where a credential was asked for.
     pub lease: Answer<bool>,
+    /// Whether Vault, too, says that the lease was prolonged.
+    #[serde(default)]
+    pub prolonged: Answer<bool>,
+    /// The logins with what the Secret held, in order.
+    #[serde(default)]
+    pub logins: Vec<Logins>,
     /// When the credential or certificate that a rotation replaces comes to its end.
     #[serde(default)]
     pub old_ends: Option<Mark>,
     /// Whether another canary of this kind was reconciled during the step.
     pub others_reconciled: bool,
+}
+
+/// Logins with one content of the Secret that came out alike, one after the other.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Logins {
+    /// The content of the Secret.
+    pub content: Content,
+    /// When the first of them was answered.
+    pub first: Mark,
+    /// When the last of them was answered.
+    pub last: Mark,
+    /// How many there were.
+    pub count: u32,
+    /// How they came out.
+    pub outcome: Login,
+}
+
+/// How a login came out.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Login {
+    /// The credential is good.
+    In,
+    /// The credential is refused: the SQLSTATE.
+    Refused(String),
+    /// Nothing can be said of the credential.
+    Untold(Obstacle),
 }
 
 /// An event about the resource.
@@ -237,6 +272,12 @@ pub enum VaultHealth {
 pub enum LeaseState {
     /// It lives, although its resource is gone; whether the prober could revoke it.
     Leaked {
+        /// Whether the prober revoked it.
+        revoked: bool,
+    },
+    /// It lives, but a rotation had replaced it in time, and it would have ended by itself; whether the
+    /// prober could revoke it.
+    Replaced {
         /// Whether the prober revoked it.
         revoked: bool,
     },

@@ -65,6 +65,9 @@ pub struct StepReport {
     /// life of the old one; negative if it came too late.
     #[serde(default)]
     pub margin_seconds: Option<f64>,
+    /// How long the Secret was seen to hold a credential that was refused; none where nobody logged in.
+    #[serde(default)]
+    pub dead_seconds: Option<f64>,
     /// The threshold.
     pub within_seconds: f64,
     /// How long it may take beyond its due moment.

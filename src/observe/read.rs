@@ -58,9 +58,11 @@ pub(super) fn resource_of_dynamic(resource: &VaultDynamicSecret) -> Resource {
         .map(|lease| Lease {
             id: lease.id,
             duration: Duration::from_secs(u64::try_from(lease.duration).unwrap_or_default()),
+            renewable: lease.renewable,
         });
     Resource {
         lease,
+        renewed: status.last_renewal_time,
         ..state(
             &resource.metadata,
             status.last_generation,
@@ -103,6 +105,8 @@ fn state(metadata: &ObjectMeta, last_generation: i64, conditions: &[Condition]) 
         horizon: find("SecretSynced").and_then(Condition::horizon),
         lease: None,
         serial: None,
+        renewed: 0,
+        renewal: find("LeaseRenewal").map(state),
     }
 }
 

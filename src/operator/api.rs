@@ -329,8 +329,7 @@ pub struct Condition {
 impl Condition {
     /// The `horizon=` that the message announces, if it is a time ahead.
     pub fn horizon(&self) -> Option<Duration> {
-        let rest = self.message.split("horizon=").nth(1)?;
-        go_duration(rest.split([',', ' ']).next()?)
+        super::horizon_in(&self.message)
     }
 }
 

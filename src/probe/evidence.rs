@@ -69,6 +69,8 @@ pub(super) async fn gather(
         pods,
         vault,
         lease: Answer::NotAsked,
+        prolonged: Answer::NotAsked,
+        logins: Vec::new(),
         old_ends: None,
         others_reconciled: shell.observer.others_reconciled(canary, since),
     }
@@ -110,7 +112,7 @@ async fn resource(shell: &Shell, canary: &Canary) -> Result<Option<Resource>, Ob
 
 /// The events about the canary's resource, since the step began if that was not its creation; the
 /// latest last.
-async fn events(
+pub(super) async fn events(
     shell: &Shell,
     canary: &Canary,
     since: Option<Timestamp>,

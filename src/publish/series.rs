@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::histogram::{Distribution, edges};
 use super::label::At;
-use crate::config::{Probe, Target};
+use crate::config::{Probe, Refresh, Target};
 use crate::model::cause::Cause;
 use crate::model::correlation::Coefficient;
 use crate::model::run::{Run, StepReport};
@@ -240,15 +240,17 @@ impl OfStep {
     }
 }
 
-/// The longest that a poll-driven step may have to wait by its promise, as far as the configuration tells; that of a
-/// credential only its lease does.
+/// The longest that a poll-driven step may have to wait by its promise, as far as the configuration tells.
 fn horizon(probe: &Probe, step: Step) -> Duration {
-    let period = match &probe.target {
-        Target::Static(target) => target.refresh_after.as_ref().map(|refresh| refresh.period),
+    let period = |refresh: &Refresh| refresh.period;
+    let longest = match &probe.target {
+        Target::Static(target) => target.refresh_after.as_ref().map(period),
         Target::Pki(target) => target.life(),
-        Target::Dynamic(_) => None,
+        Target::Dynamic(target) => Some(target.max_ttl),
     };
-    period.filter(|_| step.poll_driven()).unwrap_or_default()
+    longest
+        .filter(|_| step.poll_driven())
+        .unwrap_or(Duration::ZERO)
 }
 
 /// A moment in Unix seconds.

@@ -12,6 +12,7 @@
 //! | `content: "wrong"` | every value of a Secret is written as `wrong` |
 //! | `leakLeases: true` | a deleted dynamic secret keeps its lease |
 //! | `stickFinalizer: true` | a deleted resource keeps its finalizer |
+//! | `rotateLate: "2s"` | a lease is let run out, and its credential replaced that long after |
 //! | `rewriteEvery: "1s"` | each Secret is written that often: a static one with the same data and a new annotation, a dynamic one with a new credential, a PKI one with a new certificate |
 //! | `omitNotAfter: true` | a certificate without a `notAfter` is asked for without an empty one, which OpenBao would refuse |
 
@@ -45,6 +46,13 @@ pub(crate) struct Faults {
     pub(crate) leak_leases: bool,
     /// Keeps the finalizers of deleted resources.
     pub(crate) stick_finalizer: bool,
+    /// Comes back for a lease this long after its end.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "print_duration",
+        deserialize_with = "read_duration"
+    )]
+    pub(crate) rotate_late: Option<Duration>,
     /// Writes every Secret this often.
     #[serde(
         skip_serializing_if = "Option::is_none",
@@ -207,7 +215,7 @@ mod tests {
     fn every_key_is_read() {
         let faults = Faults::parse(
             br#"{"hang":true,"slow":{"at":"login","seconds":2.5},"ignore":["a","b-"],"ignoreNext":2,
-                "content":"old","leakLeases":true,"stickFinalizer":true,"rewriteEvery":"1s","omitNotAfter":true}"#,
+                "content":"old","leakLeases":true,"stickFinalizer":true,"rotateLate":"2s","rewriteEvery":"1s","omitNotAfter":true}"#,
         )
         .expect("well formed");
         assert_eq!(
@@ -217,6 +225,7 @@ mod tests {
                 seconds: 2.5
             })
         );
+        assert_eq!(faults.rotate_late, Some(Duration::from_secs(2)));
         assert_eq!(faults.rewrite_every, Some(Duration::from_secs(1)));
         assert!(faults.ignores("a") && faults.ignores("b-17") && !faults.ignores("c"));
         let printed = serde_json::to_vec(&faults).expect("plain data");
