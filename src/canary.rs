@@ -2,6 +2,8 @@
 //! Builds everything, sends nothing.
 
 mod dynamic_secret;
+mod pki_secret;
+mod plan;
 mod salt;
 mod static_secret;
 
@@ -9,19 +11,20 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use kube::core::{DynamicObject, ObjectMeta};
+use kube::core::ObjectMeta;
 use rand::{Rng, RngExt as _};
 use serde::Serialize;
 
-use crate::config::{KvPath, Manifest, Probe, Target};
+use crate::config::{KvPath, Manifest, PkiTarget, PostgresTarget, Probe, Target};
 use crate::model::promise::Promise;
 use crate::model::proof::Proof;
-use crate::model::record::Peer;
-use crate::model::timeline::Content;
-use crate::model::{Kind, Step};
+use crate::model::timeline::{Content, Timeline};
+use crate::model::{Kind, Mark, Step};
 use crate::operator;
 use crate::operator::api::{Destination, Transformation};
 
+use plan::promise;
+pub use plan::{Action, Planned, longest_run};
 pub use salt::Salt;
 
 /// The label, on resources and Secrets, with the prober's instance.
@@ -34,9 +37,6 @@ pub const EXPIRES: &str = "vso-prober/expires";
 pub const EXPIRES_KEY: &str = "expires";
 /// The key of a canary's data in Vault with its nonce.
 pub const NONCE_KEY: &str = "nonce";
-
-/// How long it may take to clean up after a run.
-const CLEAN_UP_LIMIT: Duration = Duration::from_secs(30);
 
 /// A canary.
 #[derive(Clone)]
@@ -59,55 +59,8 @@ pub struct Canary {
     target: Target,
     salt: Salt,
     nonces: BTreeMap<Step, String>,
-}
-
-/// A step with all that it takes.
-#[derive(Clone)]
-pub struct Planned {
-    /// Which step.
-    pub step: Step,
-    /// The threshold that makes it good.
-    pub within: Duration,
-    /// How long it may take beyond its due moment.
-    pub timeout: Duration,
-    /// When it is due.
-    pub promise: Promise,
-}
-
-/// Something to send.
-#[derive(Clone)]
-pub enum Action {
-    /// Write this nonce, with the canary's expiry, to Vault.
-    WriteKv {
-        /// Where.
-        at: KvPath,
-        /// The data.
-        data: BTreeMap<String, String>,
-    },
-    /// Create the resource.
-    Create(Box<DynamicObject>),
-    /// Put this value in place of the Secret's nonce.
-    EditSecret {
-        /// The value.
-        value: String,
-    },
-    /// Delete the Secret.
-    DeleteSecret,
-    /// Delete the resource.
-    Delete,
-}
-
-impl Action {
-    /// Whom it is sent to, and what it is called.
-    pub const fn request(&self) -> (Peer, &'static str) {
-        match self {
-            Self::WriteKv { .. } => (Peer::Vault, "write the canary's secret"),
-            Self::Create(_) => (Peer::Kubernetes, "create the resource"),
-            Self::EditSecret { .. } => (Peer::Kubernetes, "edit the Secret"),
-            Self::DeleteSecret => (Peer::Kubernetes, "delete the Secret"),
-            Self::Delete => (Peer::Kubernetes, "delete the resource"),
-        }
-    }
+    /// When its certificates end, where that is asked for.
+    not_after: Option<String>,
 }
 
 impl Canary {
@@ -132,6 +85,7 @@ impl Canary {
                     within,
                     timeout: probe.timeout,
                     promise: promise(probe, *step),
+                    longest: plan::longest(probe, *step),
                 })
             })
             .collect();
@@ -154,6 +108,10 @@ impl Canary {
             target: probe.target.clone(),
             salt: Salt::new(rng.random()),
             nonces,
+            not_after: match &probe.target {
+                Target::Pki(target) => pki_secret::end(target, now),
+                Target::Static(_) | Target::Dynamic(_) => None,
+            },
         }
     }
 
@@ -186,6 +144,14 @@ impl Canary {
         })
     }
 
+    /// What its certificates are asked for with, if it has some.
+    pub const fn pki(&self) -> Option<&PkiTarget> {
+        match &self.target {
+            Target::Pki(target) => Some(target),
+            Target::Static(_) | Target::Dynamic(_) => None,
+        }
+    }
+
     /// What has to be there before a step's stimulus, and is not timed.
     pub fn preparation(&self, step: Step) -> Option<Action> {
         match (step, &self.target) {
@@ -194,13 +160,13 @@ impl Canary {
         }
     }
 
-    /// What sets a step off.
-    pub fn stimulus(&self, step: Step) -> Action {
-        match step {
+    /// What sets a step off; nothing if that is the operator's own schedule.
+    pub fn stimulus(&self, step: Step) -> Option<Action> {
+        Some(match step {
             Step::Create => match &self.target {
                 Target::Static(target) => create(&static_secret::resource(self, target)),
                 Target::Dynamic(target) => create(&dynamic_secret::resource(self, target)),
-                Target::Pki(_) => unreachable!("`command::probe` refuses kinds that can't be run"),
+                Target::Pki(target) => create(&pki_secret::resource(self, target)),
             },
             Step::Update => self.write(Step::Update),
             Step::Tamper => Action::EditSecret {
@@ -208,29 +174,70 @@ impl Canary {
             },
             Step::Recreate => Action::DeleteSecret,
             Step::Delete => Action::Delete,
-            Step::Renew | Step::Rotate => {
-                unreachable!("`command::probe` refuses steps that can't be run")
-            }
-        }
+            Step::Renew | Step::Rotate => return None,
+        })
     }
 
-    /// What proves a step; `uid` is that of the Secret before it.
-    pub fn proof(&self, step: Step, uid: Option<&str>) -> Proof {
+    /// What proves a step, given what was `seen` before it.
+    pub fn proof(&self, step: Step, seen: &Timeline) -> Proof {
+        let secret = || seen.secret();
+        let resource = || seen.resource_at(Mark::new(Duration::MAX));
+        let lease = || Some(resource()?.lease.as_ref()?.id.clone());
         match (step, &self.target) {
             (Step::Delete, _) => Proof::Gone,
+            (Step::Renew, Target::Dynamic(_)) => Proof::Prolonged {
+                lease: lease().unwrap_or_default(),
+                renewed: resource().map_or(0, |resource| resource.renewed),
+            },
+            (Step::Rotate, Target::Dynamic(_)) => Proof::Replaced {
+                lease: lease().unwrap_or_default(),
+                old: secret()
+                    .map(|(_, content)| content.clone())
+                    .unwrap_or_default(),
+                empty: self.salt.digest(b""),
+            },
             (_, Target::Dynamic(_)) => Proof::Credential {
                 empty: self.salt.digest(b""),
             },
-            (step, _) => Proof::Content {
+            (_, Target::Pki(_)) => Proof::Certificate,
+            (step, Target::Static(_)) => Proof::Content {
                 expected: self.content_after(step),
-                not_uid: uid.filter(|_| step == Step::Recreate).map(str::to_owned),
+                not_uid: secret()
+                    .filter(|_| step == Step::Recreate)
+                    .map(|(uid, _)| uid.to_owned()),
                 after: (step == Step::Tamper).then(|| self.tampered()),
             },
         }
     }
 
+    /// When the effect of a step is due, given what was `seen` before it: only a lease tells when it will be
+    /// renewed.
+    pub fn promise(&self, planned: &Planned, seen: &Timeline) -> Promise {
+        let resource = seen.resource_at(Mark::new(Duration::MAX));
+        let lease = resource.and_then(|resource| resource.lease.as_ref());
+        match (&self.target, planned.promise, lease) {
+            (Target::Dynamic(target), Promise::Announced { .. }, Some(lease)) => {
+                Promise::Announced {
+                    bound: operator::renewal_bound(lease.duration, target.renewal_percent),
+                }
+            }
+            (_, promise, _) => promise,
+        }
+    }
+
+    /// Where to log in with its credential, if that is asked for.
+    pub const fn login(&self) -> Option<&PostgresTarget> {
+        match &self.target {
+            Target::Dynamic(target) => target.verify.as_ref(),
+            Target::Static(_) | Target::Pki(_) => None,
+        }
+    }
+
     /// The contents that the Secret has for as long as the operator has not acted on this step.
     pub fn contents_before(&self, step: Step) -> Vec<Content> {
+        if self.kv_path().is_none() {
+            return Vec::new();
+        }
         let steps = self.plan.iter().map(|planned| planned.step);
         let mut contents: Vec<_> = steps
             .take_while(|earlier| *earlier != step)
@@ -330,26 +337,6 @@ impl Canary {
             },
         }
     }
-}
-
-/// When the effect of a step is due.
-fn promise(probe: &Probe, step: Step) -> Promise {
-    match &probe.target {
-        Target::Static(target) if step.poll_driven() => target
-            .refresh_after
-            .as_ref()
-            .map_or(Promise::AtOnce, |refresh| Promise::NextPoll(refresh.period)),
-        Target::Static(_) | Target::Dynamic(_) | Target::Pki(_) => Promise::AtOnce,
-    }
-}
-
-/// How long a run of this probe takes at the most, cleaning up included.
-pub fn longest_run(probe: &Probe) -> Duration {
-    let steps = probe.steps.keys().map(|step| match promise(probe, *step) {
-        Promise::AtOnce => probe.timeout,
-        Promise::NextPoll(period) => probe.timeout + period,
-    });
-    steps.sum::<Duration>() + CLEAN_UP_LIMIT
 }
 
 /// The creation of a resource, whatever its kind.

@@ -2,6 +2,7 @@
 
 mod cleanup;
 mod config;
+mod doctor;
 mod probe;
 mod run;
 mod serve;
@@ -62,6 +63,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Error> {
     match cli.command {
         Command::Probe(args) => probe::run(&load(file)?, &args).await,
         Command::Serve(args) => serve::run(file, &args).await,
+        Command::Doctor(args) => doctor::run(file, &args).await,
         Command::Cleanup(args) => cleanup::run(&load(file)?, &args).await,
         Command::Config { command } => {
             let mut out = std::io::stdout();
@@ -73,16 +75,8 @@ pub async fn run(cli: Cli) -> Result<Exit, Error> {
                     let checked = config::check(&mut out, &text, &name, env)
                         .context("tried to write to stdout")?
                         .map_err(Error::problems)?;
-                    let beyond = checked.probes.iter().filter_map(|checked| {
-                        let what = probe::beyond(checked)?;
-                        Some(format!(
-                            "`{}` asks for {what}, which this version can't do",
-                            checked.name
-                        ))
-                    });
-                    let unheeded = probe::unheeded(&checked).into_iter().map(str::to_owned);
-                    beyond
-                        .chain(unheeded)
+                    probe::unheeded(&checked)
+                        .into_iter()
                         .try_for_each(|note| writeln!(out, "note: {note}"))
                 }
             };

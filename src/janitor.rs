@@ -61,13 +61,22 @@ pub async fn remove(
     left
 }
 
-/// Asks Vault what became of leases whose resource is gone, and revokes those that live.
-pub async fn end_leases(vault: &Vault, ids: Vec<String>) -> Vec<(String, LeaseState)> {
+/// Asks Vault what became of leases whose resource is gone, and revokes those that live. Of those that were
+/// `replaced` the operator lets the rest of their time run out, so that they may.
+pub async fn end_leases(
+    vault: &Vault,
+    ids: Vec<String>,
+    replaced: &[String],
+) -> Vec<(String, LeaseState)> {
     let mut leases = Vec::new();
     for id in ids {
-        let state = end_lease(vault, &id)
-            .await
-            .unwrap_or_else(LeaseState::Untold);
+        let state = match end_lease(vault, &id).await {
+            Ok(LeaseState::Leaked { revoked }) if replaced.contains(&id) => {
+                LeaseState::Replaced { revoked }
+            }
+            Ok(state) => state,
+            Err(obstacle) => LeaseState::Untold(obstacle),
+        };
         leases.push((id, state));
     }
     leases
@@ -79,7 +88,7 @@ async fn end_lease(vault: &Vault, id: &str) -> Result<LeaseState, Obstacle> {
     loop {
         match limited(Peer::Vault, "look up the lease", vault.lease_life(id)).await? {
             Life::Ended => return Ok(LeaseState::Ended),
-            Life::Lives => {
+            Life::Lives(_) => {
                 let revoked = limited(Peer::Vault, "revoke it", vault.lease_revoke(id)).await;
                 return Ok(LeaseState::Leaked {
                     revoked: revoked.is_ok(),

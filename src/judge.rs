@@ -2,6 +2,7 @@
 
 mod cause;
 pub mod correlation;
+mod dead;
 mod stages;
 mod words;
 
@@ -56,7 +57,12 @@ pub fn judge(record: &Record) -> Run {
         secret_writes: record.timeline.secret_writes(&own),
         leases: Leases {
             issued: record.leases.len(),
-            revoked: count(|state| matches!(state, LeaseState::Ended)),
+            revoked: count(|state| {
+                matches!(
+                    state,
+                    LeaseState::Ended | LeaseState::Replaced { revoked: true }
+                )
+            }),
             leaked: count(|state| matches!(state, LeaseState::Leaked { .. })),
         },
         leftovers: record.leftovers.clone(),
@@ -86,6 +92,8 @@ fn judge_step(record: &Record, step: &StepRecord) -> StepReport {
         latency_seconds: latency.as_secs_f64(),
         due_seconds: due.map(|due| due.since(step.started).as_secs_f64()),
         lateness_seconds: lateness.map(|lateness| lateness.as_secs_f64()),
+        margin_seconds: proven.and_then(|proven| margin(step, proven.at)),
+        dead_seconds: dead::seconds(record, step),
         within_seconds: step.within.as_secs_f64(),
         timeout_seconds: step.timeout.as_secs_f64(),
         proven: proven.is_some(),
@@ -101,6 +109,12 @@ fn judge_step(record: &Record, step: &StepRecord) -> StepReport {
         party: blame.as_ref().map(|blame| blame.cause.party()),
         evidence: blame.as_ref().map(Blame::evidence).unwrap_or_default(),
     }
+}
+
+/// From `arrival`, of what is new, to the end of what it replaces, in seconds; negative if it came later.
+fn margin(step: &StepRecord, arrival: Mark) -> Option<f64> {
+    let end = step.findings.old_ends?;
+    Some(end.since(arrival).as_secs_f64() - arrival.since(end).as_secs_f64())
 }
 
 /// Whom to blame for a step, or `None` if it came out well.

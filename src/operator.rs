@@ -3,6 +3,8 @@
 pub mod api;
 pub mod exposition;
 
+use std::time::Duration;
+
 use kube::Resource as _;
 use kube::core::{ApiResource, GroupVersionKind};
 
@@ -25,6 +27,42 @@ pub fn referred<'a>(reference: &'a str, namespace: &'a str) -> (&'a str, &'a str
     reference.split_once('/').unwrap_or((namespace, reference))
 }
 
+/// The API group of the operator's resources.
+pub fn group() -> String {
+    VaultAuth::group(&()).into_owned()
+}
+
+/// The API group with its version, as an `apiVersion` has it.
+pub fn api_version() -> String {
+    VaultAuth::api_version(&()).into_owned()
+}
+
+/// The share of a lease's duration after which the operator renews it, in percent, where a resource says nothing.
+pub const RENEWAL_PERCENT: u8 = 67;
+/// The largest share that it heeds.
+const RENEWAL_PERCENT_CAP: u8 = 90;
+/// It draws the moment from that share and this much more of the duration.
+pub const RENEWAL_JITTER: f64 = 0.1;
+
+/// The longest that the operator may wait before it renews or replaces a lease of this duration.
+pub fn renewal_bound(duration: Duration, percent: Option<u8>) -> Duration {
+    let percent = percent.unwrap_or(RENEWAL_PERCENT).min(RENEWAL_PERCENT_CAP);
+    duration.mul_f64(f64::from(percent) / 100.0 + RENEWAL_JITTER)
+}
+
+/// The `horizon=` that a message announces, if it is a time ahead.
+pub fn horizon_in(message: &str) -> Option<Duration> {
+    let rest = message.split("horizon=").nth(1)?;
+    api::go_duration(rest.split([',', ' ']).next()?)
+}
+
+/// The lease that a message names.
+pub fn lease_in(message: &str) -> Option<&str> {
+    let rest = message.split("lease_id=").nth(1)?;
+    let id = rest.trim_start_matches('"').split(['"', ',', ' ']).next()?;
+    (!id.is_empty()).then_some(id)
+}
+
 /// Whether a finalizer is one of the operator's.
 pub fn is_finalizer(finalizer: &str) -> bool {
     finalizer.ends_with(".secrets.hashicorp.com/finalizer")
@@ -38,3 +76,30 @@ pub const LEADER_LEASE: &str = "b0d477c0.hashicorp.com";
 
 /// The key of a synced Secret that holds the whole response of Vault.
 pub const RAW_KEY: &str = "_raw";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_recorded_events_are_understood() {
+        let synced = "Secret synced, lease_id=\"database/creds/probe/uTcr7W\", horizon=31.048437845s, sync_reason=\"InitialSync\"";
+        assert_eq!(lease_in(synced), Some("database/creds/probe/uTcr7W"));
+        assert_eq!(
+            horizon_in(synced),
+            Some(Duration::from_nanos(31_048_437_845))
+        );
+        let renewed = "Renewed lease, lease_id=database/creds/probe/uTcr7W, horizon=7.5s";
+        assert_eq!(lease_in(renewed), Some("database/creds/probe/uTcr7W"));
+        assert_eq!(horizon_in(renewed), Some(Duration::from_millis(7500)));
+        assert_eq!(lease_in("Secret synced, lease_id=\"\", horizon=0s"), None);
+    }
+
+    #[test]
+    fn a_renewal_is_due_within_its_window() {
+        let lease = Duration::from_secs(100);
+        assert_eq!(renewal_bound(lease, None), Duration::from_secs(77));
+        assert_eq!(renewal_bound(lease, Some(50)), Duration::from_secs(60));
+        assert_eq!(renewal_bound(lease, Some(99)), lease);
+    }
+}

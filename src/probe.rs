@@ -1,10 +1,14 @@
 //! Takes a canary through its steps and writes down everything that is seen. Judges nothing.
 
 mod act;
+mod certificate;
 mod edge;
 mod evidence;
+mod leases;
+mod login;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -17,16 +21,16 @@ use crate::janitor;
 use crate::kubernetes;
 use crate::model::promise::Promise;
 use crate::model::proof::Proof;
-use crate::model::record::{Answer, End, Findings, Hindrance, Obstacle, Peer, Record, StepRecord};
+use crate::model::record::{End, Findings, Hindrance, Obstacle, Peer, Record, StepRecord};
 use crate::model::snapshot::Reading;
-use crate::model::timeline::{Seen, Timeline};
+use crate::model::timeline::Timeline;
 use crate::model::{Kind, Mark, Step};
-use crate::observe::{Observer, Subscription};
+use crate::observe::{Inspector, Observer, Subscription};
 use crate::scrape::Numbers;
 use crate::shutdown::Shutdown;
 use crate::vault::Vault;
-use crate::vault::lease::Life;
 use crate::wire;
+use login::Door;
 
 /// What every run of the program shares.
 pub struct Shell {
@@ -92,10 +96,10 @@ pub async fn run(
         wall: started,
         sightings: shell.observer.subscribe(canary, epoch),
         timeline: Timeline::default(),
-        secret_uid: None,
         written: false,
         readings: Vec::new(),
         connection: None,
+        inspector: None,
     };
     let mut steps: Vec<StepRecord> = Vec::new();
     let mut gone = false;
@@ -119,7 +123,8 @@ pub async fn run(
     progress(Progress::CleaningUp);
     let leftovers = janitor::remove(&shell.kube, &shell.vault, canary, gone, walk.written).await;
     walk.collect();
-    let leases = janitor::end_leases(&shell.vault, walk.lease_ids()).await;
+    let ids = walk.lease_ids().await;
+    let leases = janitor::end_leases(&shell.vault, ids, &leases::replaced(&steps)).await;
     walk.end(steps.last(), gone).await;
     Record {
         probe: canary.probe.clone(),
@@ -144,7 +149,7 @@ pub fn not_begun(canary: &Canary, obstacle: Obstacle, waited: Duration) -> Recor
         step: planned.step,
         within: planned.within,
         timeout: planned.timeout,
-        proof: canary.proof(planned.step, None),
+        proof: canary.proof(planned.step, &Timeline::default()),
         promise: planned.promise,
         started: Mark::default(),
         submitted: ended,
@@ -178,12 +183,13 @@ struct Walk<'a> {
     wall: Timestamp,
     sightings: Subscription,
     timeline: Timeline,
-    secret_uid: Option<String>,
     /// Whether anything may have been written to Vault.
     written: bool,
     readings: Vec<Reading>,
     /// The VaultConnection that the canary uses.
     connection: Option<String>,
+    /// What looks at its certificates, where it has some.
+    inspector: Option<Arc<Inspector>>,
 }
 
 impl Walk<'_> {
@@ -200,9 +206,11 @@ impl Walk<'_> {
             step,
             within,
             timeout,
-            promise,
+            ..
         } = *planned;
-        let proof = self.canary.proof(step, self.secret_uid.as_deref());
+        self.collect();
+        let proof = self.canary.proof(step, &self.timeline);
+        let promise = self.canary.promise(planned, &self.timeline);
         let record = |started, submitted, ended, end| StepRecord {
             step,
             within,
@@ -218,42 +226,64 @@ impl Walk<'_> {
         };
 
         let begun = self.now();
-        if let Err(end) = self.prepare(step, timeout).await {
-            return record(begun, self.now(), self.now(), end);
-        }
+        let before = match self.prepare(step, timeout).await {
+            Ok(()) => self.life(proof.lease(), timeout).await,
+            Err(end) => Err(end),
+        };
+        let before = match before {
+            Ok(before) => before,
+            Err(end) => return record(begun, self.now(), self.now(), end),
+        };
+        let door = Door::new(self.shell, self.canary, self.epoch);
+        let watch = door
+            .as_ref()
+            .filter(|_| step == Step::Rotate)
+            .map(Door::watch);
         let stimulus = self.canary.stimulus(step);
         let canary = &self.canary.name;
         let started = self.now();
-        let sent = self.send(stimulus, timeout).await;
-        let submitted = self.now();
-        tracing::debug!(canary, %step, ok = sent.is_ok(), "the stimulus was sent");
-        if let Err(end) = sent {
-            return record(started, submitted, submitted, end);
+        let mut submitted = started;
+        if let Some(stimulus) = stimulus {
+            let sent = self.send(stimulus, timeout).await;
+            submitted = self.now();
+            tracing::debug!(canary, %step, ok = sent.is_ok(), "the stimulus was sent");
+            if let Err(end) = sent {
+                return record(started, submitted, submitted, end);
+            }
         }
 
-        let end = self
-            .await_proof(&proof, promise, started, submitted, timeout)
-            .await;
+        let wait = Wait {
+            proof: &proof,
+            promise,
+            timeout,
+            started,
+            submitted,
+            last: self.instant(started.plus(planned.longest)),
+        };
+        let end = self.await_proof(&wait, watch.as_ref()).await;
         let mut record = record(started, submitted, self.now(), end);
-        match record.end {
-            End::Proven => match self.lease_lives(step, timeout).await {
-                Ok(answer) => record.findings.lease = answer,
-                Err(end) => record.end = end,
-            },
-            End::TimedOut => {
-                // Boxed: it is long and rare, and would weigh on every run under way.
-                record.findings = Box::pin(evidence::gather(
-                    self.shell,
-                    self.canary,
-                    step,
-                    self.instant(started),
-                    self.wall + started.elapsed(),
-                ))
-                .await;
-            }
-            End::Met(_) | End::Interrupted => {}
+        if record.end == End::TimedOut {
+            // Boxed: it is long and rare, and would weigh on every run under way.
+            record.findings = Box::pin(evidence::gather(
+                self.shell,
+                self.canary,
+                self.inspector.as_deref(),
+                step,
+                self.instant(started),
+                self.wall + started.elapsed(),
+            ))
+            .await;
+        }
+        if let Some(watch) = watch {
+            record.findings.logins = watch.end().await;
+        }
+        if matches!(record.end, End::Proven | End::TimedOut)
+            && let Err(end) = self.examine(&mut record, before, door.as_ref()).await
+        {
+            record.end = end;
         }
         self.collect();
+        record.findings.old_ends = self.old_ends(step, started).or(record.findings.old_ends);
         record.left = self.now();
         tracing::debug!(canary = self.canary.name, %step, end = record.end.as_str(), "the step is over");
         record
@@ -274,6 +304,9 @@ impl Walk<'_> {
                 |end: &End| matches!(end, End::Met(obstacle) if obstacle.how == Hindrance::Denied);
             self.written = !sent.as_ref().is_err_and(refused);
             sent?;
+        }
+        if step == Step::Create {
+            self.inspect(left()).await?;
         }
         let warm = kubernetes::warm(&self.shell.kube, &self.shell.namespace, &selector);
         self.bounded(Peer::Kubernetes, "list Secrets", left(), warm)
@@ -300,24 +333,28 @@ impl Walk<'_> {
         }
     }
 
-    /// Waits for the proof, no longer than `timeout` beyond the moment when it is due.
-    async fn await_proof(
-        &mut self,
-        proof: &Proof,
-        promise: Promise,
-        started: Mark,
-        submitted: Mark,
-        timeout: Duration,
-    ) -> End {
+    /// Waits for the proof, no longer than the timeout beyond the moment when it is due.
+    async fn await_proof(&mut self, wait: &Wait<'_>, watch: Option<&login::Watch>) -> End {
         loop {
             self.collect();
-            if proof.seen(&self.timeline, started).is_some() {
+            if wait.proof.seen(&self.timeline, wait.started).is_some() {
                 return End::Proven;
             }
-            let due = promise.due(&self.timeline, submitted, self.now());
-            let deadline = self.instant(due.unwrap_or(started).plus(timeout));
+            if wait.proof.foiled(&self.timeline, wait.started) {
+                return End::TimedOut;
+            }
+            let due = wait
+                .promise
+                .due(&self.timeline, wait.submitted, self.now())
+                .unwrap_or(wait.started);
+            let deadline = self.instant(due.plus(wait.timeout)).min(wait.last);
+            let before = self.timeline.secret().map(|(_, content)| content.clone());
             if let Err(end) = self.look(deadline).await {
                 return end;
+            }
+            let after = self.timeline.secret().map(|(_, content)| content);
+            if let Some(watch) = watch.filter(|_| after != before.as_ref()) {
+                watch.changed();
             }
         }
     }
@@ -341,9 +378,6 @@ impl Walk<'_> {
     }
 
     fn note(&mut self, sighting: crate::model::timeline::Sighting) {
-        if let Seen::Secret { uid, .. } = &sighting.what {
-            self.secret_uid = Some(uid.clone());
-        }
         let at_seconds = sighting.at.elapsed().as_secs_f64();
         tracing::debug!(
             canary = self.canary.name,
@@ -353,31 +387,15 @@ impl Walk<'_> {
         );
         self.timeline.push(sighting);
     }
+}
 
-    /// Whether the lease of a credential that has just arrived is valid.
-    async fn lease_lives(&self, step: Step, limit: Duration) -> Result<Answer<bool>, End> {
-        let Some(lease) = self.timeline.leases().last().copied() else {
-            return Ok(Answer::NotAsked);
-        };
-        if step != Step::Create {
-            return Ok(Answer::NotAsked);
-        }
-        let life = self.shell.vault.lease_life(&lease.id);
-        match self
-            .bounded(Peer::Vault, "look up the lease", limit, life)
-            .await
-        {
-            Ok(life) => Ok(Answer::Is(life == Life::Lives)),
-            Err(End::Met(obstacle)) => Ok(Answer::Obstructed(obstacle)),
-            Err(end) => Err(end),
-        }
-    }
-
-    fn lease_ids(&self) -> Vec<String> {
-        self.timeline
-            .leases()
-            .into_iter()
-            .map(|lease| lease.id.clone())
-            .collect()
-    }
+/// What is waited for, and for how long.
+struct Wait<'a> {
+    proof: &'a Proof,
+    promise: Promise,
+    timeout: Duration,
+    started: Mark,
+    submitted: Mark,
+    /// When it is given up, whatever the operator still announces.
+    last: Instant,
 }

@@ -50,6 +50,7 @@ fn timeout(at: Peer, what: &str, limit: Duration) -> Obstacle {
     let peer = match at {
         Peer::Vault => "Vault",
         Peer::Kubernetes => "the API server",
+        Peer::Postgres => "PostgreSQL",
     };
     Obstacle {
         at,

@@ -2,10 +2,8 @@
 
 use super::Canary;
 use crate::config::{DynamicTarget, Manifest};
+use crate::operator::RENEWAL_PERCENT;
 use crate::operator::api::{VaultDynamicSecret, VaultDynamicSecretSpec};
-
-/// What the operator takes where a resource says nothing.
-const RENEWAL_PERCENT: i32 = 67;
 
 pub(super) fn resource(canary: &Canary, target: &DynamicTarget) -> VaultDynamicSecret {
     // The operator leaves `revoke: false` out when it writes the resource again.
@@ -20,7 +18,7 @@ pub(super) fn resource(canary: &Canary, target: &DynamicTarget) -> VaultDynamicS
             namespace: None,
             mount: target.mount.clone(),
             path: target.path.clone(),
-            renewal_percent: target.renewal_percent.map_or(RENEWAL_PERCENT, i32::from),
+            renewal_percent: target.renewal_percent.unwrap_or(RENEWAL_PERCENT).into(),
             revoke,
             destination: canary.destination(),
         },

@@ -11,12 +11,12 @@ use tokio::time::Instant;
 use super::Error;
 use super::run::{record, sweep};
 use crate::cli::{Exit, OutputFormat, ProbeArgs};
-use crate::config::{Config, DynamicTarget, Probe, Push, Target};
+use crate::config::{Config, Probe, Push};
 use crate::judge::correlation::Windows;
 use crate::judge::judge;
+use crate::model::Verdict;
 use crate::model::record::Obstacle;
 use crate::model::run::Run;
-use crate::model::{Step, Verdict};
 use crate::probe::{Progress, Shell};
 use crate::publish::progress::Board;
 use crate::publish::{junit, table};
@@ -31,27 +31,6 @@ const PUSH_LIMIT_AT_THE_END: Duration = Duration::from_secs(3);
 pub(super) fn unheeded(config: &Config) -> Option<&'static str> {
     let asked = config.history.is_some();
     asked.then_some("`history` is kept by `serve` alone")
-}
-
-/// What a probe asks for that this version can't do. To leave it out without a word would claim more
-/// than was proven.
-pub(super) fn beyond(probe: &Probe) -> Option<String> {
-    let can_take = |step: Step| match &probe.target {
-        Target::Static(_) => true,
-        Target::Dynamic(_) => matches!(step, Step::Create | Step::Delete),
-        Target::Pki(_) => false,
-    };
-    if let Target::Dynamic(DynamicTarget {
-        verify: Some(_), ..
-    }) = &probe.target
-    {
-        return Some("`verify`".to_owned());
-    }
-    let step = probe.steps.keys().copied().find(|step| !can_take(*step))?;
-    Some(format!(
-        "the step `{step}` of the kind `{}`",
-        probe.target.kind()
-    ))
 }
 
 pub(super) async fn run(config: &Config, args: &ProbeArgs) -> Result<Exit, Error> {
@@ -149,14 +128,6 @@ fn select<'a>(config: &'a Config, names: &[String]) -> Result<Vec<&'a Probe>, Er
     }
     let chosen = |probe: &&Probe| names.is_empty() || names.contains(&probe.name);
     let probes: Vec<_> = config.probes.iter().filter(chosen).collect();
-    for probe in &probes {
-        if let Some(what) = beyond(probe) {
-            return Err(Error::Usage(format!(
-                "probe `{}` asks for {what}, which this version can't do yet; leave it out, or choose other probes with `--probe`",
-                probe.name
-            )));
-        }
-    }
     Ok(probes)
 }
 

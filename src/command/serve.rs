@@ -164,15 +164,6 @@ fn apply(
 
 /// The configuration, if all of it can be run.
 fn usable(text: &str, name: &str) -> Result<Config, String> {
-    let config = check::load(text, name, super::env)
-        .map_err(|problems| format!("the configuration can't be used\n{problems}"))?;
-    for probe in &config.probes {
-        if let Some(what) = super::probe::beyond(probe) {
-            return Err(format!(
-                "probe `{}` asks for {what}, which this version can't do yet",
-                probe.name
-            ));
-        }
-    }
-    Ok(config)
+    check::load(text, name, super::env)
+        .map_err(|problems| format!("the configuration can't be used\n{problems}"))
 }

@@ -12,7 +12,8 @@ use serde::Deserialize;
 use super::Scheme;
 
 pub(super) use probe::{
-    Dynamic, EVERY, OBJECTIVE, POSTGRES_PORT, Pki, Postgres, Probe, SPREAD, Static, TIMEOUT,
+    Dynamic, EVERY, MAX_TTL, OBJECTIVE, POSTGRES_PORT, Pki, Postgres, Probe, SPREAD, Static,
+    TIMEOUT,
 };
 pub use schema::schema;
 pub(super) use schema::schema_value;

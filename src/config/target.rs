@@ -118,6 +118,8 @@ pub struct DynamicTarget {
     pub renewal_percent: Option<u8>,
     /// Whether the resource says that its lease is to be revoked.
     pub revoke: bool,
+    /// How long a lease may live at the most, and so be waited for.
+    pub max_ttl: Duration,
     /// Where to log in with the credential.
     pub verify: Option<PostgresTarget>,
 }
@@ -179,4 +181,12 @@ pub struct PkiTarget {
     pub not_after: Option<Duration>,
     /// How long before its end the certificate is replaced.
     pub expiry_offset: Option<Refresh>,
+}
+
+impl PkiTarget {
+    /// How long a certificate lasts, where it is not left to the role.
+    pub fn life(&self) -> Option<Duration> {
+        let ttl = self.ttl.as_ref().map(|ttl| ttl.period);
+        self.not_after.or(ttl)
+    }
 }

@@ -68,11 +68,7 @@ pub async fn sweep(
         .map(|probe| probe.target.kind())
         .collect();
     let mut held: Result<_, Obstacle> = Ok(HashSet::new());
-    // This version makes no PKI canaries, and need not have the right to look for them.
-    for kind in [Kind::Static, Kind::Dynamic]
-        .into_iter()
-        .filter(|kind| kinds.contains(kind))
-    {
+    for kind in Kind::ALL.into_iter().filter(|kind| kinds.contains(kind)) {
         let more = broom.resources(kind, &mut swept).await;
         held = held.and_then(|held: HashSet<String>| Ok(&held | &more?));
     }
@@ -174,11 +170,11 @@ impl Broom<'_> {
         let expires = object.annotations().get(EXPIRES).map(String::as_str);
         if had_its_time && expired(expires, self.now) {
             // With the resource goes the only record of its lease.
-            ended(end_leases(self.vault, lease()).await)?;
+            ended(end_leases(self.vault, lease(), &[]).await)?;
             self.let_go(kind, &object).await?;
         }
         delete_resource(self.kube, kind, namespace, &name).await?;
-        ended(end_leases(self.vault, lease()).await)
+        ended(end_leases(self.vault, lease(), &[]).await)
     }
 
     /// Takes the operator's finalizer off a canary.
@@ -292,7 +288,10 @@ fn ended(leases: Vec<(String, LeaseState)>) -> Result<(), Obstacle> {
         text: format!("its lease `{id}` still lives and could not be revoked"),
     };
     leases.into_iter().try_for_each(|(id, state)| match state {
-        LeaseState::Ended | LeaseState::Ending | LeaseState::Leaked { revoked: true } => Ok(()),
+        LeaseState::Ended
+        | LeaseState::Ending
+        | LeaseState::Replaced { .. }
+        | LeaseState::Leaked { revoked: true } => Ok(()),
         LeaseState::Leaked { revoked: false } => Err(lives(id)),
         LeaseState::Untold(obstacle) => Err(obstacle),
     })

@@ -1,14 +1,15 @@
 //! Whom to blame: tables read from the top, the first rule that matches wins.
 
 mod case;
+mod churn;
+mod lease;
 
 use std::time::Duration;
 
+use super::margin;
 use crate::model::cause::{Blame, Cause, Evidence, Source};
-use crate::model::proof::{Proof, Proven};
-use crate::model::record::{
-    Answer, End, Hindrance, LeaseState, Obstacle, Peer, Record, StepRecord,
-};
+use crate::model::proof::Proven;
+use crate::model::record::{End, Hindrance, Obstacle, Peer, Record, StepRecord};
 use crate::model::timeline::Seen;
 use case::Case;
 
@@ -20,11 +21,16 @@ pub(super) fn of_proven(
     measured: Duration,
 ) -> Option<Blame> {
     let late = measured > step.within;
-    if late && let Some(starved) = starved(record, step, measured.saturating_sub(step.within)) {
+    let behind = margin(step, proven.at).map_or(Duration::ZERO, |margin| {
+        Duration::try_from_secs_f64(-margin).unwrap_or_default()
+    });
+    let beyond = measured.saturating_sub(step.within).max(behind);
+    let late_or_behind = late || !behind.is_zero();
+    if late_or_behind && let Some(starved) = starved(record, step, beyond) {
         return Some(starved);
     }
     let interrupted = interruptions(record, step);
-    if late && let Some(first) = interrupted.first() {
+    if late_or_behind && let Some(first) = interrupted.first() {
         // Whether it came late or was only seen late can't be told.
         let rest = interrupted[1..].iter().cloned();
         return Some(Blame::new(Cause::ProberWatchLost, first.clone()).and(rest));
@@ -36,7 +42,7 @@ pub(super) fn of_proven(
                 .and(interrupted),
         );
     }
-    leases(record, step).or_else(|| {
+    let late = || {
         late.then(|| {
             let text = format!(
                 "it came out right after {:.3} s, {:.3} s beyond its threshold of {:.3} s",
@@ -46,56 +52,13 @@ pub(super) fn of_proven(
             );
             Blame::new(Cause::TooSlow, Evidence::new(Source::Status, text))
         })
-    })
-}
-
-/// What Vault says of the canary's leases: of the one in the Secret after `create`, of all after `delete`.
-fn leases(record: &Record, step: &StepRecord) -> Option<Blame> {
-    match &step.findings.lease {
-        Answer::Is(false) => {
-            let id = record
-                .timeline
-                .leases()
-                .last()
-                .map_or("", |lease| lease.id.as_str());
-            let text = format!("Vault knows no lease `{id}`, which the resource's status names");
-            return Some(Blame::new(
-                Cause::LeaseLost,
-                Evidence::new(Source::Vault, text),
-            ));
-        }
-        Answer::Obstructed(obstacle) => return Some(of_obstacle(obstacle)),
-        Answer::Is(true) | Answer::NotAsked => {}
-    }
-    if step.proof != Proof::Gone {
-        return None;
-    }
-    let mut leaked = record.leases.iter().filter_map(|(id, state)| match state {
-        LeaseState::Leaked { revoked } => {
-            let then = if *revoked {
-                "; the prober revoked it"
-            } else {
-                ""
-            };
-            let text = format!("lease `{id}` is still alive although its resource is gone{then}");
-            Some(Evidence::new(Source::Vault, text))
-        }
-        LeaseState::Ending | LeaseState::Ended | LeaseState::Untold(_) => None,
-    });
-    if let Some(first) = leaked.next() {
-        return Some(Blame::new(Cause::LeaseLeaked, first).and(leaked));
-    }
-    record.leases.iter().find_map(|(id, state)| match state {
-        LeaseState::Untold(obstacle) => Some(of_obstacle(obstacle)),
-        LeaseState::Ending => {
-            let text = format!("Vault was told to revoke lease `{id}` and has not done so in time");
-            Some(Blame::new(
-                Cause::VaultError,
-                Evidence::new(Source::Vault, text),
-            ))
-        }
-        LeaseState::Ended | LeaseState::Leaked { .. } => None,
-    })
+    };
+    lease::lost(record, step)
+        .or_else(|| lease::rotated_late(record, step, proven))
+        .or_else(|| Case { record, step }.rotated_early(proven.at))
+        .or_else(|| lease::leaked(record, step))
+        .or_else(|| churn::counted(record, step, proven))
+        .or_else(late)
 }
 
 /// A step that was not proven. First what is the prober's own, then what the objects and the
@@ -119,17 +82,25 @@ pub(super) fn of_unproven(record: &Record, step: &StepRecord, measured: Duration
         .or_else(|| case.unseen())
         .or_else(|| case.removed_by_others())
         .or_else(|| case.destination_taken())
+        .or_else(|| case.certificate_not_written())
         .or_else(|| case.wrong_content())
+        .or_else(|| case.wrong_certificate())
+        .or_else(|| case.certificate_churn())
         .or_else(|| case.reference_missing())
         .or_else(|| case.told_by_operator())
         .or_else(|| case.vault_sealed())
         .or_else(|| case.operator_down())
         .or_else(|| case.not_collected())
         .or_else(|| case.vault_out_of_reach())
+        .or_else(|| lease::lost(record, step))
+        .or_else(|| lease::not_prolonged(record, step))
+        .or_else(|| lease::outlives(step, measured))
         .or_else(|| case.stale_content())
         .or_else(|| case.finalizer_stuck())
         .or_else(|| case.lease_unnamed())
+        .or_else(|| case.certificate_unnamed())
         .or_else(|| case.connection_dead())
+        .or_else(|| case.login_untold())
         .or_else(|| case.obstructed())
         .or_else(|| case.resource_ignored())
         .unwrap_or_else(|| case.stalled())
@@ -143,6 +114,8 @@ fn of_obstacle(obstacle: &Obstacle) -> Blame {
         (Peer::Vault, Hindrance::Denied) => Cause::ProberVaultDenied,
         (Peer::Vault, Hindrance::Sealed) => Cause::VaultSealed,
         (Peer::Vault, Hindrance::Failed) => Cause::VaultError,
+        // There is no cause for a database: that the proof could not be had is the prober's own.
+        (Peer::Postgres, _) => Cause::ProberInterrupted,
         (Peer::Kubernetes, Hindrance::Denied) => Cause::ProberKubernetesDenied,
         (Peer::Kubernetes, Hindrance::Unreachable | Hindrance::Sealed | Hindrance::Failed) => {
             Cause::ProberKubernetesUnreachable
@@ -150,7 +123,7 @@ fn of_obstacle(obstacle: &Obstacle) -> Blame {
     };
     let source = match obstacle.at {
         Peer::Vault => Source::Vault,
-        Peer::Kubernetes => Source::Status,
+        Peer::Kubernetes | Peer::Postgres => Source::Status,
     };
     Blame::new(cause, Evidence::new(source, obstacle.text.clone()))
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Mark;
-use super::timeline::{Content, Seen, Timeline};
+use super::timeline::{Content, Resource, Seen, Timeline};
 
 /// The proof of a step.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -20,6 +20,25 @@ pub enum Proof {
     },
     /// The Secret holds a credential (a value that is not empty) and the status names its lease.
     Credential {
+        /// The digest of an empty value.
+        empty: String,
+    },
+    /// The Secret holds a certificate that is right in every way, that outlasts the one which it held before if
+    /// it held one, and whose serial number the status names.
+    Certificate,
+    /// The status says that the lease was prolonged, still the same one.
+    Prolonged {
+        /// The lease.
+        lease: String,
+        /// When it had been issued or last prolonged, in seconds since 1970.
+        renewed: i64,
+    },
+    /// The Secret holds another credential and the status names another lease.
+    Replaced {
+        /// The lease before.
+        lease: String,
+        /// The Secret's content before.
+        old: Content,
         /// The digest of an empty value.
         empty: String,
     },
@@ -41,18 +60,39 @@ impl Proof {
     pub fn seen(&self, timeline: &Timeline, from: Mark) -> Option<Proven> {
         let later = || timeline.iter().filter(move |sighting| sighting.at > from);
         match self {
-            Self::Content { .. } | Self::Credential { .. } => {
+            Self::Content { .. } | Self::Credential { .. } | Self::Replaced { .. } => {
                 let from = self.changed(timeline, from)?;
                 let secret = timeline.iter().filter(|sighting| sighting.at >= from).find(|sighting| {
                     matches!(&sighting.what, Seen::Secret { uid, content } if self.holds(uid, content))
                 })?;
                 // The status follows the Secret; the application has its credential before.
-                if matches!(self, Self::Credential { .. }) && timeline.leases().is_empty() {
+                if !self.leased(timeline) {
                     return None;
                 }
                 Some(Proven {
                     at: secret.at,
                     relisted: secret.relisted,
+                })
+            }
+            Self::Certificate => {
+                let before = timeline.certificate_at(from);
+                let fresh = later().find(|sighting| {
+                    matches!(&sighting.what, Seen::Certificate(certificate) if certificate.is_right()
+                        && before.is_none_or(|(_, before)| before.not_after < certificate.not_after)
+                        && timeline.names_serial(&certificate.serial))
+                })?;
+                Some(Proven {
+                    at: fresh.at,
+                    relisted: fresh.relisted,
+                })
+            }
+            Self::Prolonged { lease, renewed } => {
+                let prolonged = later().find(|sighting| {
+                    matches!(&sighting.what, Seen::Resource(Resource { lease: Some(named), renewed: now, .. }) if named.id == *lease && now > renewed)
+                })?;
+                Some(Proven {
+                    at: prolonged.at,
+                    relisted: prolonged.relisted,
                 })
             }
             Self::Gone => {
@@ -66,11 +106,47 @@ impl Proof {
         }
     }
 
+    /// The lease that the effect puts an end to, or prolongs.
+    pub fn lease(&self) -> Option<&str> {
+        match self {
+            Self::Prolonged { lease, .. } | Self::Replaced { lease, .. } => {
+                Some(lease.as_str()).filter(|lease| !lease.is_empty())
+            }
+            Self::Content { .. } | Self::Credential { .. } | Self::Certificate | Self::Gone => None,
+        }
+    }
+
+    /// Whether it can never be seen any more: the lease that was to be prolonged was replaced.
+    pub fn foiled(&self, timeline: &Timeline, from: Mark) -> bool {
+        let Self::Prolonged { lease, .. } = self else {
+            return false;
+        };
+        timeline.iter().filter(|sighting| sighting.at > from).any(|sighting| {
+            matches!(&sighting.what, Seen::Resource(Resource { lease: Some(named), .. }) if named.id != *lease)
+        })
+    }
+
+    /// Whether the status names the lease of the credential that proves it.
+    fn leased(&self, timeline: &Timeline) -> bool {
+        match self {
+            Self::Credential { .. } => !timeline.leases().is_empty(),
+            Self::Replaced { lease, .. } => timeline
+                .leases()
+                .last()
+                .is_some_and(|named| named.id != *lease),
+            Self::Content { .. } | Self::Certificate | Self::Prolonged { .. } | Self::Gone => true,
+        }
+    }
+
     /// What the prober itself puts into the Secret, for the operator to undo.
     pub const fn after(&self) -> Option<&Content> {
         match self {
             Self::Content { after, .. } => after.as_ref(),
-            Self::Credential { .. } | Self::Gone => None,
+            Self::Credential { .. }
+            | Self::Certificate
+            | Self::Prolonged { .. }
+            | Self::Replaced { .. }
+            | Self::Gone => None,
         }
     }
 
@@ -81,19 +157,27 @@ impl Proof {
             Self::Content { after: Some(after), .. } => later.find(|sighting| {
                 matches!(&sighting.what, Seen::Secret { content, .. } if content == after)
             }),
-            Self::Content { after: None, .. } | Self::Credential { .. } | Self::Gone => later.next(),
+            Self::Content { after: None, .. }
+            | Self::Credential { .. }
+            | Self::Certificate
+            | Self::Prolonged { .. }
+            | Self::Replaced { .. }
+            | Self::Gone => later.next(),
         }
         .map(|sighting| sighting.at)
     }
 
-    /// Whether a Secret with this UID and content is the proof.
+    /// Whether a Secret with this UID and content is the proof, as far as its content alone can tell.
     pub fn holds(&self, uid: &str, content: &Content) -> bool {
         match self {
             Self::Content {
                 expected, not_uid, ..
             } => content == expected && not_uid.as_deref() != Some(uid),
             Self::Credential { empty } => content.0.values().any(|digest| digest != empty),
-            Self::Gone => false,
+            Self::Replaced { old, empty, .. } => {
+                content != old && content.0.values().any(|digest| digest != empty)
+            }
+            Self::Prolonged { .. } | Self::Certificate | Self::Gone => false,
         }
     }
 }

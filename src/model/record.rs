@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::certificate::Certificate;
 use super::promise::Promise;
 use super::proof::Proof;
 use super::snapshot::Reading;
@@ -115,6 +116,8 @@ pub enum Peer {
     Vault,
     /// The API server.
     Kubernetes,
+    /// The PostgreSQL server that a credential is tried at.
+    Postgres,
 }
 
 /// How a request of the prober's failed.
@@ -161,6 +164,9 @@ pub struct Findings {
     pub secret: Answer<Option<(String, Content)>>,
     /// The resource, asked for directly, or that it is not there.
     pub resource: Answer<Option<Resource>>,
+    /// The certificate in it, where it should hold one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Certificate>,
     /// Contents that the Secret rightly had earlier in the run.
     pub earlier: Vec<Content>,
     /// The events about the resource.
@@ -173,8 +179,44 @@ pub struct Findings {
     pub vault: Answer<VaultHealth>,
     /// Whether the lease of the credential in the Secret is valid, where a credential was asked for.
     pub lease: Answer<bool>,
+    /// Whether Vault, too, says that the lease was prolonged.
+    #[serde(default)]
+    pub prolonged: Answer<bool>,
+    /// The logins with what the Secret held, in order.
+    #[serde(default)]
+    pub logins: Vec<Logins>,
+    /// When the credential or certificate that a rotation replaces comes to its end.
+    #[serde(default)]
+    pub old_ends: Option<Mark>,
     /// Whether another canary of this kind was reconciled during the step.
     pub others_reconciled: bool,
+}
+
+/// Logins with one content of the Secret that came out alike, one after the other.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Logins {
+    /// The content of the Secret.
+    pub content: Content,
+    /// When the first of them was answered.
+    pub first: Mark,
+    /// When the last of them was answered.
+    pub last: Mark,
+    /// How many there were.
+    pub count: u32,
+    /// How they came out.
+    pub outcome: Login,
+}
+
+/// How a login came out.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Login {
+    /// The credential is good.
+    In,
+    /// The credential is refused: the SQLSTATE.
+    Refused(String),
+    /// Nothing can be said of the credential.
+    Untold(Obstacle),
 }
 
 /// An event about the resource.
@@ -230,6 +272,12 @@ pub enum VaultHealth {
 pub enum LeaseState {
     /// It lives, although its resource is gone; whether the prober could revoke it.
     Leaked {
+        /// Whether the prober revoked it.
+        revoked: bool,
+    },
+    /// It lives, but a rotation had replaced it in time, and it would have ended by itself; whether the
+    /// prober could revoke it.
+    Replaced {
         /// Whether the prober revoked it.
         revoked: bool,
     },

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Mark;
+use super::certificate::Certificate;
 
 /// The content of a Secret without its values: for each key a salted digest of its value.
 ///
@@ -21,6 +22,9 @@ pub struct Lease {
     pub id: String,
     /// Its duration.
     pub duration: Duration,
+    /// Whether it can be prolonged.
+    #[serde(default)]
+    pub renewable: bool,
 }
 
 /// One condition of a resource.
@@ -53,6 +57,27 @@ pub struct Resource {
     pub horizon: Option<Duration>,
     /// The lease of the credential in the Secret.
     pub lease: Option<Lease>,
+    /// The serial number of the certificate in the Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serial: Option<String>,
+    /// `status.lastRenewalTime`: when that lease was issued or last prolonged, in seconds since 1970.
+    #[serde(default)]
+    pub renewed: i64,
+    /// The condition `LeaseRenewal`.
+    #[serde(default)]
+    pub renewal: Option<State>,
+}
+
+impl Resource {
+    /// What a reconcile that changed something leaves otherwise than it was.
+    pub fn outcome(&self) -> (Option<&State>, Option<&Lease>, i64, Option<&State>) {
+        (
+            self.synced.as_ref(),
+            self.lease.as_ref(),
+            self.renewed,
+            self.renewal.as_ref(),
+        )
+    }
 }
 
 /// One thing seen on a watch, or about one.
@@ -66,6 +91,8 @@ pub enum Seen {
         /// Its content.
         content: Content,
     },
+    /// The certificate in the Secret that was seen just before.
+    Certificate(Certificate),
     /// The Secret is gone.
     SecretGone,
     /// The resource.
@@ -83,6 +110,7 @@ impl Seen {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Secret { .. } => "the Secret",
+            Self::Certificate(_) => "the certificate in the Secret",
             Self::SecretGone => "the Secret is gone",
             Self::Resource(_) => "the resource",
             Self::ResourceGone => "the resource is gone",
@@ -139,6 +167,54 @@ impl Timeline {
             })
     }
 
+    /// The certificate in the Secret as last seen, not later than `at`, and when that was first.
+    pub fn certificate_at(&self, at: Mark) -> Option<(Mark, &Certificate)> {
+        let mut held: Option<(Mark, &Certificate)> = None;
+        for (seen, certificate) in self.certificates().filter(|(seen, _)| *seen <= at) {
+            if held.is_none_or(|(_, before)| before.serial != certificate.serial) {
+                held = Some((seen, certificate));
+            }
+        }
+        held
+    }
+
+    /// Every sight of a certificate, in order.
+    pub fn certificates(&self) -> impl DoubleEndedIterator<Item = (Mark, &Certificate)> {
+        self.0.iter().filter_map(|sighting| match &sighting.what {
+            Seen::Certificate(certificate) => Some((sighting.at, certificate)),
+            _ => None,
+        })
+    }
+
+    /// Whether the resource's status ever named the certificate of this serial number.
+    pub fn names_serial(&self, serial: &str) -> bool {
+        self.0.iter().any(|sighting| {
+            matches!(&sighting.what, Seen::Resource(resource) if resource.serial.as_deref() == Some(serial))
+        })
+    }
+
+    /// The Secret as last seen: its UID and its content.
+    pub fn secret(&self) -> Option<(&str, &Content)> {
+        self.0
+            .iter()
+            .rev()
+            .find_map(|sighting| match &sighting.what {
+                Seen::Secret { uid, content } => Some((uid.as_str(), content)),
+                _ => None,
+            })
+    }
+
+    /// When this content, and when another after it, came into the Secret.
+    pub fn stay(&self, content: &Content) -> Option<(Mark, Option<Mark>)> {
+        let mut secrets = self.0.iter().filter_map(|sighting| match &sighting.what {
+            Seen::Secret { content, .. } => Some((sighting.at, content)),
+            _ => None,
+        });
+        let (from, _) = secrets.find(|(_, found)| *found == content)?;
+        let other = secrets.find(|(_, found)| *found != content);
+        Some((from, other.map(|(at, _)| at)))
+    }
+
     /// Every lease that the resource ever named, in order, each once.
     pub fn leases(&self) -> Vec<&Lease> {
         let mut leases: Vec<&Lease> = Vec::new();
@@ -154,18 +230,30 @@ impl Timeline {
         leases
     }
 
-    /// How often the Secret was given another content or UID, by others than the prober, whose own
-    /// contents are `own`.
+    /// How often the Secret was seen to be written by others than the prober, whose own contents are
+    /// `own`. What a list shows again, and what is written as it goes, is no write.
     pub fn secret_writes(&self, own: &[&Content]) -> usize {
-        let secrets = self.0.iter().filter_map(|sighting| match &sighting.what {
-            Seen::Secret { uid, content } => Some((uid, content)),
-            _ => None,
-        });
+        self.writes_between(own, Mark::default(), Mark::new(Duration::MAX))
+    }
+
+    /// Those later than `from`, and not later than `to`.
+    pub fn writes_between(&self, own: &[&Content], from: Mark, to: Mark) -> usize {
         let mut last = None;
-        secrets
-            .filter(|secret| last.replace(*secret) != Some(*secret))
-            .filter(|(_, content)| !own.contains(content))
-            .count()
+        let mut deleting = false;
+        let mut writes = 0;
+        for sighting in &self.0 {
+            match &sighting.what {
+                Seen::Resource(resource) => deleting |= resource.deleting,
+                Seen::Secret { uid, content } => {
+                    let same = last.replace((uid, content)) == Some((uid, content));
+                    let again = same && (sighting.relisted || deleting);
+                    let within = from < sighting.at && sighting.at <= to;
+                    writes += usize::from(within && !again && !own.contains(&content));
+                }
+                _ => {}
+            }
+        }
+        writes
     }
 }
 

@@ -10,7 +10,7 @@ use kube::core::{DynamicObject, ObjectMeta};
 use crate::canary::Salt;
 use crate::model::Kind;
 use crate::model::timeline::{Content, Lease, Resource, State};
-use crate::operator::api::{Condition, VaultDynamicSecret, VaultStaticSecret};
+use crate::operator::api::{Condition, VaultDynamicSecret, VaultPKISecret, VaultStaticSecret};
 
 /// A Secret's UID and the digests of its content.
 pub fn secret_content(secret: &Secret, salt: Salt) -> (String, Content) {
@@ -34,7 +34,9 @@ pub fn resource(kind: Kind, object: DynamicObject) -> Result<Resource, ParseDyna
         Kind::Dynamic => object
             .try_parse()
             .map(|resource| resource_of_dynamic(&resource)),
-        Kind::Pki => Ok(state(&object.metadata, 0, &[])),
+        Kind::Pki => object
+            .try_parse()
+            .map(|resource| resource_of_pki(&resource)),
     }
 }
 
@@ -56,9 +58,24 @@ pub(super) fn resource_of_dynamic(resource: &VaultDynamicSecret) -> Resource {
         .map(|lease| Lease {
             id: lease.id,
             duration: Duration::from_secs(u64::try_from(lease.duration).unwrap_or_default()),
+            renewable: lease.renewable,
         });
     Resource {
         lease,
+        renewed: status.last_renewal_time,
+        ..state(
+            &resource.metadata,
+            status.last_generation,
+            &status.conditions,
+        )
+    }
+}
+
+/// The state of a PKI resource.
+pub(super) fn resource_of_pki(resource: &VaultPKISecret) -> Resource {
+    let status = resource.status.clone().unwrap_or_default();
+    Resource {
+        serial: Some(status.serial_number).filter(|serial| !serial.is_empty()),
         ..state(
             &resource.metadata,
             status.last_generation,
@@ -87,6 +104,9 @@ fn state(metadata: &ObjectMeta, last_generation: i64, conditions: &[Condition]) 
         healthy: find("Healthy").map(state),
         horizon: find("SecretSynced").and_then(Condition::horizon),
         lease: None,
+        serial: None,
+        renewed: 0,
+        renewal: find("LeaseRenewal").map(state),
     }
 }
 

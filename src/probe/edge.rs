@@ -49,8 +49,7 @@ impl Walk<'_> {
     /// Waits until the operator has told of what it did in a step, and has finished with the resource.
     pub(super) async fn settle(&mut self, step: &StepRecord) {
         let deadline = Instant::now() + SETTLE_LIMIT;
-        let before = self.timeline.resource_at(step.started);
-        let before = before.and_then(|resource| resource.synced.clone());
+        let before = self.timeline.resource_at(step.started).cloned();
         loop {
             self.collect();
             let settled = self
@@ -58,7 +57,9 @@ impl Walk<'_> {
                 .resource_at(self.now())
                 .is_some_and(|resource| {
                     resource.finalizer
-                        && resource.synced != before
+                        && before
+                            .as_ref()
+                            .is_none_or(|before| before.outcome() != resource.outcome())
                         && resource.healthy.is_some()
                         && resource.last_generation >= resource.generation
                 });

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::histogram::{Distribution, edges};
 use super::label::At;
-use crate::config::{Probe, Target};
+use crate::config::{Probe, Refresh, Target};
 use crate::model::cause::Cause;
 use crate::model::correlation::Coefficient;
 use crate::model::run::{Run, StepReport};
@@ -54,6 +54,8 @@ pub(super) struct OfStep {
     pub(super) stages: BTreeMap<Stage, Distribution>,
     pub(super) voids: BTreeMap<Void, u64>,
     pub(super) explained: Option<f64>,
+    /// Of the last rotation, in seconds.
+    pub(super) margin: Option<f64>,
     pub(super) last_failure: Option<(String, Cause)>,
     pub(super) coefficients: Vec<Coefficient>,
 }
@@ -157,6 +159,7 @@ impl OfStep {
                 .collect(),
             voids: Void::ALL.into_iter().map(|void| (void, 0)).collect(),
             explained: None,
+            margin: None,
             last_failure: None,
             coefficients: Vec::new(),
         }
@@ -203,6 +206,7 @@ impl OfStep {
         }
         self.explained = report.explained_ratio.or(self.explained);
         if report.result != Verdict::Unknown {
+            self.margin = report.margin_seconds.or(self.margin);
             self.judged += 1;
             self.good += u64::from(report.good);
             self.measure(run, report);
@@ -236,17 +240,17 @@ impl OfStep {
     }
 }
 
-/// The longest that a poll-driven step may have to wait by its promise, as far as the configuration tells; that of a
-/// credential only its lease does.
+/// The longest that a poll-driven step may have to wait by its promise, as far as the configuration tells.
 fn horizon(probe: &Probe, step: Step) -> Duration {
-    let period = match &probe.target {
-        Target::Static(target) => target.refresh_after.as_ref(),
-        Target::Pki(target) => target.ttl.as_ref(),
-        Target::Dynamic(_) => None,
+    let period = |refresh: &Refresh| refresh.period;
+    let longest = match &probe.target {
+        Target::Static(target) => target.refresh_after.as_ref().map(period),
+        Target::Pki(target) => target.life(),
+        Target::Dynamic(target) => Some(target.max_ttl),
     };
-    period
+    longest
         .filter(|_| step.poll_driven())
-        .map_or(Duration::ZERO, |period| period.period)
+        .unwrap_or(Duration::ZERO)
 }
 
 /// A moment in Unix seconds.

@@ -1,5 +1,8 @@
 //! Leases in Vault: whether they live, and how to end them.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -20,17 +23,37 @@ struct Lookup {
 #[derive(Deserialize)]
 struct LookupData {
     ttl: i64,
+    #[serde(default)]
+    issue_time: Option<Timestamp>,
+    #[serde(default)]
+    expire_time: Option<Timestamp>,
 }
 
 /// The life of a lease.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Life {
     /// It has time left.
-    Lives,
+    Lives(Term),
     /// It has none left, and Vault is revoking it.
     Ending,
     /// Vault knows it no more.
     Ended,
+}
+
+/// The time that Vault grants a lease, as far as it tells.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Term {
+    /// From its issue to its end: told by one clock, so that no other matters.
+    pub whole: Option<Duration>,
+    /// Its end, by Vault's clock.
+    pub ends: Option<Timestamp>,
+}
+
+impl Life {
+    /// Whether it has time left.
+    pub const fn lives(self) -> bool {
+        matches!(self, Self::Lives(_))
+    }
 }
 
 impl Vault {
@@ -42,12 +65,21 @@ impl Vault {
             .await?;
         let status = answer.status();
         if status.is_success() {
+            let Ok(Lookup { data }) = answer.json().await else {
+                return Ok(Life::Lives(Term::default()));
+            };
             // A revocation that was not waited for leaves the lease without any time, until it is done.
-            let ttl = answer
-                .json::<Lookup>()
-                .await
-                .map_or(1, |lookup| lookup.data.ttl);
-            return Ok(if ttl > 0 { Life::Lives } else { Life::Ending });
+            if data.ttl <= 0 {
+                return Ok(Life::Ending);
+            }
+            let whole = data
+                .issue_time
+                .zip(data.expire_time)
+                .and_then(|(from, to)| to.duration_since(from).try_into().ok());
+            return Ok(Life::Lives(Term {
+                whole,
+                ends: data.expire_time,
+            }));
         }
         let Errors { errors } = answer.json().await.unwrap_or(Errors { errors: Vec::new() });
         if status == 400 && errors.iter().any(|error| error.contains("invalid lease")) {

@@ -203,6 +203,15 @@ impl DynamicSecrets {
         !self.pod_uid.is_empty() && last != Some(&self.pod_uid)
     }
 
+    /// When it comes back for a lease.
+    fn horizon(&self, lease: Duration, percent: i32) -> Duration {
+        let late = self.writer.faults.now().rotate_late;
+        late.map_or_else(
+            || horizon::renewal(lease, percent, &mut rand::rng()),
+            |late| lease + late,
+        )
+    }
+
     async fn tell(
         &self,
         o: &mut VaultDynamicSecret,

@@ -12,7 +12,9 @@
 //! | `content: "wrong"` | every value of a Secret is written as `wrong` |
 //! | `leakLeases: true` | a deleted dynamic secret keeps its lease |
 //! | `stickFinalizer: true` | a deleted resource keeps its finalizer |
-//! | `rewriteEvery: "1s"` | each Secret is written that often: a static one with the same data and a new annotation, a dynamic one with a new credential |
+//! | `rotateLate: "2s"` | a lease is let run out, and its credential replaced that long after |
+//! | `rewriteEvery: "1s"` | each Secret is written that often: a static one with the same data and a new annotation, a dynamic one with a new credential, a PKI one with a new certificate |
+//! | `omitNotAfter: true` | a certificate without a `notAfter` is asked for without an empty one, which OpenBao would refuse |
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -25,6 +27,10 @@ use vso_prober::operator::api::go_duration;
 /// What goes wrong.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "a document of switches, each on its own"
+)]
 pub(crate) struct Faults {
     /// Stops every reconcile.
     pub(crate) hang: bool,
@@ -40,6 +46,13 @@ pub(crate) struct Faults {
     pub(crate) leak_leases: bool,
     /// Keeps the finalizers of deleted resources.
     pub(crate) stick_finalizer: bool,
+    /// Comes back for a lease this long after its end.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "print_duration",
+        deserialize_with = "read_duration"
+    )]
+    pub(crate) rotate_late: Option<Duration>,
     /// Writes every Secret this often.
     #[serde(
         skip_serializing_if = "Option::is_none",
@@ -47,6 +60,8 @@ pub(crate) struct Faults {
         deserialize_with = "read_duration"
     )]
     pub(crate) rewrite_every: Option<Duration>,
+    /// Asks for certificates without an empty `not_after`.
+    pub(crate) omit_not_after: bool,
 }
 
 /// A wait at one place.
@@ -200,7 +215,7 @@ mod tests {
     fn every_key_is_read() {
         let faults = Faults::parse(
             br#"{"hang":true,"slow":{"at":"login","seconds":2.5},"ignore":["a","b-"],"ignoreNext":2,
-                "content":"old","leakLeases":true,"stickFinalizer":true,"rewriteEvery":"1s"}"#,
+                "content":"old","leakLeases":true,"stickFinalizer":true,"rotateLate":"2s","rewriteEvery":"1s","omitNotAfter":true}"#,
         )
         .expect("well formed");
         assert_eq!(
@@ -210,6 +225,7 @@ mod tests {
                 seconds: 2.5
             })
         );
+        assert_eq!(faults.rotate_late, Some(Duration::from_secs(2)));
         assert_eq!(faults.rewrite_every, Some(Duration::from_secs(1)));
         assert!(faults.ignores("a") && faults.ignores("b-17") && !faults.ignores("c"));
         let printed = serde_json::to_vec(&faults).expect("plain data");

@@ -106,6 +106,12 @@ impl Checker {
             .verify
             .as_ref()
             .and_then(|verify| verify.postgres.as_ref());
+        let max_ttl = self.by_or(
+            &at("maxTtl"),
+            raw.max_ttl.as_deref(),
+            raw::MAX_TTL,
+            rule::period,
+        );
         let verify = postgres.and_then(|raw| self.postgres(&at("verify.postgres"), raw));
         Some(Target::Dynamic(DynamicTarget {
             auth_ref: auth_ref?,
@@ -113,6 +119,7 @@ impl Checker {
             path: credentials?,
             renewal_percent: raw.renewal_percent,
             revoke: raw.revoke.unwrap_or(true),
+            max_ttl: max_ttl?,
             verify,
         }))
     }

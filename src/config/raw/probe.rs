@@ -14,6 +14,8 @@ pub(in crate::config) const SPREAD: f64 = 0.5;
 pub(in crate::config) const TIMEOUT: &str = "30s";
 /// The share of steps that should be good.
 pub(in crate::config) const OBJECTIVE: f64 = 0.99;
+/// How long a lease lives at the most.
+pub(in crate::config) const MAX_TTL: &str = "1h";
 /// Where `PostgreSQL` listens.
 pub(in crate::config) const POSTGRES_PORT: u16 = 5432;
 
@@ -105,6 +107,10 @@ pub(in crate::config) struct Dynamic {
     /// Whether the resource says that its lease is to be revoked.
     #[schemars(extend("default" = true))]
     pub(in crate::config) revoke: Option<bool>,
+    /// How long a lease of the role lives at the most (its `max_ttl`): so long do the steps `renew` and
+    /// `rotate` wait for the operator.
+    #[schemars(length(min = 1), extend("default" = MAX_TTL))]
+    pub(in crate::config) max_ttl: Option<String>,
     /// Where to log in with the credential, as a further proof.
     pub(in crate::config) verify: Option<Verify>,
 }

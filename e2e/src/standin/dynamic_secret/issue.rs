@@ -11,7 +11,7 @@ use super::{DynamicSecrets, Key};
 use crate::standin::condition::Said;
 use crate::standin::content;
 use crate::standin::faults::{Content, Place};
-use crate::standin::horizon::{self, Go};
+use crate::standin::horizon::Go;
 use crate::standin::secret;
 use crate::standin::session::Session;
 use crate::standin::static_secret::STUCK;
@@ -68,11 +68,7 @@ impl DynamicSecrets {
             }
         };
         self.memory().backoffs.remove(key);
-        let delay = horizon::renewal(
-            seconds(lease.duration),
-            o.spec.renewal_percent,
-            &mut rand::rng(),
-        );
+        let delay = self.horizon(seconds(lease.duration), o.spec.renewal_percent);
         self.say(
             &o,
             if first {

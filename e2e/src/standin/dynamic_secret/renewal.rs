@@ -88,7 +88,7 @@ impl DynamicSecrets {
             return Ok(None);
         }
         let duration = seconds(renewed.duration).max(Duration::from_secs(1));
-        let delay = horizon::renewal(duration, o.spec.renewal_percent, &mut rand::rng());
+        let delay = self.horizon(duration, o.spec.renewal_percent);
         let status = o.status.get_or_insert_default();
         status.secret_lease = renewed;
         status.last_renewal_time = Timestamp::now().as_second();

@@ -1,0 +1,209 @@
+//! What is asked about a canary's leases: of Vault, and of the operator's events.
+
+use std::time::Duration;
+
+use super::login::Door;
+use super::{Walk, evidence};
+use crate::model::promise::Promise;
+use crate::model::proof::Proof;
+use crate::model::record::{Answer, End, Event, Logins, Peer, StepRecord};
+use crate::model::timeline::{Content, Seen};
+use crate::model::{Kind, Mark, Step};
+use crate::operator;
+use crate::vault::lease::Life;
+use crate::wire;
+
+/// How long the question for the events may take.
+const QUESTION_LIMIT: Duration = Duration::from_secs(5);
+/// How the messages begin in which the operator names a lease and when it will be back for it.
+const ANNOUNCING: [&str; 2] = ["Secret synced", "Renewed lease"];
+
+impl Walk<'_> {
+    /// What Vault says of a lease.
+    pub(super) async fn life(
+        &self,
+        lease: Option<&str>,
+        limit: Duration,
+    ) -> Result<Answer<Life>, End> {
+        let Some(lease) = lease else {
+            return Ok(Answer::NotAsked);
+        };
+        let life = self.shell.vault.lease_life(lease);
+        match self
+            .bounded(Peer::Vault, "look up the lease", limit, life)
+            .await
+        {
+            Ok(life) => Ok(Answer::Is(life)),
+            Err(End::Met(obstacle)) => Ok(Answer::Obstructed(obstacle)),
+            Err(end) => Err(end),
+        }
+    }
+
+    /// Asks what a step leaves open: whether the credential in the Secret is good, whether the lease was
+    /// really prolonged, when the one before ends, and when the operator had said that it would be back.
+    /// `before` is what Vault said of the lease before the step.
+    pub(super) async fn examine(
+        &self,
+        step: &mut StepRecord,
+        before: Answer<Life>,
+        door: Option<&Door>,
+    ) -> Result<(), End> {
+        if self.canary.kind() != Kind::Dynamic || step.step == Step::Delete {
+            return Ok(());
+        }
+        let lease = self.timeline.leases().last().map(|lease| lease.id.clone());
+        let life = self.life(lease.as_deref(), step.timeout).await?;
+        step.findings.lease = match &life {
+            Answer::NotAsked => Answer::NotAsked,
+            Answer::Is(life) => Answer::Is(life.lives()),
+            Answer::Obstructed(obstacle) => Answer::Obstructed(obstacle.clone()),
+        };
+        if let Some(door) = door {
+            let once = self.bounded(Peer::Postgres, "log in", step.timeout, async {
+                Ok(door.knock().await)
+            });
+            match once.await {
+                Ok(once) => step.findings.logins.extend(once),
+                Err(End::Met(_)) => {}
+                Err(end) => return Err(end),
+            }
+        }
+        if step.end != End::Proven {
+            return Ok(());
+        }
+        match &step.proof {
+            Proof::Prolonged { .. } => step.findings.prolonged = prolonged(before, life),
+            Proof::Replaced { lease, old, .. } => {
+                step.findings.old_ends = self.end_of(lease, old, step.timeout).await?;
+            }
+            Proof::Content { .. } | Proof::Credential { .. } | Proof::Certificate | Proof::Gone => {
+            }
+        }
+        if let Some(bound) = self.announced(step).await {
+            step.promise = Promise::Announced { bound };
+        }
+        Ok(())
+    }
+
+    /// When a lease whose credential was `content` comes to its end: as Vault tells or, if it is over there, as
+    /// the status did.
+    async fn end_of(
+        &self,
+        lease: &str,
+        content: &Content,
+        limit: Duration,
+    ) -> Result<Option<Mark>, End> {
+        if let Answer::Is(Life::Lives(term)) = self.life(Some(lease), limit).await?
+            && let Some(whole) = term.whole
+            && let Some((arrival, _)) = self.timeline.stay(content)
+        {
+            return Ok(Some(arrival.plus(whole)));
+        }
+        let granted = self.terms(lease).last().copied();
+        Ok(granted.map(|(at, duration)| at.plus(duration)))
+    }
+
+    /// When the status showed that a lease had been issued or prolonged, and for how long.
+    fn terms(&self, lease: &str) -> Vec<(Mark, Duration)> {
+        let mut last = None;
+        let granted = self.timeline.iter().filter_map(|sighting| {
+            let Seen::Resource(resource) = &sighting.what else {
+                return None;
+            };
+            let named = resource.lease.as_ref().filter(|named| named.id == lease)?;
+            (last.replace(resource.renewed) != Some(resource.renewed))
+                .then_some((sighting.at, named.duration))
+        });
+        granted.collect()
+    }
+
+    /// The time after which the operator had said, in an event, that it would be back for the lease of a step.
+    async fn announced(&self, step: &StepRecord) -> Option<Duration> {
+        let lease = step.proof.lease()?;
+        let proven = step.proof.seen(&self.timeline, step.started)?;
+        let before = self.terms(lease);
+        let before = before.iter().filter(|(at, _)| *at < proven.at).count();
+        let events = self.events().await;
+        // Events that are alike, or many, are told as one: then they can't be counted any more.
+        if events.iter().any(|event| event.count > 1) {
+            return None;
+        }
+        let horizons: Vec<_> = events
+            .iter()
+            .filter(|event| {
+                ANNOUNCING
+                    .iter()
+                    .any(|word| event.message.starts_with(word))
+            })
+            .filter(|event| operator::lease_in(&event.message) == Some(lease))
+            .map(|event| operator::horizon_in(&event.message))
+            .collect();
+        *horizons.get(before.checked_sub(1)?)?
+    }
+
+    async fn events(&self) -> Vec<Event> {
+        let events = evidence::events(self.shell, self.canary, None);
+        let events = wire::limited(Peer::Kubernetes, "list events", QUESTION_LIMIT, events);
+        events.await.unwrap_or_else(|obstacle| {
+            let error = obstacle.text;
+            tracing::debug!(error, "can't tell what the operator announced");
+            Vec::new()
+        })
+    }
+
+    /// Every lease that the canary got, in order. The watch may have missed one that was named for a moment
+    /// only; the operator's events name each.
+    pub(super) async fn lease_ids(&self) -> Vec<String> {
+        let leases = self.timeline.leases();
+        let mut ids: Vec<_> = leases.into_iter().map(|lease| lease.id.clone()).collect();
+        if self.canary.kind() == Kind::Dynamic {
+            for event in self.events().await {
+                if let Some(id) = operator::lease_in(&event.message)
+                    && !ids.iter().any(|known| known == id)
+                {
+                    ids.push(id.to_owned());
+                }
+            }
+        }
+        ids
+    }
+}
+
+/// The leases that were replaced when their time came.
+pub(super) fn replaced(steps: &[StepRecord]) -> Vec<String> {
+    steps
+        .iter()
+        .filter(|step| step.end == End::Proven)
+        .filter_map(|step| match &step.proof {
+            Proof::Replaced { lease, .. } => Some(lease.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Whether a lease ends later than it did before.
+fn prolonged(before: Answer<Life>, after: Answer<Life>) -> Answer<bool> {
+    match (before, after) {
+        (Answer::Obstructed(obstacle), _) | (_, Answer::Obstructed(obstacle)) => {
+            Answer::Obstructed(obstacle)
+        }
+        (Answer::Is(Life::Lives(before)), Answer::Is(Life::Lives(after))) => {
+            let ends = before.ends.zip(after.ends);
+            ends.map_or(Answer::NotAsked, |(before, after)| {
+                Answer::Is(after > before)
+            })
+        }
+        _ => Answer::NotAsked,
+    }
+}
+
+/// Adds a login to those before it.
+pub(super) fn note(logins: &mut Vec<Logins>, login: Logins) {
+    match logins.last_mut() {
+        Some(last) if last.outcome == login.outcome && last.content == login.content => {
+            last.last = login.last;
+            last.count += login.count;
+        }
+        _ => logins.push(login),
+    }
+}
