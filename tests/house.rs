@@ -321,7 +321,7 @@ fn the_map_names_every_room_and_every_test_it_names_exists() {
     let mut invariants = 0;
     for line in map
         .lines()
-        .filter(|line| line.starts_with("**Invariant:**"))
+        .filter(|line| line.starts_with("- **Invariant:**"))
     {
         invariants += 1;
         let test = line
@@ -336,7 +336,7 @@ fn the_map_names_every_room_and_every_test_it_names_exists() {
         }
     }
     if invariants == 0 {
-        wrong.push("no line that begins with **Invariant:**".to_owned());
+        wrong.push("no line that begins with - **Invariant:**".to_owned());
     }
     report("ARCHITECTURE.md is not true to the house", &wrong);
 }

@@ -563,9 +563,9 @@ fn what_goes_back_to_what_it_was_must_first_have_been_something_else() {
     assert_eq!(repaired().seen(&seen(&["new", "tampered"]), at(100)), None);
     let proven = repaired().seen(&seen(&["new", "tampered", "new"]), at(100));
     assert_eq!(proven.map(|proven| proven.at), Some(at(202)));
-    // The prober's own edit is no write of the operator's.
+    // The prober's own edit is no write of the operator's; the same once more is one.
     let timeline = seen(&["new", "tampered", "new", "new"]);
-    assert_eq!(timeline.secret_writes(&[&content("tampered")]), 2);
+    assert_eq!(timeline.secret_writes(&[&content("tampered")]), 3);
 }
 
 #[test]

@@ -31,7 +31,7 @@ const BURST: RangeInclusive<usize> = 110..=300;
 /// How many seconds a request to the Vault of these others takes on average, drawn for each burst; long enough
 /// that a queue forms on a fast machine too. Were it the same for all bursts, how long the queue is would say
 /// the same as how long it takes.
-const OTHERS: Range<f64> = 0.3..1.5;
+const OTHERS: Range<f64> = 0.5..1.3;
 
 /// No trial takes this long, however many runs are asked for.
 const LIMIT: Duration = Duration::from_secs(1800);
