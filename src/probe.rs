@@ -23,7 +23,7 @@ use crate::model::promise::Promise;
 use crate::model::proof::Proof;
 use crate::model::record::{End, Findings, Hindrance, Obstacle, Peer, Record, StepRecord};
 use crate::model::snapshot::Reading;
-use crate::model::timeline::Timeline;
+use crate::model::timeline::{Sighting, Timeline};
 use crate::model::{Kind, Mark, Step};
 use crate::observe::{Inspector, Observer, Subscription};
 use crate::scrape::Numbers;
@@ -377,14 +377,10 @@ impl Walk<'_> {
         }
     }
 
-    fn note(&mut self, sighting: crate::model::timeline::Sighting) {
+    fn note(&mut self, sighting: Sighting) {
+        let (canary, what) = (&self.canary.name, sighting.what.as_str());
         let at_seconds = sighting.at.elapsed().as_secs_f64();
-        tracing::debug!(
-            canary = self.canary.name,
-            at_seconds,
-            what = sighting.what.as_str(),
-            "seen"
-        );
+        tracing::debug!(canary, at_seconds, what, "seen");
         self.timeline.push(sighting);
     }
 }

@@ -25,7 +25,7 @@ const GLANCE: Duration = Duration::from_millis(200);
 /// How long the operator may take with all of them.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// VaultStaticSecrets that are no canaries.
+/// `VaultStaticSecret`s that are no canaries.
 #[derive(Debug)]
 pub struct Crowd<'a> {
     scene: &'a Scene,

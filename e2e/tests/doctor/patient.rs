@@ -26,6 +26,7 @@ const IN_CONFIGURATION: &str = "# in the configuration:\n";
 /// One precondition, as it is printed.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "the name it has in the JSON")]
 pub(super) struct Check {
     pub(super) check: String,
     pub(super) subject: String,

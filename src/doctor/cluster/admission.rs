@@ -40,9 +40,6 @@ pub(super) async fn look(client: &Client, config: &Config, served: &[String], le
 
 /// The resource of a canary of this probe.
 fn resource(config: &Config, probe: &Probe) -> Option<DynamicObject> {
-    if probe.target.kind() == Kind::Pki {
-        return None;
-    }
     let home = &config.kubernetes.namespace;
     let canary = Canary::new(
         probe,
