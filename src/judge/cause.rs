@@ -77,7 +77,13 @@ pub(super) fn of_unproven(record: &Record, step: &StepRecord, measured: Duration
         // Proven without a proof in the timeline: the record is not whole.
         End::Proven | End::TimedOut => {}
     }
-    starved(record, step, measured / 2)
+    // One that was given up before it was due is late by nothing.
+    let waited = if measured.is_zero() {
+        step.ended.since(step.started)
+    } else {
+        measured
+    };
+    starved(record, step, waited / 2)
         .or_else(|| case.came_after_all())
         .or_else(|| case.unseen())
         .or_else(|| case.removed_by_others())

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::Notify;
 
-use super::faults::Switchboard;
+use super::faults::{Faults, Switchboard};
 use super::kind::Kind;
 use super::metrics::{Controller, Reconciling};
 
@@ -213,11 +213,14 @@ impl<K: Kind> Queue<K> {
             .set(i64::try_from(depth).unwrap_or(i64::MAX));
     }
 
-    /// Faults have changed: asks again for what is passed over no more.
-    pub(crate) fn reconsider(&self) {
+    /// Faults have changed: asks again for what is passed over no more. With an `ignoreNext` among them what was
+    /// chosen stays so: it may be by this very one, whose news came late.
+    pub(crate) fn reconsider(&self, faults: &Faults) {
         let missed = {
             let mut state = self.state();
-            state.ignored.clear();
+            if faults.ignore_next == 0 {
+                state.ignored.clear();
+            }
             std::mem::take(&mut state.missed)
         };
         for object in missed {
@@ -241,7 +244,6 @@ mod tests {
     use futures::FutureExt;
 
     use super::*;
-    use crate::standin::faults::Faults;
     use crate::standin::metrics::Metrics;
     use vso_prober::operator::api::VaultStaticSecret;
 
@@ -299,7 +301,7 @@ mod tests {
         assert!(queue.begin(&object).is_none());
         assert_eq!(queue.next().now_or_never(), None);
         faults.set(Faults::default());
-        queue.reconsider();
+        queue.reconsider(&Faults::default());
         assert_eq!(queue.next().now_or_never(), Some(object));
     }
 

@@ -148,9 +148,10 @@ impl Secrets {
     async fn reconsider(self, faults: Switchboard) {
         let mut changes = faults.subscribe();
         while changes.changed().await.is_ok() {
-            self.statics.queue.reconsider();
-            self.dynamics.queue.reconsider();
-            self.pkis.queue.reconsider();
+            let faults = changes.borrow_and_update().clone();
+            self.statics.queue.reconsider(&faults);
+            self.dynamics.queue.reconsider(&faults);
+            self.pkis.queue.reconsider(&faults);
         }
     }
 
