@@ -1,7 +1,9 @@
 //! A canary: what is written for one run, what each step does to it, and what proves each step.
 //! Builds everything, sends nothing.
 
+mod due;
 mod dynamic_secret;
+mod pki_secret;
 mod salt;
 mod static_secret;
 
@@ -13,7 +15,7 @@ use kube::core::{DynamicObject, ObjectMeta};
 use rand::{Rng, RngExt as _};
 use serde::Serialize;
 
-use crate::config::{KvPath, Manifest, Probe, Target};
+use crate::config::{KvPath, Manifest, PkiTarget, Probe, Target};
 use crate::model::promise::Promise;
 use crate::model::proof::Proof;
 use crate::model::record::Peer;
@@ -22,6 +24,7 @@ use crate::model::{Kind, Step};
 use crate::operator;
 use crate::operator::api::{Destination, Transformation};
 
+pub use due::longest_run;
 pub use salt::Salt;
 
 /// The label, on resources and Secrets, with the prober's instance.
@@ -34,9 +37,6 @@ pub const EXPIRES: &str = "vso-prober/expires";
 pub const EXPIRES_KEY: &str = "expires";
 /// The key of a canary's data in Vault with its nonce.
 pub const NONCE_KEY: &str = "nonce";
-
-/// How long it may take to clean up after a run.
-const CLEAN_UP_LIMIT: Duration = Duration::from_secs(30);
 
 /// A canary.
 #[derive(Clone)]
@@ -59,6 +59,8 @@ pub struct Canary {
     target: Target,
     salt: Salt,
     nonces: BTreeMap<Step, String>,
+    /// When its certificates end, where that is asked for.
+    not_after: Option<String>,
 }
 
 /// A step with all that it takes.
@@ -131,7 +133,7 @@ impl Canary {
                     step: *step,
                     within,
                     timeout: probe.timeout,
-                    promise: promise(probe, *step),
+                    promise: due::promise(probe, *step),
                 })
             })
             .collect();
@@ -154,6 +156,10 @@ impl Canary {
             target: probe.target.clone(),
             salt: Salt::new(rng.random()),
             nonces,
+            not_after: match &probe.target {
+                Target::Pki(target) => pki_secret::end(target, now),
+                Target::Static(_) | Target::Dynamic(_) => None,
+            },
         }
     }
 
@@ -186,6 +192,14 @@ impl Canary {
         })
     }
 
+    /// What its certificates are asked for with, if it has some.
+    pub const fn pki(&self) -> Option<&PkiTarget> {
+        match &self.target {
+            Target::Pki(target) => Some(target),
+            Target::Static(_) | Target::Dynamic(_) => None,
+        }
+    }
+
     /// What has to be there before a step's stimulus, and is not timed.
     pub fn preparation(&self, step: Step) -> Option<Action> {
         match (step, &self.target) {
@@ -194,13 +208,13 @@ impl Canary {
         }
     }
 
-    /// What sets a step off.
-    pub fn stimulus(&self, step: Step) -> Action {
-        match step {
+    /// What sets a step off; nothing if that is the operator's own schedule.
+    pub fn stimulus(&self, step: Step) -> Option<Action> {
+        Some(match step {
             Step::Create => match &self.target {
                 Target::Static(target) => create(&static_secret::resource(self, target)),
                 Target::Dynamic(target) => create(&dynamic_secret::resource(self, target)),
-                Target::Pki(_) => unreachable!("`command::probe` refuses kinds that can't be run"),
+                Target::Pki(target) => create(&pki_secret::resource(self, target)),
             },
             Step::Update => self.write(Step::Update),
             Step::Tamper => Action::EditSecret {
@@ -208,10 +222,8 @@ impl Canary {
             },
             Step::Recreate => Action::DeleteSecret,
             Step::Delete => Action::Delete,
-            Step::Renew | Step::Rotate => {
-                unreachable!("`command::probe` refuses steps that can't be run")
-            }
-        }
+            Step::Renew | Step::Rotate => return None,
+        })
     }
 
     /// What proves a step; `uid` is that of the Secret before it.
@@ -221,7 +233,8 @@ impl Canary {
             (_, Target::Dynamic(_)) => Proof::Credential {
                 empty: self.salt.digest(b""),
             },
-            (step, _) => Proof::Content {
+            (_, Target::Pki(_)) => Proof::Certificate,
+            (step, Target::Static(_)) => Proof::Content {
                 expected: self.content_after(step),
                 not_uid: uid.filter(|_| step == Step::Recreate).map(str::to_owned),
                 after: (step == Step::Tamper).then(|| self.tampered()),
@@ -231,6 +244,9 @@ impl Canary {
 
     /// The contents that the Secret has for as long as the operator has not acted on this step.
     pub fn contents_before(&self, step: Step) -> Vec<Content> {
+        if self.kv_path().is_none() {
+            return Vec::new();
+        }
         let steps = self.plan.iter().map(|planned| planned.step);
         let mut contents: Vec<_> = steps
             .take_while(|earlier| *earlier != step)
@@ -330,26 +346,6 @@ impl Canary {
             },
         }
     }
-}
-
-/// When the effect of a step is due.
-fn promise(probe: &Probe, step: Step) -> Promise {
-    match &probe.target {
-        Target::Static(target) if step.poll_driven() => target
-            .refresh_after
-            .as_ref()
-            .map_or(Promise::AtOnce, |refresh| Promise::NextPoll(refresh.period)),
-        Target::Static(_) | Target::Dynamic(_) | Target::Pki(_) => Promise::AtOnce,
-    }
-}
-
-/// How long a run of this probe takes at the most, cleaning up included.
-pub fn longest_run(probe: &Probe) -> Duration {
-    let steps = probe.steps.keys().map(|step| match promise(probe, *step) {
-        Promise::AtOnce => probe.timeout,
-        Promise::NextPoll(period) => probe.timeout + period,
-    });
-    steps.sum::<Duration>() + CLEAN_UP_LIMIT
 }
 
 /// The creation of a resource, whatever its kind.

@@ -49,6 +49,11 @@ pub enum Command {
     Probe(ProbeArgs),
     /// Run the probes on schedule, and serve metrics and runs over HTTP.
     Serve(ServeArgs),
+    /// Check every precondition of a run, and say for each what is wrong and what puts it right.
+    ///
+    /// Exits with 0 if all is well, warnings allowed; with 1 for a finding; with 2 if the configuration can't be
+    /// used; with 3 if something could not be looked at.
+    Doctor(DoctorArgs),
     /// Remove canaries that an earlier run left behind and that are past their expiry.
     Cleanup(CleanupArgs),
     /// Check the configuration, or show what it may say.
@@ -99,6 +104,45 @@ pub struct ServeArgs {
     /// /api/v1/probes/NAME/run`.
     #[arg(long = "web.enable-lifecycle")]
     pub web_enable_lifecycle: bool,
+}
+
+/// What to check.
+#[derive(Args, Debug)]
+pub struct DoctorArgs {
+    /// Check for these probes only, by name.
+    #[arg(long = "probe", value_name = "NAME", num_args = 1..)]
+    pub probes: Vec<String>,
+    /// The form of the outcome.
+    #[arg(
+        short = 'o',
+        long = "format",
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT"
+    )]
+    pub output_format: ReportFormat,
+    /// Print the least policy for Vault that the configuration needs, and check nothing.
+    #[arg(long)]
+    pub print_policy: bool,
+    /// Print the least roles for Kubernetes that the configuration needs, and check nothing.
+    #[arg(long)]
+    pub print_rbac: bool,
+    /// The ServiceAccount that `--print-rbac` grants them to; by default `vso-prober` in the canaries' namespace.
+    #[arg(long, value_name = "[NAMESPACE/]NAME", requires = "print_rbac")]
+    pub service_account: Option<String>,
+    /// Have in mind what `serve --leader-elect` does, too.
+    #[arg(long)]
+    pub leader_elect: bool,
+}
+
+/// The form of what was checked.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub enum ReportFormat {
+    /// A table for people.
+    #[default]
+    Table,
+    /// An array of objects.
+    Json,
 }
 
 /// The form of an outcome.

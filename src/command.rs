@@ -2,6 +2,7 @@
 
 mod cleanup;
 mod config;
+mod doctor;
 mod probe;
 mod run;
 mod serve;
@@ -62,6 +63,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Error> {
     match cli.command {
         Command::Probe(args) => probe::run(&load(file)?, &args).await,
         Command::Serve(args) => serve::run(file, &args).await,
+        Command::Doctor(args) => doctor::run(file, &args).await,
         Command::Cleanup(args) => cleanup::run(&load(file)?, &args).await,
         Command::Config { command } => {
             let mut out = std::io::stdout();

@@ -86,6 +86,7 @@ fn judge_step(record: &Record, step: &StepRecord) -> StepReport {
         latency_seconds: latency.as_secs_f64(),
         due_seconds: due.map(|due| due.since(step.started).as_secs_f64()),
         lateness_seconds: lateness.map(|lateness| lateness.as_secs_f64()),
+        margin_seconds: proven.and_then(|proven| margin(step, proven.at)),
         within_seconds: step.within.as_secs_f64(),
         timeout_seconds: step.timeout.as_secs_f64(),
         proven: proven.is_some(),
@@ -101,6 +102,12 @@ fn judge_step(record: &Record, step: &StepRecord) -> StepReport {
         party: blame.as_ref().map(|blame| blame.cause.party()),
         evidence: blame.as_ref().map(Blame::evidence).unwrap_or_default(),
     }
+}
+
+/// From `arrival`, of what is new, to the end of what it replaces, in seconds; negative if it came later.
+fn margin(step: &StepRecord, arrival: Mark) -> Option<f64> {
+    let end = step.findings.old_ends?;
+    Some(end.since(arrival).as_secs_f64() - arrival.since(end).as_secs_f64())
 }
 
 /// Whom to blame for a step, or `None` if it came out well.

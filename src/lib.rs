@@ -8,12 +8,14 @@
 //! command → judge → model        publish → model        canary → { config, operator } → model
 //! ```
 //!
-//! `model`, `judge`, `canary`, `config`, `operator` and `exposition` are pure: no clock, no I/O, no chance of their own.
+//! `model`, `judge`, `canary`, `config`, `operator`, `exposition`, `schedule` and `rights` are pure: no clock, no I/O,
+//! no chance of their own.
 
 pub mod canary;
 pub mod cli;
 pub mod command;
 pub mod config;
+pub mod doctor;
 pub mod exposition;
 pub mod health;
 pub mod http;
@@ -28,6 +30,7 @@ pub mod probe;
 pub mod publish;
 pub mod push;
 pub mod retry;
+pub mod rights;
 pub mod schedule;
 pub mod scrape;
 pub mod shutdown;

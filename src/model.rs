@@ -1,6 +1,7 @@
 //! The words of the program: kinds, steps, stages, results, marks, and what a run claims.
 
 pub mod cause;
+pub mod certificate;
 pub mod correlation;
 pub mod promise;
 pub mod proof;

@@ -1,6 +1,7 @@
 //! One watch a kind, whatever the number of canaries: stamps the instant at receipt and hands each
 //! canary its own sightings.
 
+mod certificate;
 mod follow;
 mod read;
 
@@ -9,6 +10,7 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::Api;
 use kube::{Client, ResourceExt};
@@ -21,11 +23,12 @@ use crate::canary::{self, Canary, Salt};
 use crate::model::record::{Obstacle, Peer};
 use crate::model::timeline::{Resource, Seen, Sighting};
 use crate::model::{Kind, Mark};
-use crate::operator::api::{VaultDynamicSecret, VaultStaticSecret};
+use crate::operator::api::{VaultDynamicSecret, VaultPKISecret, VaultStaticSecret};
 use crate::wire::limited;
 
+pub use certificate::Inspector;
 pub use read::{resource, secret_content};
-use read::{resource_of_dynamic, resource_of_static};
+use read::{resource_of_dynamic, resource_of_pki, resource_of_static};
 
 /// How often the prober looks whether it stands still, and from which gap on it counts. A limit of CPU
 /// makes many short gaps, which only their sum tells.
@@ -73,6 +76,8 @@ struct Subscriber {
     epoch: Instant,
     sightings: mpsc::UnboundedSender<Sighting>,
     last: Option<Resource>,
+    /// Looks at the certificates, where there are some.
+    inspector: Option<Arc<Inspector>>,
 }
 
 impl Observer {
@@ -105,6 +110,10 @@ impl Observer {
                 &selector,
                 Some(Kind::Dynamic),
             ));
+        }
+        if kinds.contains(&Kind::Pki) {
+            let api = Api::<VaultPKISecret>::namespaced(client.clone(), namespace);
+            open(spawn(&mut tasks, &shared, api, &selector, Some(Kind::Pki)));
         }
         tasks.spawn(pulse(shared.clone()));
         Self {
@@ -142,6 +151,7 @@ impl Observer {
             epoch,
             sightings: sender,
             last: None,
+            inspector: None,
         };
         self.shared
             .lock()
@@ -165,6 +175,13 @@ impl Observer {
 }
 
 impl Subscription {
+    /// Has the certificates in the canary's Secret looked at from now on.
+    pub fn inspect(&self, inspector: Arc<Inspector>) {
+        if let Some(subscriber) = self.shared.lock().canaries.get_mut(&self.name) {
+            subscriber.inspector = Some(inspector);
+        }
+    }
+
     /// The next sighting.
     pub async fn next(&mut self) -> Sighting {
         match self.sightings.recv().await {
@@ -192,11 +209,26 @@ impl Shared {
     }
 
     /// Tells one canary, if it is subscribed.
-    fn tell(&self, name: &str, at: Instant, relisted: bool, what: impl FnOnce(Salt) -> Seen) {
-        let mut inner = self.lock();
-        let Inner { canaries, .. } = &mut *inner;
-        if let Some(subscriber) = canaries.get_mut(name) {
-            subscriber.tell(at, relisted, what(subscriber.salt));
+    fn tell(&self, name: &str, at: Instant, relisted: bool, what: Seen) {
+        if let Some(subscriber) = self.lock().canaries.get(name) {
+            subscriber.tell(at, relisted, what);
+        }
+    }
+
+    /// Tells a canary of its Secret, and of the certificate in it.
+    fn tell_secret(&self, secret: &Secret, at: Instant, relisted: bool) {
+        let inner = self.lock();
+        let Some(subscriber) = inner.canaries.get(&secret.name_any()) else {
+            return;
+        };
+        let (uid, content) = secret_content(secret, subscriber.salt);
+        let certificate = subscriber
+            .inspector
+            .as_ref()
+            .map(|inspector| inspector.certificate(secret, Timestamp::now()));
+        subscriber.tell(at, relisted, Seen::Secret { uid, content });
+        if let Some(certificate) = certificate {
+            subscriber.tell(at, relisted, Seen::Certificate(certificate));
         }
     }
 
@@ -250,10 +282,7 @@ trait Watched:
 
 impl Watched for Secret {
     fn tell(&self, shared: &Shared, at: Instant, relisted: bool) {
-        shared.tell(&self.name_any(), at, relisted, |salt| {
-            let (uid, content) = secret_content(self, salt);
-            Seen::Secret { uid, content }
-        });
+        shared.tell_secret(self, at, relisted);
     }
 
     fn gone() -> Seen {
@@ -276,6 +305,17 @@ impl Watched for VaultDynamicSecret {
     fn tell(&self, shared: &Shared, at: Instant, relisted: bool) {
         let resource = resource_of_dynamic(self);
         shared.tell_resource(Kind::Dynamic, &self.name_any(), at, relisted, resource);
+    }
+
+    fn gone() -> Seen {
+        Seen::ResourceGone
+    }
+}
+
+impl Watched for VaultPKISecret {
+    fn tell(&self, shared: &Shared, at: Instant, relisted: bool) {
+        let resource = resource_of_pki(self);
+        shared.tell_resource(Kind::Pki, &self.name_any(), at, relisted, resource);
     }
 
     fn gone() -> Seen {

@@ -25,6 +25,16 @@ pub fn referred<'a>(reference: &'a str, namespace: &'a str) -> (&'a str, &'a str
     reference.split_once('/').unwrap_or((namespace, reference))
 }
 
+/// The API group of the operator's resources.
+pub fn group() -> String {
+    VaultAuth::group(&()).into_owned()
+}
+
+/// The API group with its version, as an `apiVersion` has it.
+pub fn api_version() -> String {
+    VaultAuth::api_version(&()).into_owned()
+}
+
 /// Whether a finalizer is one of the operator's.
 pub fn is_finalizer(finalizer: &str) -> bool {
     finalizer.ends_with(".secrets.hashicorp.com/finalizer")

@@ -1,10 +1,12 @@
 //! Takes a canary through its steps and writes down everything that is seen. Judges nothing.
 
 mod act;
+mod certificate;
 mod edge;
 mod evidence;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -21,7 +23,7 @@ use crate::model::record::{Answer, End, Findings, Hindrance, Obstacle, Peer, Rec
 use crate::model::snapshot::Reading;
 use crate::model::timeline::{Seen, Timeline};
 use crate::model::{Kind, Mark, Step};
-use crate::observe::{Observer, Subscription};
+use crate::observe::{Inspector, Observer, Subscription};
 use crate::scrape::Numbers;
 use crate::shutdown::Shutdown;
 use crate::vault::Vault;
@@ -96,6 +98,7 @@ pub async fn run(
         written: false,
         readings: Vec::new(),
         connection: None,
+        inspector: None,
     };
     let mut steps: Vec<StepRecord> = Vec::new();
     let mut gone = false;
@@ -184,6 +187,8 @@ struct Walk<'a> {
     readings: Vec<Reading>,
     /// The VaultConnection that the canary uses.
     connection: Option<String>,
+    /// What looks at its certificates, where it has some.
+    inspector: Option<Arc<Inspector>>,
 }
 
 impl Walk<'_> {
@@ -224,11 +229,14 @@ impl Walk<'_> {
         let stimulus = self.canary.stimulus(step);
         let canary = &self.canary.name;
         let started = self.now();
-        let sent = self.send(stimulus, timeout).await;
-        let submitted = self.now();
-        tracing::debug!(canary, %step, ok = sent.is_ok(), "the stimulus was sent");
-        if let Err(end) = sent {
-            return record(started, submitted, submitted, end);
+        let mut submitted = started;
+        if let Some(stimulus) = stimulus {
+            let sent = self.send(stimulus, timeout).await;
+            submitted = self.now();
+            tracing::debug!(canary, %step, ok = sent.is_ok(), "the stimulus was sent");
+            if let Err(end) = sent {
+                return record(started, submitted, submitted, end);
+            }
         }
 
         let end = self
@@ -245,6 +253,7 @@ impl Walk<'_> {
                 record.findings = Box::pin(evidence::gather(
                     self.shell,
                     self.canary,
+                    self.inspector.as_deref(),
                     step,
                     self.instant(started),
                     self.wall + started.elapsed(),
@@ -254,6 +263,7 @@ impl Walk<'_> {
             End::Met(_) | End::Interrupted => {}
         }
         self.collect();
+        record.findings.old_ends = self.old_ends(step, started).or(record.findings.old_ends);
         record.left = self.now();
         tracing::debug!(canary = self.canary.name, %step, end = record.end.as_str(), "the step is over");
         record
@@ -274,6 +284,9 @@ impl Walk<'_> {
                 |end: &End| matches!(end, End::Met(obstacle) if obstacle.how == Hindrance::Denied);
             self.written = !sent.as_ref().is_err_and(refused);
             sent?;
+        }
+        if step == Step::Create {
+            self.inspect(left()).await?;
         }
         let warm = kubernetes::warm(&self.shell.kube, &self.shell.namespace, &selector);
         self.bounded(Peer::Kubernetes, "list Secrets", left(), warm)

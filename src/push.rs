@@ -48,6 +48,23 @@ pub async fn once(config: &Config, runs: &[Run], limit: Duration) -> Vec<Error> 
         .collect()
 }
 
+/// Asks each target that is configured whether it answers, by its key, and pushes nothing.
+pub async fn reach(config: &Config, limit: Duration) -> Vec<(&'static str, Result<(), Error>)> {
+    let until = Instant::now() + limit;
+    let mut answers = Vec::new();
+    if let Some(url) = &config.push.pushgateway {
+        answers.push(("push.pushgateway", gateway::reach(url).await));
+    }
+    if let Some(remote) = &config.push.remote_write {
+        let answer = match Remote::new(remote, &config.instance) {
+            Ok(remote) => remote.reach(until).await,
+            Err(error) => Err(error),
+        };
+        answers.push(("push.remoteWrite", answer));
+    }
+    answers
+}
+
 /// What `serve` takes no heed of, and why.
 pub const fn unfit_to_serve(push: &Push) -> Option<&'static str> {
     if push.pushgateway.is_some() {

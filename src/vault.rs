@@ -1,8 +1,10 @@
 //! Vault, as the prober reaches it: its session, KV, health, and errors told apart.
 
+pub mod inquiry;
 mod kv;
 pub mod lease;
 mod login;
+mod pki;
 
 use std::sync::Arc;
 use std::time::Duration;

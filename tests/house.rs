@@ -26,6 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["config", "model", "publish", "retry", "shutdown", "wire"],
     ),
     ("canary", &["config", "model", "operator"]),
+    ("rights", &["canary", "config", "model", "operator"]),
     ("kubernetes", &["config", "model", "wire"]),
     ("vault", &["config", "model", "wire"]),
     (
@@ -67,6 +68,21 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "doctor",
+        &[
+            "canary",
+            "config",
+            "kubernetes",
+            "model",
+            "operator",
+            "push",
+            "rights",
+            "scrape",
+            "vault",
+            "wire",
+        ],
+    ),
+    (
         "leader",
         &["health", "kubernetes", "model", "shutdown", "wire"],
     ),
@@ -78,6 +94,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "canary",
             "cli",
             "config",
+            "doctor",
             "health",
             "http",
             "janitor",
@@ -88,6 +105,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "probe",
             "publish",
             "push",
+            "rights",
             "schedule",
             "scrape",
             "shutdown",
@@ -106,6 +124,7 @@ const PURE: &[&str] = &[
     "judge",
     "model",
     "operator",
+    "rights",
     "schedule",
 ];
 

@@ -194,6 +194,26 @@ fn what_polls_bring_is_judged_by_lateness() {
 }
 
 #[test]
+fn what_replaces_a_thing_after_its_end_is_late_whatever_its_threshold() {
+    let rotated = |arrival, end| {
+        let mut step = proven(Step::Rotate, proof());
+        step.promise = Promise::Announced {
+            bound: Duration::from_secs(5),
+        };
+        step.findings.old_ends = Some(at(end));
+        record(step, vec![sighting(arrival, secret("new"))])
+    };
+    let in_time = rotated(4000, 4750);
+    check(&in_time, None);
+    assert_eq!(judge(&in_time).steps[0].margin_seconds, Some(0.75));
+    let late = rotated(4000, 3750);
+    check(&late, Some(Cause::RotatedLate));
+    let late = &judge(&late).steps[0];
+    assert_eq!(late.margin_seconds, Some(-0.25));
+    assert!(late.evidence[0].text.contains("margin -0.250 s"));
+}
+
+#[test]
 fn a_proof_found_by_a_list_after_a_cut_has_no_moment() {
     let found = Sighting {
         relisted: true,
@@ -581,6 +601,7 @@ prop_compose! {
         state in prop::option::of((any::<bool>(), "[a-z =.0-9]{0,30}", "[ab]")),
         horizon in prop::option::of(0..20_000_u64),
         lease in prop::option::of("[ab]"),
+        serial in prop::option::of("[ab]"),
     ) -> Resource {
         let state = state.map(|(ok, message, changed)| State { ok, message, changed });
         Resource {
@@ -588,6 +609,7 @@ prop_compose! {
             synced: state.clone(), healthy: state,
             horizon: horizon.map(Duration::from_millis),
             lease: lease.map(|id| Lease { id, duration: Duration::from_secs(60) }),
+            serial,
         }
     }
 }

@@ -93,6 +93,7 @@ fn report(step: Step, latency: f64) -> StepReport {
         latency_seconds: latency,
         due_seconds: poll_driven.then_some(0.5),
         lateness_seconds: poll_driven.then_some((latency - 0.5).max(0.0)),
+        margin_seconds: None,
         within_seconds: 0.123,
         timeout_seconds: 0.3,
         proven: true,

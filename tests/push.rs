@@ -193,6 +193,7 @@ fn run(minute: i64, cause: Option<Cause>) -> Run {
         latency_seconds: 0.25,
         due_seconds: step.poll_driven().then_some(0.125),
         lateness_seconds: step.poll_driven().then_some(0.125),
+        margin_seconds: None,
         within_seconds: 5.0,
         timeout_seconds: 30.0,
         proven: cause.is_none(),

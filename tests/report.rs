@@ -16,6 +16,7 @@ fn step(step: Step, started: &str, stages: &[(Stage, f64)]) -> StepReport {
         latency_seconds: stages.iter().map(|(_, seconds)| seconds).sum(),
         due_seconds: poll_driven.then_some(3.0),
         lateness_seconds: poll_driven.then_some(0.014),
+        margin_seconds: None,
         within_seconds: 5.0,
         timeout_seconds: 30.0,
         proven: true,
@@ -194,4 +195,23 @@ fn every_cause_is_told_with_its_advice() {
             );
         }
     }
+}
+
+/// A rotation is told with the margin that it had, wherever a step is told.
+#[test]
+fn a_margin_is_told() {
+    let rotation = |margin| {
+        let mut step = step(Step::Rotate, "2026-01-01T00:00:00Z", &[(Stage::Wait, 3.0)]);
+        step.margin_seconds = Some(margin);
+        run("postgres", Kind::Dynamic, vec![step])
+    };
+    let runs = [rotation(4.25), rotation(-0.5)];
+    let told = "margin of postgres: the new one came 500.0 ms after the end of the old one";
+    assert!(
+        table::render(&runs).contains(told),
+        "{}",
+        table::render(&runs)
+    );
+    assert!(table::render(&runs[..1]).contains("4.250 s before the end"));
+    assert!(junit::render(&runs).contains("-0.500"));
 }

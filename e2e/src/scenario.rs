@@ -19,7 +19,7 @@ use tokio::time::{interval, timeout};
 
 pub use claims::{blames, decisive, pods_tell, step};
 pub use line::Line;
-pub use probe::Probe;
+pub use probe::{Probe, hashicorp};
 pub use prober::{Outcome, Prober, Running};
 pub use recording::Recording;
 pub use scene::Scene;

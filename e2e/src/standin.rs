@@ -1,6 +1,6 @@
 //! A stand-in for Vault Secrets Operator. A test double: it keeps to what was observed of the real one and can be told to misbehave. It never ships.
 //!
-//! Start reading in `controller`, then `static_secret` and `dynamic_secret`; what can go wrong on demand stands in `faults`.
+//! Start reading in `controller`, then `static_secret`, `dynamic_secret` and `pki_secret`; what can go wrong on demand stands in `faults`.
 
 mod auth;
 mod canonical;
@@ -16,6 +16,7 @@ mod http;
 mod kind;
 mod metrics;
 pub mod options;
+mod pki_secret;
 mod process;
 mod queue;
 mod recorder;
@@ -40,7 +41,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{RwLock, mpsc, watch};
 use tokio::task::JoinSet;
 use vso_prober::operator::api::{
-    VaultAuth, VaultConnection, VaultDynamicSecret, VaultStaticSecret,
+    VaultAuth, VaultConnection, VaultDynamicSecret, VaultPKISecret, VaultStaticSecret,
 };
 
 use auth::Auths;
@@ -53,6 +54,7 @@ use faults::Switchboard;
 use kind::{Kind, Writer};
 use metrics::Metrics;
 use options::Options;
+use pki_secret::PkiSecrets;
 use recorder::Recorder;
 use secrets::{Part, Secrets};
 use static_secret::StaticSecrets;
@@ -78,6 +80,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let auths = controller_of::<VaultAuth>(&metrics, &faults);
     let statics = controller_of::<VaultStaticSecret>(&metrics, &faults);
     let dynamics = controller_of::<VaultDynamicSecret>(&metrics, &faults);
+    let pkis = controller_of::<VaultPKISecret>(&metrics, &faults);
     let (accounts, accounts_writer) = reflector::store();
     let (accounts_synced, secrets_synced) = (watch::Sender::new(false), watch::Sender::new(false));
     let synced = [
@@ -85,6 +88,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         auths.synced(),
         statics.synced(),
         dynamics.synced(),
+        pkis.synced(),
         accounts_synced.subscribe(),
         secrets_synced.subscribe(),
     ];
@@ -124,11 +128,13 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         writer: writer.clone(),
         metrics: metrics.clone(),
     };
-    let of_statics = StaticSecrets::new(clients.clone(), writer.clone(), mac);
-    let of_dynamics = DynamicSecrets::new(clients.clone(), writer, options.pod_uid);
+    let of_statics = StaticSecrets::new(clients.clone(), writer.clone(), mac.clone());
+    let of_dynamics = DynamicSecrets::new(clients.clone(), writer.clone(), options.pod_uid);
+    let of_pkis = PkiSecrets::new(clients.clone(), writer, mac, metrics.clone());
     let secrets = Secrets {
         statics: Part::new(&statics, of_statics),
         dynamics: Part::new(&dynamics, of_dynamics),
+        pkis: Part::new(&pkis, of_pkis),
     };
     let queues = (
         connections.queue.clone(),
@@ -149,7 +155,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let run_connections = connections.run(client.clone(), Arc::new(of_connections));
     let run_auths = auths.run(client.clone(), Arc::new(of_auths));
     let run_statics = statics.run(client.clone(), secrets.statics.reconciler);
-    let run_dynamics = dynamics.run(client, secrets.dynamics.reconciler);
+    let run_dynamics = dynamics.run(client.clone(), secrets.dynamics.reconciler);
     tasks.spawn(endless(events));
     tasks.spawn(endless(accounts));
     tasks.spawn(endless(of_secrets));
@@ -157,6 +163,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     tasks.spawn(endless(run_auths));
     tasks.spawn(endless(run_statics));
     tasks.spawn(endless(run_dynamics));
+    tasks.spawn(endless(pkis.run(client, secrets.pkis.reconciler)));
     first_end(tasks).await
 }
 

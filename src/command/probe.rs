@@ -37,9 +37,8 @@ pub(super) fn unheeded(config: &Config) -> Option<&'static str> {
 /// than was proven.
 pub(super) fn beyond(probe: &Probe) -> Option<String> {
     let can_take = |step: Step| match &probe.target {
-        Target::Static(_) => true,
+        Target::Static(_) | Target::Pki(_) => true,
         Target::Dynamic(_) => matches!(step, Step::Create | Step::Delete),
-        Target::Pki(_) => false,
     };
     if let Target::Dynamic(DynamicTarget {
         verify: Some(_), ..

@@ -180,3 +180,11 @@ pub struct PkiTarget {
     /// How long before its end the certificate is replaced.
     pub expiry_offset: Option<Refresh>,
 }
+
+impl PkiTarget {
+    /// How long a certificate lasts, where it is not left to the role.
+    pub fn life(&self) -> Option<Duration> {
+        let ttl = self.ttl.as_ref().map(|ttl| ttl.period);
+        self.not_after.or(ttl)
+    }
+}

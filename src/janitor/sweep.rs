@@ -68,11 +68,7 @@ pub async fn sweep(
         .map(|probe| probe.target.kind())
         .collect();
     let mut held: Result<_, Obstacle> = Ok(HashSet::new());
-    // This version makes no PKI canaries, and need not have the right to look for them.
-    for kind in [Kind::Static, Kind::Dynamic]
-        .into_iter()
-        .filter(|kind| kinds.contains(kind))
-    {
+    for kind in Kind::ALL.into_iter().filter(|kind| kinds.contains(kind)) {
         let more = broom.resources(kind, &mut swept).await;
         held = held.and_then(|held: HashSet<String>| Ok(&held | &more?));
     }

@@ -4,6 +4,7 @@ mod case;
 
 use std::time::Duration;
 
+use super::margin;
 use crate::model::cause::{Blame, Cause, Evidence, Source};
 use crate::model::proof::{Proof, Proven};
 use crate::model::record::{
@@ -20,11 +21,16 @@ pub(super) fn of_proven(
     measured: Duration,
 ) -> Option<Blame> {
     let late = measured > step.within;
-    if late && let Some(starved) = starved(record, step, measured.saturating_sub(step.within)) {
+    let behind = margin(step, proven.at).map_or(Duration::ZERO, |margin| {
+        Duration::try_from_secs_f64(-margin).unwrap_or_default()
+    });
+    let beyond = measured.saturating_sub(step.within).max(behind);
+    let late_or_behind = late || !behind.is_zero();
+    if late_or_behind && let Some(starved) = starved(record, step, beyond) {
         return Some(starved);
     }
     let interrupted = interruptions(record, step);
-    if late && let Some(first) = interrupted.first() {
+    if late_or_behind && let Some(first) = interrupted.first() {
         // Whether it came late or was only seen late can't be told.
         let rest = interrupted[1..].iter().cloned();
         return Some(Blame::new(Cause::ProberWatchLost, first.clone()).and(rest));
@@ -36,7 +42,7 @@ pub(super) fn of_proven(
                 .and(interrupted),
         );
     }
-    leases(record, step).or_else(|| {
+    let late = || {
         late.then(|| {
             let text = format!(
                 "it came out right after {:.3} s, {:.3} s beyond its threshold of {:.3} s",
@@ -46,7 +52,24 @@ pub(super) fn of_proven(
             );
             Blame::new(Cause::TooSlow, Evidence::new(Source::Status, text))
         })
-    })
+    };
+    leases(record, step)
+        .or_else(|| rotated_late(step, proven))
+        .or_else(|| Case { record, step }.rotated_early(proven.at))
+        .or_else(late)
+}
+
+/// What is new came when what it replaces had ended already.
+fn rotated_late(step: &StepRecord, proven: Proven) -> Option<Blame> {
+    let margin = margin(step, proven.at).filter(|margin| *margin < 0.0)?;
+    let text = format!(
+        "the old one had ended {:.3} s before the new one came (margin {margin:.3} s)",
+        -margin
+    );
+    Some(Blame::new(
+        Cause::RotatedLate,
+        Evidence::new(Source::Status, text),
+    ))
 }
 
 /// What Vault says of the canary's leases: of the one in the Secret after `create`, of all after `delete`.
@@ -119,7 +142,10 @@ pub(super) fn of_unproven(record: &Record, step: &StepRecord, measured: Duration
         .or_else(|| case.unseen())
         .or_else(|| case.removed_by_others())
         .or_else(|| case.destination_taken())
+        .or_else(|| case.certificate_not_written())
         .or_else(|| case.wrong_content())
+        .or_else(|| case.wrong_certificate())
+        .or_else(|| case.certificate_churn())
         .or_else(|| case.reference_missing())
         .or_else(|| case.told_by_operator())
         .or_else(|| case.vault_sealed())
@@ -129,7 +155,9 @@ pub(super) fn of_unproven(record: &Record, step: &StepRecord, measured: Duration
         .or_else(|| case.stale_content())
         .or_else(|| case.finalizer_stuck())
         .or_else(|| case.lease_unnamed())
+        .or_else(|| case.certificate_unnamed())
         .or_else(|| case.connection_dead())
+        .or_else(|| case.login_untold())
         .or_else(|| case.obstructed())
         .or_else(|| case.resource_ignored())
         .unwrap_or_else(|| case.stalled())

@@ -83,6 +83,14 @@ pub(super) fn tell(
     }
 }
 
+/// How many of the operator's requests to Vault failed over the step, of the canary's own connection. None
+/// where that was not read.
+pub(super) fn vault_errors(record: &Record, step: &StepRecord) -> Option<f64> {
+    let window = window(record, step, step.ended).ok()??;
+    record.connection.as_ref()?;
+    Some(window.delta.vault_errors)
+}
+
 /// How long the watch took to echo the prober's own write, once that was acknowledged.
 pub(super) fn echo(record: &Record, step: &StepRecord) -> Option<Duration> {
     if matches!(step.end, End::Met(_)) {

@@ -77,6 +77,8 @@ pub(super) fn classify(text: &str) -> Option<Cause> {
         Some(400) if has("unsupported path") || has("unknown role") => {
             Some(Cause::VaultPathMissing)
         }
+        // The role allows no such certificate, or Vault can't make sense of what is asked for.
+        Some(400) if has("/issue/") => Some(Cause::VaultDenied),
         _ if has("template") || has("ransformation") => Some(Cause::TransformationFailed),
         _ => None,
     }
@@ -122,6 +124,14 @@ mod tests {
         check(
             "Error making API request.\n\nURL: PUT http://127.0.0.1:8200/v1/auth/kubernetes/login\nCode: 500. Errors:\n\n* internal error",
             Some(Cause::VaultError),
+        );
+        check(
+            "Failed to issue certificate from Vault: Error making API request.\n\nURL: PUT http://127.0.0.1:8200/v1/pki/issue/nope\nCode: 400. Errors:\n\n* unknown role: nope",
+            Some(Cause::VaultPathMissing),
+        );
+        check(
+            "Failed to sync the secret, horizon=4.1s, err=Error making API request.\n\nURL: PUT http://127.0.0.1:8200/v1/pki/issue/probe\nCode: 400. Errors:\n\n* common name other.example not allowed by this role",
+            Some(Cause::VaultDenied),
         );
         check(
             "target namespace vso-probe is not allowed by kind=VaultAuth, name=probe",

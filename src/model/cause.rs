@@ -108,7 +108,7 @@ causes! {
         "compare the Secret with Vault: it holds a value that was not written there by this run";
     /// The Secret is rewritten more often than its schedule explains.
     Churn = "churn", Operator,
-        "look for two writers of the Secret, or for a resource that bumps its own generation";
+        "look for two writers of the Secret, for a resource that bumps its own generation, or for a certificate's fixed `notAfter`, within whose `expiryOffset` the operator issues another every second";
     /// A lease outlived its resource.
     LeaseLeaked = "lease_leaked", Operator,
         "look at the operator's `SecretLeaseRevoke` events and its policy on `sys/leases/revoke`; written as the operator serialises it (`manifest: canonical`), a resource is issued one lease only";
@@ -150,7 +150,7 @@ causes! {
         "check the role, the audience and the ServiceAccount of the VaultAuth against the role in Vault";
     /// Vault refused the operator's read.
     VaultDenied = "vault_denied", Configuration,
-        "give the policy of the operator's role in Vault the right to read the path";
+        "give the policy of the operator's role in Vault the right to read the path, or let the PKI role allow what is asked of it";
     /// There is nothing at the path in Vault.
     VaultPathMissing = "vault_path_missing", Configuration,
         "check `mount`, `path` and `type` of the probe against Vault: there is nothing at that path";

@@ -15,6 +15,11 @@ pub const WAKE_JITTER: Duration = Duration::from_millis(100);
 /// By how much a poll may seem to come too early, as its predecessor was seen late.
 const WATCH_SLACK: Duration = Duration::from_millis(100);
 
+/// The operator replaces a certificate so much of the time until then later than it was asked to, at most.
+pub const EXPIRY_JITTER: f64 = 1.05;
+/// It looks at a certificate no sooner than so long after the last time.
+const SOONEST_LOOK: Duration = Duration::from_secs(1);
+
 /// When the effect of a step is due.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -23,35 +28,63 @@ pub enum Promise {
     AtOnce,
     /// At its next poll; this is the `refreshAfter` that the resource asks for.
     NextPoll(Duration),
+    /// When the operator itself said that it would be back.
+    Announced {
+        /// The longest that it may stay away where it said nothing.
+        bound: Duration,
+    },
+    /// So long before the end of the certificate that the Secret held before the step, and then a share of the
+    /// time until then later. What the operator announces when it issues one is only when it looks next.
+    BeforeEnd(Duration),
 }
 
 impl Promise {
     /// The latest moment that the promise allows, given what was seen until `until` (the proof, or
     /// now); `None` if the effect is due at once. Never before the stimulus was `submitted`.
-    ///
-    /// That is the last poll seen before the stimulus was through plus the horizon announced for the next or,
-    /// where none was, plus the upper bound of its jitter. The first poll seen after the stimulus
-    /// counts as one before it if it may have read Vault before the write was through.
     pub fn due(self, timeline: &Timeline, submitted: Mark, until: Mark) -> Option<Mark> {
-        let Self::NextPoll(period) = self else {
-            return None;
+        let due = match self {
+            Self::AtOnce => return None,
+            Self::NextPoll(period) => next_poll(period, timeline, submitted, until),
+            Self::Announced { bound } => announced(bound, timeline, submitted, until),
+            Self::BeforeEnd(offset) => before_end(offset, timeline, submitted)?,
         };
-        let next = |poll: &Poll, jitter: f64| {
-            poll.at
-                .plus(poll.horizon.unwrap_or_else(|| period.mul_f64(jitter)))
-        };
-        let polls = polls(timeline, until);
-        let before = polls.iter().rfind(|poll| poll.at <= submitted);
-        let due = before.map_or_else(
-            || submitted.plus(period.mul_f64(POLL_JITTER.1)),
-            |poll| next(poll, POLL_JITTER.1),
-        );
-        let in_flight = polls.iter().find(|poll| poll.at > submitted).filter(|_| {
-            before.is_none_or(|poll| next(poll, POLL_JITTER.0) <= submitted.plus(WATCH_SLACK))
-        });
-        let due = in_flight.map_or(due, |poll| next(poll, POLL_JITTER.1).max(due));
         Some(due.max(submitted))
     }
+}
+
+/// The last poll seen before the stimulus was through plus the horizon announced for the next or,
+/// where none was, plus the upper bound of its jitter. The first poll seen after the stimulus
+/// counts as one before it if it may have read Vault before the write was through.
+fn next_poll(period: Duration, timeline: &Timeline, submitted: Mark, until: Mark) -> Mark {
+    let next = |poll: &Poll, jitter: f64| {
+        poll.at
+            .plus(poll.horizon.unwrap_or_else(|| period.mul_f64(jitter)))
+    };
+    let polls = polls(timeline, until);
+    let before = polls.iter().rfind(|poll| poll.at <= submitted);
+    let due = before.map_or_else(
+        || submitted.plus(period.mul_f64(POLL_JITTER.1)),
+        |poll| next(poll, POLL_JITTER.1),
+    );
+    let in_flight = polls.iter().find(|poll| poll.at > submitted).filter(|_| {
+        before.is_none_or(|poll| next(poll, POLL_JITTER.0) <= submitted.plus(WATCH_SLACK))
+    });
+    in_flight.map_or(due, |poll| next(poll, POLL_JITTER.1).max(due))
+}
+
+/// The last reconcile that went well plus the horizon announced for the next or, where none was, plus the
+/// bound. One that failed moves nothing: else an operator that only fails would never be late.
+fn announced(bound: Duration, timeline: &Timeline, submitted: Mark, until: Mark) -> Mark {
+    let last = polls(timeline, until).into_iter().rfind(|poll| poll.ok);
+    let (from, horizon) = last.map_or((submitted, None), |poll| (poll.at, poll.horizon));
+    from.plus(horizon.unwrap_or(bound))
+}
+
+/// The certificate that was last seen before the step, less what the operator was asked to leave of it.
+fn before_end(offset: Duration, timeline: &Timeline, submitted: Mark) -> Option<Mark> {
+    let (at, certificate) = timeline.certificate_at(submitted)?;
+    let until = certificate.left.saturating_sub(offset).max(SOONEST_LOOK);
+    Some(at.plus(until.mul_f64(EXPIRY_JITTER)))
 }
 
 /// A poll that the status shows.
@@ -59,6 +92,8 @@ struct Poll {
     at: Mark,
     /// The time to the next one, where the operator announced it.
     horizon: Option<Duration>,
+    /// Whether the operator found all well.
+    ok: bool,
 }
 
 /// Every poll seen before `until`. The operator patches the status at each, but announces a horizon
@@ -69,6 +104,11 @@ fn polls(timeline: &Timeline, until: Mark) -> Vec<Poll> {
         .map(|completed| Poll {
             at: completed.at,
             horizon: completed.resource.horizon.filter(|_| completed.announced),
+            ok: completed
+                .resource
+                .healthy
+                .as_ref()
+                .is_none_or(|state| state.ok),
         })
         .collect()
 }
@@ -76,6 +116,7 @@ fn polls(timeline: &Timeline, until: Mark) -> Vec<Poll> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::certificate::Certificate;
     use crate::model::timeline::{Resource, Seen, Sighting, State};
 
     const fn at(seconds: u64) -> Mark {
@@ -160,6 +201,58 @@ mod tests {
     #[test]
     fn without_any_poll_the_bound_counts_from_the_stimulus() {
         assert_eq!(due(vec![], 3, 30), Duration::from_secs(12));
+    }
+
+    fn announced(sightings: Vec<Sighting>, started: u64, until: u64) -> Duration {
+        let bound = Duration::from_secs(10);
+        Promise::Announced { bound }
+            .due(&sightings.into_iter().collect(), at(started), at(until))
+            .expect("what is announced is due at some moment")
+            .elapsed()
+    }
+
+    #[test]
+    fn the_last_word_before_the_effect_counts() {
+        let seen = vec![status(at(1), "a", 8.5), status(at(9), "b", 8.5)];
+        assert_eq!(announced(seen.clone(), 5, 9), Duration::from_secs_f64(9.5));
+        // The second left the horizon of the first in the status: its own is not known.
+        assert_eq!(announced(seen, 5, 30), Duration::from_secs(19));
+        assert_eq!(announced(vec![], 5, 30), Duration::from_secs(15));
+    }
+
+    #[test]
+    fn a_reconcile_that_failed_moves_nothing() {
+        let mut failed = status(at(9), "b", 4.0);
+        if let Seen::Resource(resource) = &mut failed.what {
+            resource.healthy.as_mut().expect("a condition").ok = false;
+        }
+        let seen = vec![status(at(1), "a", 8.5), failed];
+        assert_eq!(announced(seen, 5, 30), Duration::from_secs_f64(9.5));
+    }
+
+    #[test]
+    fn a_certificate_is_due_before_its_end() {
+        let certificate = |mark, serial: &str, left| Sighting {
+            at: mark,
+            relisted: false,
+            what: Seen::Certificate(Certificate {
+                serial: serial.into(),
+                left: Duration::from_secs(left),
+                ..Certificate::default()
+            }),
+        };
+        // Seen again, a certificate is no other; one seen after the step began is not that before it.
+        let timeline = [(2, "a", 60), (4, "a", 58), (50, "b", 60)];
+        let timeline = timeline.map(|(mark, serial, left)| certificate(at(mark), serial, left));
+        let timeline = timeline.into_iter().collect();
+        let due = |offset, submitted| {
+            Promise::BeforeEnd(Duration::from_secs(offset))
+                .due(&timeline, submitted, at(99))
+                .map(Mark::elapsed)
+        };
+        assert_eq!(due(10, at(5)), Some(Duration::from_millis(54_500)));
+        assert_eq!(due(60, at(2)), Some(Duration::from_millis(3_050)));
+        assert_eq!(due(10, at(1)), None);
     }
 
     #[test]

@@ -23,6 +23,9 @@ pub enum Proof {
         /// The digest of an empty value.
         empty: String,
     },
+    /// The Secret holds a certificate that is right in every way, that outlasts the one which it held before if
+    /// it held one, and whose serial number the status names.
+    Certificate,
     /// The resource and the Secret are both gone.
     Gone,
 }
@@ -55,6 +58,18 @@ impl Proof {
                     relisted: secret.relisted,
                 })
             }
+            Self::Certificate => {
+                let before = timeline.certificate_at(from);
+                let fresh = later().find(|sighting| {
+                    matches!(&sighting.what, Seen::Certificate(certificate) if certificate.is_right()
+                        && before.is_none_or(|(_, before)| before.not_after < certificate.not_after)
+                        && timeline.names_serial(&certificate.serial))
+                })?;
+                Some(Proven {
+                    at: fresh.at,
+                    relisted: fresh.relisted,
+                })
+            }
             Self::Gone => {
                 let resource = later().find(|sighting| sighting.what == Seen::ResourceGone)?;
                 let secret = later().find(|sighting| sighting.what == Seen::SecretGone)?;
@@ -70,7 +85,7 @@ impl Proof {
     pub const fn after(&self) -> Option<&Content> {
         match self {
             Self::Content { after, .. } => after.as_ref(),
-            Self::Credential { .. } | Self::Gone => None,
+            Self::Credential { .. } | Self::Certificate | Self::Gone => None,
         }
     }
 
@@ -81,19 +96,22 @@ impl Proof {
             Self::Content { after: Some(after), .. } => later.find(|sighting| {
                 matches!(&sighting.what, Seen::Secret { content, .. } if content == after)
             }),
-            Self::Content { after: None, .. } | Self::Credential { .. } | Self::Gone => later.next(),
+            Self::Content { after: None, .. }
+            | Self::Credential { .. }
+            | Self::Certificate
+            | Self::Gone => later.next(),
         }
         .map(|sighting| sighting.at)
     }
 
-    /// Whether a Secret with this UID and content is the proof.
+    /// Whether a Secret with this UID and content is the proof, as far as its content alone can tell.
     pub fn holds(&self, uid: &str, content: &Content) -> bool {
         match self {
             Self::Content {
                 expected, not_uid, ..
             } => content == expected && not_uid.as_deref() != Some(uid),
             Self::Credential { empty } => content.0.values().any(|digest| digest != empty),
-            Self::Gone => false,
+            Self::Certificate | Self::Gone => false,
         }
     }
 }

@@ -8,6 +8,8 @@ use super::timeline::{Resource, Seen, Timeline};
 
 /// The operator writes the time of a heartbeat in whole seconds: two within one can't be told apart.
 const GRAIN: Duration = Duration::from_secs(1);
+/// It looks at a new certificate a second later, and by so much more at the most.
+const LOOK_JITTER: Duration = Duration::from_millis(150);
 /// How much later than a reading a reconcile may be seen that was counted in it.
 const EDGE: Duration = Duration::from_millis(5);
 
@@ -79,7 +81,7 @@ impl Own {
                 _ => {}
             }
         }
-        own.unseen += quick_polls(timeline, from, to);
+        own.unseen += looks(timeline, from, to) + quick_polls(timeline, from, to);
         own
     }
 
@@ -111,6 +113,20 @@ fn poll_meets(timeline: &Timeline, gone: Mark) -> bool {
         };
         after(soonest) <= gone.plus(WAKE_JITTER + EDGE) && gone <= after(latest).plus(EDGE)
     })
+}
+
+/// How many times the operator looked at a certificate that it had written a second before, and left no trace.
+fn looks(timeline: &Timeline, from: Mark, to: Mark) -> u32 {
+    let mut looks = 0;
+    let mut last = None;
+    for (at, certificate) in timeline.certificates() {
+        let soonest = at.plus(GRAIN);
+        let new = last.replace(&certificate.serial) != Some(&certificate.serial);
+        if new && from <= soonest.plus(LOOK_JITTER) && soonest <= to {
+            looks += 1;
+        }
+    }
+    looks
 }
 
 /// How many polls may show nothing, as they come within a second of the one before.

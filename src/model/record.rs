@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::certificate::Certificate;
 use super::promise::Promise;
 use super::proof::Proof;
 use super::snapshot::Reading;
@@ -161,6 +162,9 @@ pub struct Findings {
     pub secret: Answer<Option<(String, Content)>>,
     /// The resource, asked for directly, or that it is not there.
     pub resource: Answer<Option<Resource>>,
+    /// The certificate in it, where it should hold one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Certificate>,
     /// Contents that the Secret rightly had earlier in the run.
     pub earlier: Vec<Content>,
     /// The events about the resource.
@@ -173,6 +177,9 @@ pub struct Findings {
     pub vault: Answer<VaultHealth>,
     /// Whether the lease of the credential in the Secret is valid, where a credential was asked for.
     pub lease: Answer<bool>,
+    /// When the credential or certificate that a rotation replaces comes to its end.
+    #[serde(default)]
+    pub old_ends: Option<Mark>,
     /// Whether another canary of this kind was reconciled during the step.
     pub others_reconciled: bool,
 }

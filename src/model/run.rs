@@ -61,6 +61,10 @@ pub struct StepReport {
     pub due_seconds: Option<f64>,
     /// How long after that moment the effect came.
     pub lateness_seconds: Option<f64>,
+    /// Of a rotation: from the arrival of the new credential or certificate in the Secret to the end of
+    /// life of the old one; negative if it came too late.
+    #[serde(default)]
+    pub margin_seconds: Option<f64>,
     /// The threshold.
     pub within_seconds: f64,
     /// How long it may take beyond its due moment.

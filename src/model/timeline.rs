@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Mark;
+use super::certificate::Certificate;
 
 /// The content of a Secret without its values: for each key a salted digest of its value.
 ///
@@ -53,6 +54,9 @@ pub struct Resource {
     pub horizon: Option<Duration>,
     /// The lease of the credential in the Secret.
     pub lease: Option<Lease>,
+    /// The serial number of the certificate in the Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serial: Option<String>,
 }
 
 /// One thing seen on a watch, or about one.
@@ -66,6 +70,8 @@ pub enum Seen {
         /// Its content.
         content: Content,
     },
+    /// The certificate in the Secret that was seen just before.
+    Certificate(Certificate),
     /// The Secret is gone.
     SecretGone,
     /// The resource.
@@ -83,6 +89,7 @@ impl Seen {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Secret { .. } => "the Secret",
+            Self::Certificate(_) => "the certificate in the Secret",
             Self::SecretGone => "the Secret is gone",
             Self::Resource(_) => "the resource",
             Self::ResourceGone => "the resource is gone",
@@ -137,6 +144,32 @@ impl Timeline {
                 Seen::Resource(resource) => Some(resource),
                 _ => None,
             })
+    }
+
+    /// The certificate in the Secret as last seen, not later than `at`, and when that was first.
+    pub fn certificate_at(&self, at: Mark) -> Option<(Mark, &Certificate)> {
+        let mut held: Option<(Mark, &Certificate)> = None;
+        for (seen, certificate) in self.certificates().filter(|(seen, _)| *seen <= at) {
+            if held.is_none_or(|(_, before)| before.serial != certificate.serial) {
+                held = Some((seen, certificate));
+            }
+        }
+        held
+    }
+
+    /// Every sight of a certificate, in order.
+    pub fn certificates(&self) -> impl DoubleEndedIterator<Item = (Mark, &Certificate)> {
+        self.0.iter().filter_map(|sighting| match &sighting.what {
+            Seen::Certificate(certificate) => Some((sighting.at, certificate)),
+            _ => None,
+        })
+    }
+
+    /// Whether the resource's status ever named the certificate of this serial number.
+    pub fn names_serial(&self, serial: &str) -> bool {
+        self.0.iter().any(|sighting| {
+            matches!(&sighting.what, Seen::Resource(resource) if resource.serial.as_deref() == Some(serial))
+        })
     }
 
     /// Every lease that the resource ever named, in order, each once.

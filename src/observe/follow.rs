@@ -90,7 +90,7 @@ impl<K: Watched> Follower<'_, K> {
             .iter()
             .for_each(|object| object.tell(self.shared, at, true));
         for name in known.difference(&listed) {
-            self.shared.tell(name, at, true, |_| K::gone());
+            self.shared.tell(name, at, true, K::gone());
         }
         *known = listed;
 
@@ -125,8 +125,7 @@ impl<K: Watched> Follower<'_, K> {
                         known.insert(object.name_any());
                     }
                     Some(Ok(WatchEvent::Deleted(object))) => {
-                        self.shared
-                            .tell(&object.name_any(), at, false, |_| K::gone());
+                        self.shared.tell(&object.name_any(), at, false, K::gone());
                         version = object.resource_version().unwrap_or_default();
                         known.remove(&object.name_any());
                     }

@@ -10,7 +10,7 @@ use kube::core::{DynamicObject, ObjectMeta};
 use crate::canary::Salt;
 use crate::model::Kind;
 use crate::model::timeline::{Content, Lease, Resource, State};
-use crate::operator::api::{Condition, VaultDynamicSecret, VaultStaticSecret};
+use crate::operator::api::{Condition, VaultDynamicSecret, VaultPKISecret, VaultStaticSecret};
 
 /// A Secret's UID and the digests of its content.
 pub fn secret_content(secret: &Secret, salt: Salt) -> (String, Content) {
@@ -34,7 +34,9 @@ pub fn resource(kind: Kind, object: DynamicObject) -> Result<Resource, ParseDyna
         Kind::Dynamic => object
             .try_parse()
             .map(|resource| resource_of_dynamic(&resource)),
-        Kind::Pki => Ok(state(&object.metadata, 0, &[])),
+        Kind::Pki => object
+            .try_parse()
+            .map(|resource| resource_of_pki(&resource)),
     }
 }
 
@@ -67,6 +69,19 @@ pub(super) fn resource_of_dynamic(resource: &VaultDynamicSecret) -> Resource {
     }
 }
 
+/// The state of a PKI resource.
+pub(super) fn resource_of_pki(resource: &VaultPKISecret) -> Resource {
+    let status = resource.status.clone().unwrap_or_default();
+    Resource {
+        serial: Some(status.serial_number).filter(|serial| !serial.is_empty()),
+        ..state(
+            &resource.metadata,
+            status.last_generation,
+            &status.conditions,
+        )
+    }
+}
+
 fn state(metadata: &ObjectMeta, last_generation: i64, conditions: &[Condition]) -> Resource {
     let find = |name: &str| conditions.iter().find(|condition| condition.type_ == name);
     let state = |condition: &Condition| State {
@@ -87,6 +102,7 @@ fn state(metadata: &ObjectMeta, last_generation: i64, conditions: &[Condition]) 
         healthy: find("Healthy").map(state),
         horizon: find("SecretSynced").and_then(Condition::horizon),
         lease: None,
+        serial: None,
     }
 }
 

@@ -3,12 +3,18 @@
 //! Optional fields are left out when they are `None`, so that a value can be written either as most
 //! people write it or exactly as the operator serialises it: only the latter stays at generation 1.
 
+mod duration;
+mod pki_secret;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use duration::go_duration;
+pub use pki_secret::{VaultPKISecret, VaultPKISecretSpec, VaultPKISecretStatus};
 
 /// Where Vault is, for the operator.
 #[derive(CustomResource, Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -328,56 +334,9 @@ impl Condition {
     }
 }
 
-/// Reads a duration as Go prints it (`8.5877181s`, `1m30s`, `500ms`, `12µs`); `None` if negative or malformed.
-pub fn go_duration(text: &str) -> Option<Duration> {
-    const UNITS: [(&str, f64); 7] = [
-        ("ns", 1e-9),
-        ("µs", 1e-6),
-        ("us", 1e-6),
-        ("ms", 1e-3),
-        ("h", 3600.0),
-        ("m", 60.0),
-        ("s", 1.0),
-    ];
-    let mut rest = text;
-    let mut seconds = 0.0;
-    if rest.is_empty() {
-        return None;
-    }
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let number: f64 = rest[..end].parse().ok()?;
-        let (unit, factor) = UNITS
-            .iter()
-            .find(|(unit, _)| rest[end..].starts_with(unit))?;
-        seconds += number * factor;
-        rest = &rest[end + unit.len()..];
-    }
-    Duration::try_from_secs_f64(seconds).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn go_durations_are_read() {
-        let check = |text: &str, expected: Option<f64>| {
-            assert_eq!(
-                go_duration(text).map(|d| d.as_secs_f64()),
-                expected,
-                "{text}"
-            );
-        };
-        check("8.5877181s", Some(8.587_718_1));
-        check("1m30s", Some(90.0));
-        check("500ms", Some(0.5));
-        check("2h45m", Some(9900.0));
-        check("-1ns", None);
-        check("", None);
-        check("5", None);
-        check("5 s", None);
-    }
 
     #[test]
     fn a_horizon_is_found_in_recorded_messages() {

@@ -13,8 +13,8 @@ use crate::canary::Canary;
 use crate::kubernetes;
 use crate::model::Step;
 use crate::model::record::{Answer, Event, Findings, Obstacle, Peer, Pod, Reference};
-use crate::model::timeline::{Content, Resource};
-use crate::observe;
+use crate::model::timeline::Resource;
+use crate::observe::{self, Inspector};
 use crate::operator::{self, api};
 use crate::wire::limited;
 
@@ -28,6 +28,7 @@ const CLOCK_SLACK: i64 = 2;
 pub(super) async fn gather(
     shell: &Shell,
     canary: &Canary,
+    inspector: Option<&Inspector>,
     step: Step,
     since: Instant,
     wall: Timestamp,
@@ -48,15 +49,27 @@ pub(super) async fn gather(
         ask(Peer::Kubernetes, "list the operator's pods", pods(shell)),
         ask(Peer::Vault, "ask for its health", shell.vault.health()),
     );
+    let certificate = inspector
+        .zip(secret.get().and_then(Option::as_ref))
+        .map(|(inspector, secret)| inspector.certificate(secret, Timestamp::now()));
+    let secret = match secret {
+        Answer::Is(secret) => {
+            Answer::Is(secret.map(|secret| observe::secret_content(&secret, canary.salt())))
+        }
+        Answer::NotAsked => Answer::NotAsked,
+        Answer::Obstructed(obstacle) => Answer::Obstructed(obstacle),
+    };
     Findings {
         secret,
         resource,
+        certificate,
         earlier: canary.contents_before(step),
         events,
         references,
         pods,
         vault,
         lease: Answer::NotAsked,
+        old_ends: None,
         others_reconciled: shell.observer.others_reconciled(canary, since),
     }
 }
@@ -72,14 +85,12 @@ async fn ask<T>(
     }
 }
 
-async fn secret(shell: &Shell, canary: &Canary) -> Result<Option<(String, Content)>, Obstacle> {
+async fn secret(shell: &Shell, canary: &Canary) -> Result<Option<Secret>, Obstacle> {
     let api = Api::<Secret>::namespaced(shell.kube.clone(), &canary.namespace);
     let what = format!("get Secret `{}`", canary.full_name());
-    let secret = api
-        .get_opt(&canary.name)
+    api.get_opt(&canary.name)
         .await
-        .map_err(|error| kubernetes::obstacle(&what, &error))?;
-    Ok(secret.map(|secret| observe::secret_content(&secret, canary.salt())))
+        .map_err(|error| kubernetes::obstacle(&what, &error))
 }
 
 async fn resource(shell: &Shell, canary: &Canary) -> Result<Option<Resource>, Obstacle> {

@@ -41,6 +41,9 @@ fn case(run: &Run, step: &StepReport) -> TestCase {
     case.set_time(Duration::try_from_secs_f64(step.latency_seconds).unwrap_or_default());
     case.add_property(("run", run.run.as_str()));
     case.add_property(("canary", run.canary.as_str()));
+    if let Some(margin) = step.margin_seconds {
+        case.add_property(("margin_seconds", format!("{margin:.3}").as_str()));
+    }
     case
 }
 

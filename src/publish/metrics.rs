@@ -3,8 +3,7 @@
 use std::fmt;
 
 use super::label::{
-    At, Method, OfCause, OfFailure, OfMethod, OfProbe, OfResult, OfSignal, OfStage, OfVersion,
-    OfVoid,
+    Method, OfCause, OfFailure, OfMethod, OfProbe, OfResult, OfSignal, OfStage, OfVersion, OfVoid,
 };
 use super::page::{NO_LABELS, Page};
 use super::tally::Tally;
@@ -114,10 +113,11 @@ impl Tally {
             "The mean time between two runs, in seconds.",
             self.each_probe_and_step(|probe, _| probe.every),
         )?;
-        page.gauges::<At>(
+        page.gauges(
             "vso_probe_rotation_margin_seconds",
-            "Time from the new credential to the end of the old one, in seconds, of the last rotation.",
-            [],
+            "Time from the new credential or certificate to the end of the old one, in seconds, of the last rotation; negative if it came too late.",
+            self.steps()
+                .filter_map(|step| Some((step.at.clone(), step.margin?))),
         )
     }
 

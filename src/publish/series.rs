@@ -54,6 +54,8 @@ pub(super) struct OfStep {
     pub(super) stages: BTreeMap<Stage, Distribution>,
     pub(super) voids: BTreeMap<Void, u64>,
     pub(super) explained: Option<f64>,
+    /// Of the last rotation, in seconds.
+    pub(super) margin: Option<f64>,
     pub(super) last_failure: Option<(String, Cause)>,
     pub(super) coefficients: Vec<Coefficient>,
 }
@@ -157,6 +159,7 @@ impl OfStep {
                 .collect(),
             voids: Void::ALL.into_iter().map(|void| (void, 0)).collect(),
             explained: None,
+            margin: None,
             last_failure: None,
             coefficients: Vec::new(),
         }
@@ -203,6 +206,7 @@ impl OfStep {
         }
         self.explained = report.explained_ratio.or(self.explained);
         if report.result != Verdict::Unknown {
+            self.margin = report.margin_seconds.or(self.margin);
             self.judged += 1;
             self.good += u64::from(report.good);
             self.measure(run, report);
@@ -240,13 +244,11 @@ impl OfStep {
 /// credential only its lease does.
 fn horizon(probe: &Probe, step: Step) -> Duration {
     let period = match &probe.target {
-        Target::Static(target) => target.refresh_after.as_ref(),
-        Target::Pki(target) => target.ttl.as_ref(),
+        Target::Static(target) => target.refresh_after.as_ref().map(|refresh| refresh.period),
+        Target::Pki(target) => target.life(),
         Target::Dynamic(_) => None,
     };
-    period
-        .filter(|_| step.poll_driven())
-        .map_or(Duration::ZERO, |period| period.period)
+    period.filter(|_| step.poll_driven()).unwrap_or_default()
 }
 
 /// A moment in Unix seconds.

@@ -32,6 +32,7 @@ pub fn render(runs: &[Run]) -> String {
         }
     }
     let bars = !table.is_empty();
+    let margins = margins(runs);
     for table in [table, figures].iter().filter(|table| !table.is_empty()) {
         for line in table.lines() {
             let _ = writeln!(text, "{}", line.trim_end());
@@ -47,6 +48,7 @@ pub fn render(runs: &[Run]) -> String {
         };
         let _ = writeln!(text, "timeline: ▒ request  · until due  {operator}\n");
     }
+    text.push_str(&margins);
     for run in runs.iter().filter(|run| run.result != Verdict::Success) {
         for step in run
             .steps
@@ -78,6 +80,28 @@ pub fn render(runs: &[Run]) -> String {
         count(Verdict::Failure),
         count(Verdict::Unknown)
     );
+    text
+}
+
+/// How the rotations stood to the end of what they replaced: the narrowest of each probe.
+fn margins(runs: &[Run]) -> String {
+    let mut text = String::new();
+    for probe in probes(runs) {
+        let steps = runs.iter().filter(|run| run.probe == probe);
+        let margins = steps
+            .flat_map(|run| &run.steps)
+            .filter_map(|step| step.margin_seconds);
+        if let Some(narrowest) = margins.min_by(f64::total_cmp) {
+            let (margin, side) = (
+                seconds(narrowest.abs()),
+                if narrowest < 0.0 { "after" } else { "before" },
+            );
+            let _ = writeln!(
+                text,
+                "margin of {probe}: the new one came {margin} {side} the end of the old one\n"
+            );
+        }
+    }
     text
 }
 

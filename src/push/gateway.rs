@@ -49,6 +49,12 @@ pub(super) async fn push(
     Ok(())
 }
 
+/// Asks whether it is ready.
+pub(super) async fn reach(url: &str) -> Result<(), Error> {
+    let post = Post::new(url, None)?;
+    post.look(&post.below(&["-", "ready"])).await
+}
+
 fn groups<'a>(config: &'a Config, runs: &[Run]) -> BTreeMap<(&'a str, Kind, Step), Group> {
     let mut runs: Vec<_> = runs.iter().collect();
     runs.sort_by_key(|run| run.finished);

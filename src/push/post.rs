@@ -97,6 +97,27 @@ impl Post {
         }
     }
 
+    /// Gets `url`, once, to see whether someone is there.
+    pub(super) async fn look(&self, url: &Url) -> Result<(), Error> {
+        let what = "nothing, to see whether it is there,";
+        let answer = self.http.get(url.clone()).send().await;
+        let answer = answer.map_err(|error| Error::Unreachable {
+            what: what.to_owned(),
+            url: shown(url),
+            why: causes(&error.without_url()),
+        })?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        Err(Error::Refused {
+            what: what.to_owned(),
+            url: shown(url),
+            status,
+            answer: told(&answer.text().await.unwrap_or_default(), None),
+        })
+    }
+
     async fn try_once(
         &self,
         what: &str,

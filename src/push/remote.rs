@@ -88,6 +88,12 @@ impl Remote {
         self.write(&series, until).await
     }
 
+    /// Writes nothing, which shows whether something would be taken.
+    pub(super) async fn reach(&self, until: Instant) -> Result<(), Error> {
+        self.send("nothing, by remote write", body(std::iter::empty()), until)
+            .await
+    }
+
     /// Writes all that is published, again and again, for as long as this replica leads; a series that goes is told
     /// to be stale. Ends once `over` is asked for, which should be after the last fact, and says farewell.
     pub async fn run(self, publisher: Arc<Publisher>, over: Shutdown) {
@@ -149,6 +155,15 @@ impl Remote {
     }
 
     async fn write(&self, series: &Series, until: Instant) -> Result<(), Error> {
+        let all: Vec<_> = series.iter().collect();
+        for batch in all.chunks(BATCH) {
+            let what = format!("{} series by remote write", batch.len());
+            self.send(&what, body(batch.iter().copied()), until).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&self, what: &str, body: Vec<u8>, until: Instant) -> Result<(), Error> {
         let headers = HeaderMap::from_iter([
             (CONTENT_ENCODING, HeaderValue::from_static("snappy")),
             (
@@ -160,15 +175,9 @@ impl Remote {
                 HeaderValue::from_static("0.1.0"),
             ),
         ]);
-        let all: Vec<_> = series.iter().collect();
-        for batch in all.chunks(BATCH) {
-            let what = format!("{} series by remote write", batch.len());
-            let body = body(batch.iter().copied());
-            self.post
-                .send(&what, self.post.url(), &headers, body, until)
-                .await?;
-        }
-        Ok(())
+        self.post
+            .send(what, self.post.url(), &headers, body, until)
+            .await
     }
 }
 

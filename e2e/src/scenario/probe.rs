@@ -1,5 +1,7 @@
 //! A probe, as the configuration of a scenario has it.
 
+use std::env;
+
 use serde_json::{Map, Value, json};
 use vso_prober::model::Step;
 
@@ -7,6 +9,11 @@ use vso_prober::model::Step;
 const WITHIN: &str = "14s";
 /// When a step is given up where that is not what is tested.
 const TIMEOUT: &str = "15s";
+
+/// Whether Vault is HashiCorp's, and not OpenBao.
+pub fn hashicorp() -> bool {
+    env::var_os("VAULT_BIN").is_some_and(|value| !value.is_empty())
+}
 
 /// An entry of `probes`.
 #[derive(Clone, Debug)]
@@ -48,6 +55,18 @@ impl Probe {
             .steps(&[Step::Create, Step::Delete])
     }
 
+    /// A probe of certificates that last for an hour. OpenBao takes only those that say when they end.
+    pub fn pki(name: &str) -> Self {
+        let target = json!({
+            "authRef": "probe", "mount": "pki", "role": "probe", "commonName": "canary.example",
+            "expiryOffset": "10m",
+        });
+        let life = if hashicorp() { "ttl" } else { "notAfter" };
+        Self(json!({"name": name, "pki": target, "timeout": TIMEOUT}))
+            .target(life, "1h")
+            .steps(&[Step::Create, Step::Delete])
+    }
+
     /// Takes these steps only.
     #[must_use]
     pub fn steps(mut self, steps: &[Step]) -> Self {
@@ -70,15 +89,16 @@ impl Probe {
         self
     }
 
-    /// Sets a key of `static` or `dynamic`.
+    /// Sets a key of `static`, `dynamic` or `pki`; takes it away if it is null.
     #[must_use]
     pub fn target(mut self, key: &str, value: impl Into<Value>) -> Self {
-        let kind = if self.0["static"].is_object() {
-            "static"
-        } else {
-            "dynamic"
-        };
-        self.0[kind][key] = value.into();
+        let value = value.into();
+        for kind in ["static", "dynamic", "pki"] {
+            if let Some(target) = self.0.get_mut(kind).and_then(Value::as_object_mut) {
+                target.insert(key.to_owned(), value.clone());
+                target.retain(|_, value| !value.is_null());
+            }
+        }
         self
     }
 

@@ -42,7 +42,7 @@ impl Recording {
         let seen: Arc<Mutex<Seen>> = Arc::default();
         let mut tasks = JoinSet::new();
         let mut ready = Vec::new();
-        for kind in [Kind::Static, Kind::Dynamic] {
+        for kind in Kind::ALL {
             let api: Api<DynamicObject> =
                 Api::namespaced_with(client.clone(), NAMESPACE, &api_resource(kind));
             let seen = seen.clone();

@@ -21,8 +21,6 @@ use vso_prober::operator::api_resource;
 use super::{Probe, Prober, Recording, eventually};
 use crate::lab::{Lab, NAMESPACE, OPERATOR_NAMESPACE, Options, PROBER, Part};
 
-/// What the canaries of these scenarios are made of.
-const KINDS: [Kind; 2] = [Kind::Static, Kind::Dynamic];
 /// How long an object may take to appear while the prober runs on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -154,7 +152,7 @@ impl Scene {
     /// Everything of a prober's that is in Kubernetes or Vault, whoever's instance it is.
     pub async fn left_behind(&self) -> Result<Vec<String>> {
         let mut left = Vec::new();
-        for kind in KINDS {
+        for kind in Kind::ALL {
             match self.resources(kind).list(&ListParams::default()).await {
                 Ok(list) => {
                     left.extend(
@@ -225,7 +223,7 @@ impl Scene {
 
     /// Removes by force what a scenario that failed has left behind, so that the next one is not blamed.
     pub(super) async fn scrub(&self) -> Result<()> {
-        for kind in KINDS {
+        for kind in Kind::ALL {
             let api = self.resources(kind);
             for object in api.list(&ListParams::default()).await? {
                 let patch = Patch::Merge(json!({"metadata": {"finalizers": null}}));

@@ -5,7 +5,7 @@
 
 use vso_prober::operator::api::{
     Destination, Transformation, VaultAuthSpec, VaultConnectionSpec, VaultDynamicSecretSpec,
-    VaultStaticSecretSpec,
+    VaultPKISecretSpec, VaultStaticSecretSpec,
 };
 
 /// A spec that can be written as the operator serialises it.
@@ -31,6 +31,30 @@ impl Canonical for VaultDynamicSecretSpec {
         if self.renewal_percent == 0 {
             // Left out as "empty", then put back by the API server's default.
             self.renewal_percent = 67;
+        }
+        self.destination.canonicalise();
+    }
+}
+
+impl Canonical for VaultPKISecretSpec {
+    fn canonicalise(&mut self) {
+        for text in [
+            &mut self.vault_auth_ref,
+            &mut self.namespace,
+            &mut self.issuer_ref,
+            &mut self.common_name,
+            &mut self.ttl,
+            &mut self.not_after,
+            &mut self.expiry_offset,
+        ] {
+            drop_empty(text);
+        }
+        for flag in [
+            &mut self.exclude_cn_from_sans,
+            &mut self.revoke,
+            &mut self.clear,
+        ] {
+            *flag = flag.filter(|flag| *flag);
         }
         self.destination.canonicalise();
     }

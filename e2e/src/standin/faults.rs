@@ -12,7 +12,8 @@
 //! | `content: "wrong"` | every value of a Secret is written as `wrong` |
 //! | `leakLeases: true` | a deleted dynamic secret keeps its lease |
 //! | `stickFinalizer: true` | a deleted resource keeps its finalizer |
-//! | `rewriteEvery: "1s"` | each Secret is written that often: a static one with the same data and a new annotation, a dynamic one with a new credential |
+//! | `rewriteEvery: "1s"` | each Secret is written that often: a static one with the same data and a new annotation, a dynamic one with a new credential, a PKI one with a new certificate |
+//! | `omitNotAfter: true` | a certificate without a `notAfter` is asked for without an empty one, which OpenBao would refuse |
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -25,6 +26,10 @@ use vso_prober::operator::api::go_duration;
 /// What goes wrong.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "a document of switches, each on its own"
+)]
 pub(crate) struct Faults {
     /// Stops every reconcile.
     pub(crate) hang: bool,
@@ -47,6 +52,8 @@ pub(crate) struct Faults {
         deserialize_with = "read_duration"
     )]
     pub(crate) rewrite_every: Option<Duration>,
+    /// Asks for certificates without an empty `not_after`.
+    pub(crate) omit_not_after: bool,
 }
 
 /// A wait at one place.
@@ -200,7 +207,7 @@ mod tests {
     fn every_key_is_read() {
         let faults = Faults::parse(
             br#"{"hang":true,"slow":{"at":"login","seconds":2.5},"ignore":["a","b-"],"ignoreNext":2,
-                "content":"old","leakLeases":true,"stickFinalizer":true,"rewriteEvery":"1s"}"#,
+                "content":"old","leakLeases":true,"stickFinalizer":true,"rewriteEvery":"1s","omitNotAfter":true}"#,
         )
         .expect("well formed");
         assert_eq!(

@@ -28,6 +28,25 @@ pub(crate) fn renewable_after(lease: Duration, percent: i32) -> Duration {
     lease.mul_f64(f64::from(percent.clamp(0, 90)) / 100.0)
 }
 
+/// The next look at a certificate that lasts for `left`, and whether it is to be replaced now: `offset` before its
+/// end, and then up to 5 % later still; without an offset up to 5 % sooner. Never in less than a second.
+pub(crate) fn certificate(
+    left: Duration,
+    offset: Duration,
+    rng: &mut impl Rng,
+) -> (Duration, bool) {
+    const SOONEST: Duration = Duration::from_secs(1);
+    let until = left.saturating_sub(offset);
+    let due = until < SOONEST;
+    let until = until.max(SOONEST);
+    let jitter = until.mul_f64(jitter(0.05, rng));
+    if due || !offset.is_zero() {
+        (until + jitter, due)
+    } else {
+        (until.saturating_sub(jitter), due)
+    }
+}
+
 /// Uniform in [0, `share`): the operator's way to keep a herd apart.
 pub(crate) fn jitter(share: f64, rng: &mut impl Rng) -> f64 {
     rng.random_range(0.0..share)
@@ -135,6 +154,24 @@ mod tests {
         check(67, 0.67, 0.77);
         check(99, 0.9, 1.0);
         check(-5, 0.0, 0.1);
+    }
+
+    #[test]
+    fn certificates_are_replaced_up_to_a_twentieth_late() {
+        let mut rng = rand::rng();
+        let mut check = |left: u64, offset: u64, low: f64, high: f64, now: bool| {
+            for _ in 0..1_000 {
+                let [left, offset] = [left, offset].map(Duration::from_secs);
+                let (delay, due) = certificate(left, offset, &mut rng);
+                let delay = delay.as_secs_f64();
+                assert!((low - 1e-9..=high + 1e-9).contains(&delay), "{delay}");
+                assert_eq!(due, now);
+            }
+        };
+        check(60, 10, 50.0, 52.5, false);
+        check(60, 0, 57.0, 60.0, false);
+        check(60, 60, 1.0, 1.05, true);
+        check(0, 0, 1.0, 1.05, true);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What the four kinds have in common: their names, their finalizers, and how their status is written.
+//! What the five kinds have in common: their names, their finalizers, and how their status is written.
 
 use std::fmt::Debug;
 
@@ -8,7 +8,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use vso_prober::operator::api::{
-    VaultAuth, VaultConnection, VaultDynamicSecret, VaultStaticSecret,
+    VaultAuth, VaultConnection, VaultDynamicSecret, VaultPKISecret, VaultStaticSecret,
 };
 
 use super::canonical::Canonical;
@@ -27,8 +27,10 @@ pub(crate) trait Kind:
 {
     /// Its name, which also is the source of its events.
     const KIND: &'static str;
-    /// Its controller's name, in the metrics and in its finalizer.
+    /// Its controller's name, in the metrics.
     const CONTROLLER: &'static str;
+    /// Its finalizer, before the group.
+    const FINALIZER: &'static str = Self::CONTROLLER;
     /// How many may be reconciled at once.
     const WORKERS: u16;
     /// Whether it writes a Secret: then a change of its labels or annotations counts, too.
@@ -39,12 +41,13 @@ pub(crate) trait Kind:
 }
 
 macro_rules! kind {
-    ($kind:ident, $controller:literal, $workers:literal, $syncs:literal) => {
+    ($kind:ident, $controller:literal, $workers:literal, $syncs:literal $(, $finalizer:literal)?) => {
         impl Kind for $kind {
             const KIND: &'static str = stringify!($kind);
             const CONTROLLER: &'static str = $controller;
             const WORKERS: u16 = $workers;
             const SYNCS: bool = $syncs;
+            $(const FINALIZER: &'static str = $finalizer;)?
 
             fn spec_mut(&mut self) -> &mut dyn Canonical {
                 &mut self.spec
@@ -57,6 +60,13 @@ kind!(VaultConnection, "vaultconnection", 1, false);
 kind!(VaultAuth, "vaultauth", 1, false);
 kind!(VaultStaticSecret, "vaultstaticsecret", 100, true);
 kind!(VaultDynamicSecret, "vaultdynamicsecret", 100, true);
+kind!(
+    VaultPKISecret,
+    "vaultpkisecret",
+    100,
+    true,
+    "vaultpkisecrets"
+);
 
 /// Writes resources back.
 #[derive(Clone)]
@@ -121,5 +131,5 @@ impl Writer {
 }
 
 fn finalizer<K: Kind>() -> String {
-    format!("{}.secrets.hashicorp.com/finalizer", K::CONTROLLER)
+    format!("{}.secrets.hashicorp.com/finalizer", K::FINALIZER)
 }

@@ -1,4 +1,4 @@
-//! The two kinds that write Secrets, where something happens to all of them at once.
+//! The three kinds that write Secrets, where something happens to all of them at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +12,14 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::{Config, Event, watcher};
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::{mpsc, watch};
-use vso_prober::operator::api::{VaultDynamicSecret, VaultStaticSecret};
+use vso_prober::operator::api::{VaultDynamicSecret, VaultPKISecret, VaultStaticSecret};
 
 use super::controller::Controller;
 use super::dynamic_secret::DynamicSecrets;
 use super::faults::Switchboard;
 use super::horizon;
 use super::kind::Kind;
+use super::pki_secret::PkiSecrets;
 use super::queue::Queue;
 use super::secret;
 use super::static_secret::StaticSecrets;
@@ -54,13 +55,15 @@ impl<K: Kind, R> Clone for Part<K, R> {
     }
 }
 
-/// Both.
+/// All three.
 #[derive(Clone)]
 pub(crate) struct Secrets {
     /// The static ones.
     pub(crate) statics: Part<VaultStaticSecret, StaticSecrets>,
     /// The dynamic ones.
     pub(crate) dynamics: Part<VaultDynamicSecret, DynamicSecrets>,
+    /// The certificates.
+    pub(crate) pkis: Part<VaultPKISecret, PkiSecrets>,
 }
 
 impl Secrets {
@@ -84,6 +87,7 @@ impl Secrets {
     pub(crate) fn measure(&self) {
         self.statics.queue.measure();
         self.dynamics.queue.measure();
+        self.pkis.queue.measure();
     }
 
     /// Wakes the owner of each labelled Secret that goes, within 0.1 s.
@@ -97,6 +101,7 @@ impl Secrets {
                 Ok(Event::Delete(gone)) if secret::is_labelled(gone.labels()) => {
                     wake(&gone, &self.statics.queue);
                     wake(&gone, &self.dynamics.queue);
+                    wake(&gone, &self.pkis.queue);
                 }
                 Ok(_) => {}
                 Err(error) => tracing::warn!(%error, "watch of Secrets failed"),
@@ -145,6 +150,7 @@ impl Secrets {
         while changes.changed().await.is_ok() {
             self.statics.queue.reconsider();
             self.dynamics.queue.reconsider();
+            self.pkis.queue.reconsider();
         }
     }
 
@@ -167,6 +173,11 @@ impl Secrets {
             for object in self.dynamics.store.state() {
                 self.force_new(&object);
                 self.dynamics.queue.add(ObjectRef::from_obj(&*object));
+            }
+            for object in self.pkis.store.state() {
+                let key = ObjectRef::from_obj(&*object);
+                self.pkis.reconciler.memory().forced.insert(key.clone());
+                self.pkis.queue.add(key);
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What speaks for each cause of a step that was not proven: one question a cause.
 
+mod certificate;
+
 use super::of_obstacle;
 use crate::judge::words;
 use crate::model::cause::{Blame, Cause, Evidence, Source};
@@ -114,6 +116,9 @@ impl Case<'_> {
                     "the Secret is there and right when asked for directly, but the watch did not show it",
                 )
             }
+            (Answer::Is(Some(_)), _) if self.certificate_unseen() => lost(
+                "the Secret holds a right certificate when asked for directly, but the watch did not show it",
+            ),
             (Answer::Is(None), Answer::Is(None)) if self.step.proof == Proof::Gone => lost(
                 "the resource and the Secret are gone when asked for directly, but the watch did not show it",
             ),

@@ -12,7 +12,7 @@ use kube::{Client, CustomResourceExt};
 use serde_json::Value;
 use tokio::time::{Instant, interval, timeout};
 use vso_prober::operator::api::{
-    VaultAuth, VaultConnection, VaultDynamicSecret, VaultStaticSecret,
+    VaultAuth, VaultConnection, VaultDynamicSecret, VaultPKISecret, VaultStaticSecret,
 };
 
 use super::post;
@@ -33,6 +33,7 @@ pub(super) async fn create(client: &Client, crds: Option<&Path>) -> Result<Insta
             VaultAuth::crd(),
             VaultStaticSecret::crd(),
             VaultDynamicSecret::crd(),
+            VaultPKISecret::crd(),
         ]
         .iter()
         .map(serde_json::to_vec)

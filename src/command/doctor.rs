@@ -1,0 +1,118 @@
+//! Looks at every precondition, or prints the least rights that the configuration needs.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use anyhow::Context as _;
+
+use super::{Error, env, probe, read};
+use crate::cli::{DoctorArgs, Exit, ReportFormat};
+use crate::config::{Config, check};
+use crate::doctor::{self, Check, Fix, Found, Topic};
+use crate::rights::{POLICY, Rights, Subject, policy, reference, roles};
+
+pub(super) async fn run(file: Option<&Path>, args: &DoctorArgs) -> Result<Exit, Error> {
+    let (name, text) = read(file)?;
+    let config = match check::load(&text, &name, env) {
+        Ok(config) => choose(config, &args.probes)?,
+        Err(problems) if args.print_policy || args.print_rbac => {
+            return Err(Error::problems(problems));
+        }
+        Err(problems) => {
+            let check = Check {
+                check: Topic::Configuration,
+                subject: name,
+                result: Found::Finding,
+                text: problems.to_string(),
+                fix: Some(Fix::Do(
+                    "put right what is named; `vso-prober config schema` tells what may be written"
+                        .to_owned(),
+                )),
+            };
+            print(&report(&[check], args.output_format)?)?;
+            return Ok(Exit::Usage);
+        }
+    };
+    if args.print_policy || args.print_rbac {
+        print(&rights(&config, args))?;
+        return Ok(Exit::Good);
+    }
+    let mut checks: Vec<_> = config.probes.iter().filter_map(beyond).collect();
+    checks.extend(doctor::examine(&config, args.leader_elect).await);
+    print(&report(&checks, args.output_format)?)?;
+    Ok(exit(&checks))
+}
+
+/// The configuration with the probes of these names only.
+fn choose(mut config: Config, names: &[String]) -> Result<Config, Error> {
+    for name in names {
+        if !config.probes.iter().any(|probe| probe.name == *name) {
+            return Err(Error::Usage(format!("there is no probe `{name}`")));
+        }
+    }
+    if !names.is_empty() {
+        config.probes.retain(|probe| names.contains(&probe.name));
+    }
+    Ok(config)
+}
+
+/// The least rights, as they were asked for.
+fn rights(config: &Config, args: &DoctorArgs) -> String {
+    let rights = Rights::of(config, args.leader_elect);
+    let mut text = String::new();
+    if args.print_rbac {
+        let home = &config.kubernetes.namespace;
+        let account = args.service_account.as_deref().unwrap_or(POLICY);
+        let (namespace, name) = reference(account, home);
+        let subject = Subject::Account {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        };
+        text.push_str(&roles(&rights, &subject));
+    }
+    if args.print_policy {
+        text.push_str(&policy(&rights.paths));
+    }
+    text
+}
+
+/// What a probe asks for that no run of this version can do.
+fn beyond(asked: &crate::config::Probe) -> Option<Check> {
+    let what = probe::beyond(asked)?;
+    Some(Check {
+        check: Topic::Configuration,
+        subject: asked.name.clone(),
+        result: Found::Finding,
+        text: format!("the probe asks for {what}, which this version can't do"),
+        fix: Some(Fix::Do(
+            "leave it out, or choose other probes with `--probe`".to_owned(),
+        )),
+    })
+}
+
+fn report(checks: &[Check], format: ReportFormat) -> Result<String, Error> {
+    Ok(match format {
+        ReportFormat::Table => doctor::render(checks),
+        ReportFormat::Json => {
+            let json = serde_json::to_string_pretty(checks);
+            json.context("can't write the outcome as JSON")? + "\n"
+        }
+    })
+}
+
+fn print(text: &str) -> Result<(), Error> {
+    let written = std::io::stdout().write_all(text.as_bytes());
+    Ok(written.context("tried to write to stdout")?)
+}
+
+/// A finding goes before what could not be looked at: it is enough to know what to do next.
+fn exit(checks: &[Check]) -> Exit {
+    let any = |found| checks.iter().any(|check| check.result == found);
+    if any(Found::Finding) {
+        Exit::Failed
+    } else if any(Found::Unknown) {
+        Exit::Unknown
+    } else {
+        Exit::Good
+    }
+}

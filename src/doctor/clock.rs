@@ -1,0 +1,47 @@
+//! Whether the clocks of the prober, of the API server and of Vault agree.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::cluster::Cluster;
+use super::fix::Fix;
+use super::{Ledger, Topic};
+use crate::vault::inquiry::State;
+
+/// From where on events are laid to the wrong moment; both clocks are told by the second.
+const SOME: SignedDuration = SignedDuration::from_secs(3);
+/// From where on tokens are refused as of the future, and canaries of another prober taken for expired.
+const MUCH: SignedDuration = SignedDuration::from_secs(60);
+
+/// Looks at each clock that was told.
+pub(super) fn look(cluster: &Cluster, vault: Option<&State>, ledger: &mut Ledger) {
+    if let Some(ahead) = cluster.ahead {
+        judge("the API server", ahead, ledger);
+    }
+    if let Some(state) = vault.filter(|state| state.server_time_utc > 0)
+        && let Ok(time) = Timestamp::from_second(state.server_time_utc)
+    {
+        judge("Vault", time.duration_since(Timestamp::now()), ledger);
+    }
+}
+
+fn judge(whose: &str, ahead: SignedDuration, ledger: &mut Ledger) {
+    let seconds = ahead.as_secs();
+    let apart = ahead.abs();
+    if apart < SOME {
+        return ledger.good(Topic::Clock, whose, "agrees with this one");
+    }
+    let side = if seconds > 0 { "ahead of" } else { "behind" };
+    let text = format!(
+        "compared the clock of {whose} with this one: it is {} s {side} it",
+        seconds.abs()
+    );
+    let fix = Fix::Run(
+        "timedatectl set-ntp true && chronyc makestep    # on the host whose clock is wrong\n"
+            .to_owned(),
+    );
+    if apart < MUCH {
+        ledger.warning(Topic::Clock, whose, text, Some(fix));
+    } else {
+        ledger.finding(Topic::Clock, whose, text, fix);
+    }
+}

@@ -1,0 +1,276 @@
+//! Kubernetes: whether it is reached, knows the prober, serves the operator's kinds, and lets the prober act.
+
+mod admission;
+mod rbac;
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Client;
+use kube::api::{Api, PostParams};
+use kube::client::Body;
+use serde::de::DeserializeOwned;
+
+use super::fix::Fix;
+use super::{Ledger, Topic, operator, reference};
+use crate::config::Config;
+use crate::kubernetes;
+use crate::model::record::{Hindrance, Obstacle, Peer};
+use crate::operator::{api_version, group};
+use crate::rights::{Rights, Subject, plural};
+use crate::wire;
+
+/// How long one question may take.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// What the cluster tells that others may want to know.
+#[derive(Default)]
+pub(super) struct Cluster {
+    /// By how much its clock is ahead of this one.
+    pub(super) ahead: Option<SignedDuration>,
+    /// Where the operator finds Vault.
+    pub(super) vault_addresses: Vec<String>,
+    /// The Secret that holds the CA of Vault's certificate, for the operator.
+    pub(super) vault_ca: Option<(String, String)>,
+}
+
+/// An object that was asked for.
+pub(super) enum Asked<T> {
+    /// It is there.
+    There(T),
+    /// It is not.
+    Absent,
+    /// The prober may not look.
+    Denied,
+    /// No answer to go by.
+    Failed(String),
+}
+
+/// A question to the API server that is not waited for too long.
+pub(super) async fn ask<T>(
+    what: &str,
+    question: impl Future<Output = kube::Result<T>>,
+) -> Result<T, Obstacle> {
+    wire::limited(Peer::Kubernetes, what, LIMIT, async {
+        question
+            .await
+            .map_err(|error| kubernetes::obstacle(what, &error))
+    })
+    .await
+}
+
+/// Asks for an object.
+pub(super) async fn get<K>(api: &Api<K>, what: &str, name: &str) -> Asked<K>
+where
+    K: Clone + std::fmt::Debug + DeserializeOwned,
+{
+    let asked = wire::limited(Peer::Kubernetes, what, LIMIT, async {
+        Ok(api.get_opt(name).await)
+    });
+    match asked.await {
+        Ok(Ok(Some(object))) => Asked::There(object),
+        Ok(Ok(None)) => Asked::Absent,
+        Ok(Err(kube::Error::Api(status))) if status.code == 403 => Asked::Denied,
+        Ok(Err(error)) => Asked::Failed(kubernetes::obstacle(what, &error).text),
+        Err(obstacle) => Asked::Failed(obstacle.text),
+    }
+}
+
+/// Looks at everything of Kubernetes, the operator in it included.
+pub(super) async fn look(config: &Config, rights: &Rights, ledger: &mut Ledger) -> Cluster {
+    let mut cluster = Cluster::default();
+    let Some((client, subject)) = reach(config, &mut cluster, ledger).await else {
+        let rest = [
+            Topic::Namespace,
+            Topic::Crd,
+            Topic::Rbac,
+            Topic::Admission,
+            Topic::VaultAuth,
+            Topic::Operator,
+            Topic::Metrics,
+        ];
+        for topic in rest {
+            ledger.skipped(topic, "", "the API server is not reached");
+        }
+        return cluster;
+    };
+    let mut allowed = Ledger::default();
+    let any = rbac::look(&client, config, rights, &subject, &mut allowed).await;
+    let there = namespace(&client, config, rights, &subject, any, ledger).await;
+    let served = definitions(&client, config, ledger).await;
+    ledger.0.append(&mut allowed.0);
+    if there {
+        admission::look(&client, config, &served, ledger).await;
+        admission::quota(&client, config, ledger).await;
+    } else {
+        let home = &config.kubernetes.namespace;
+        ledger.skipped(Topic::Admission, home, "the namespace is not there");
+    }
+    reference::look(&client, config, &served, &mut cluster, ledger).await;
+    let ahead = cluster.ahead.unwrap_or_default();
+    operator::look(&client, config, ahead, ledger).await;
+    operator::metrics(&client, config, rights, &subject, ledger).await;
+    cluster
+}
+
+/// Whether the API server answers, and as whom the prober comes.
+async fn reach(
+    config: &Config,
+    cluster: &mut Cluster,
+    ledger: &mut Ledger,
+) -> Option<(Client, Subject)> {
+    let topic = Topic::Kubernetes;
+    let context = config.kubernetes.context.as_deref().unwrap_or("current");
+    let subject = format!("context {context}");
+    let client = match kubernetes::connect(&config.kubernetes).await {
+        Ok(client) => client,
+        Err(obstacle) => {
+            let fix = "set KUBECONFIG to a kubeconfig and `kubernetes.context` to a context in it: `kubectl config get-contexts` tells those there are";
+            ledger.finding(topic, &subject, obstacle.text, Fix::Do(fix.to_owned()));
+            return None;
+        }
+    };
+    let asked = ask("ask the API server for its version", async {
+        let request = http::Request::get("/version").body(Body::empty());
+        let request = request.map_err(kube::Error::HttpError)?;
+        let answer = client.send(request).await?;
+        let date = answer.headers().get(http::header::DATE).cloned();
+        let version = client.apiserver_version().await?;
+        Ok((date, version))
+    });
+    let (date, version) = match asked.await {
+        Ok(told) => told,
+        Err(obstacle) => {
+            let fix = match obstacle.how {
+                Hindrance::Denied => {
+                    "have the credential in the kubeconfig renewed, e.g. by `kubectl create token vso-prober`"
+                }
+                _ => {
+                    "check `server` and the CA in the kubeconfig, by `kubectl config view --minify`, and the way to it"
+                }
+            };
+            ledger.finding(topic, &subject, obstacle.text, Fix::Do(fix.to_owned()));
+            return None;
+        }
+    };
+    let now = Timestamp::now();
+    cluster.ahead = date
+        .as_ref()
+        .and_then(|date| date.to_str().ok())
+        .and_then(|date| jiff::fmt::rfc2822::parse(date).ok())
+        .map(|date| date.timestamp().duration_since(now));
+    let reviews: Api<SelfSubjectReview> = Api::all(client.clone());
+    let review = SelfSubjectReview::default();
+    let asked = ask("ask the API server who it is asked by", async {
+        reviews.create(&PostParams::default(), &review).await
+    });
+    let user = match asked.await {
+        Ok(review) => review.status.and_then(|status| status.user_info?.username),
+        Err(obstacle) if obstacle.text.contains("answered 401") => {
+            let fix = "have the credential in the kubeconfig renewed, e.g. by `kubectl create token vso-prober`";
+            ledger.finding(topic, &subject, obstacle.text, Fix::Do(fix.to_owned()));
+            return None;
+        }
+        Err(_) => None,
+    };
+    let who = user.as_ref().map_or_else(
+        || Subject::Account {
+            namespace: config.kubernetes.namespace.clone(),
+            name: "vso-prober".to_owned(),
+        },
+        |user| Subject::of(user),
+    );
+    let user = user.map(|user| format!(", as `{user}`"));
+    let text = format!("{}{}", version.git_version, user.unwrap_or_default());
+    ledger.good(topic, &subject, text);
+    Some((client, who))
+}
+
+/// Whether the canaries' namespace is there; `any` is whether the prober may do anything in it.
+async fn namespace(
+    client: &Client,
+    config: &Config,
+    rights: &Rights,
+    subject: &Subject,
+    any: bool,
+    ledger: &mut Ledger,
+) -> bool {
+    let topic = Topic::Namespace;
+    let home = &config.kubernetes.namespace;
+    let api: Api<Namespace> = Api::all(client.clone());
+    let what = format!("get Namespace `{home}`");
+    match get(&api, &what, home).await {
+        Asked::There(_) => ledger.good(topic, home, "is there"),
+        Asked::Denied if any => {
+            ledger.good(
+                topic,
+                home,
+                "is there, or the prober would have no rights in it",
+            );
+        }
+        Asked::Absent => {
+            let text = format!("tried to {what}: there is none");
+            let fix = Fix::Run(format!("kubectl create namespace {home}\n"));
+            ledger.finding(topic, home, text, fix);
+            return false;
+        }
+        Asked::Denied => {
+            let text = format!(
+                "tried to {what}: the prober has no right whatever in it: it is not there, or nobody has granted any"
+            );
+            ledger.finding(topic, home, text, rbac::whole(rights, subject, home));
+            return false;
+        }
+        Asked::Failed(text) => ledger.unknown(topic, home, text),
+    }
+    true
+}
+
+/// The operator's kinds that are served, in the plural.
+async fn definitions(client: &Client, config: &Config, ledger: &mut Ledger) -> Vec<String> {
+    let topic = Topic::Crd;
+    let version = api_version();
+    let asked = wire::limited(
+        Peer::Kubernetes,
+        "ask for the operator's kinds",
+        LIMIT,
+        async { Ok(client.list_api_group_resources(&version).await) },
+    );
+    let served: Vec<String> = match asked.await {
+        Ok(Ok(list)) => list.resources.into_iter().map(|one| one.name).collect(),
+        Ok(Err(kube::Error::Api(status))) if status.code == 404 => Vec::new(),
+        Ok(Err(error)) => {
+            let text = kubernetes::obstacle("ask for the operator's kinds", &error).text;
+            ledger.unknown(topic, &version, text);
+            return Vec::new();
+        }
+        Err(obstacle) => {
+            ledger.unknown(topic, &version, obstacle.text);
+            return Vec::new();
+        }
+    };
+    let mut wanted: Vec<_> = config
+        .probes
+        .iter()
+        .map(|probe| plural(probe.target.kind()))
+        .collect();
+    wanted.extend(["vaultauths", "vaultconnections"].map(str::to_owned));
+    wanted.sort();
+    wanted.dedup();
+    for kind in wanted {
+        let name = format!("{kind}.{}", group());
+        if served.contains(&kind) {
+            ledger.good(topic, &name, "is served");
+        } else {
+            let text = format!(
+                "asked the API server what `{version}` has: no `{kind}`; the operator's CRDs are not installed, or those of an old version"
+            );
+            let fix = "helm repo add hashicorp https://helm.releases.hashicorp.com\n\
+                       helm show crds hashicorp/vault-secrets-operator | kubectl apply --server-side --force-conflicts -f -\n";
+            ledger.finding(topic, &name, text, Fix::Run(fix.to_owned()));
+        }
+    }
+    served
+}

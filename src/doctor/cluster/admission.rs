@@ -1,0 +1,145 @@
+//! Whether a canary would be let in: its resource by a dry run, its Secret by the quotas.
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ResourceQuota;
+use kube::Client;
+use kube::api::{Api, ListParams, PostParams};
+use kube::core::DynamicObject;
+
+use super::super::fix::Fix;
+use super::super::{Ledger, Topic};
+use super::ask;
+use crate::canary::{Action, Canary};
+use crate::config::{Config, Probe};
+use crate::model::{Kind, Step};
+use crate::operator::api_resource;
+use crate::rights::plural;
+
+/// What quotas call Secrets.
+const SECRETS: [&str; 2] = ["secrets", "count/secrets"];
+/// How many Secrets a quota is to leave room for.
+const ROOM: u64 = 100;
+
+/// Creates the resource of a canary of each probe, all but for keeping it.
+pub(super) async fn look(client: &Client, config: &Config, served: &[String], ledger: &mut Ledger) {
+    for probe in &config.probes {
+        let kind = probe.target.kind();
+        let subject = format!("{} ({})", kind.resource(), probe.name);
+        if !served.contains(&plural(kind)) {
+            ledger.skipped(Topic::Admission, &subject, "the kind is not served");
+            continue;
+        }
+        let Some(object) = resource(config, probe) else {
+            let why = "this version makes no canary of this kind";
+            ledger.skipped(Topic::Admission, &subject, why);
+            continue;
+        };
+        create(client, config, kind, &subject, &object, ledger).await;
+    }
+}
+
+/// The resource of a canary of this probe.
+fn resource(config: &Config, probe: &Probe) -> Option<DynamicObject> {
+    if probe.target.kind() == Kind::Pki {
+        return None;
+    }
+    let home = &config.kubernetes.namespace;
+    let canary = Canary::new(
+        probe,
+        home,
+        &config.instance,
+        Timestamp::now(),
+        &mut rand::rng(),
+    );
+    match canary.stimulus(Step::Create) {
+        Some(Action::Create(object)) => Some(*object),
+        _ => None,
+    }
+}
+
+async fn create(
+    client: &Client,
+    config: &Config,
+    kind: Kind,
+    subject: &str,
+    object: &DynamicObject,
+    ledger: &mut Ledger,
+) {
+    let home = &config.kubernetes.namespace;
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), home, &api_resource(kind));
+    let params = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    let what = format!("create a {} in `{home}` by a dry run", kind.resource());
+    match ask(&what, async { api.create(&params, object).await }).await {
+        Ok(_) => ledger.good(Topic::Admission, subject, "a dry run was admitted"),
+        Err(obstacle) if obstacle.text.contains("cannot create resource") => {
+            let why = "the prober may not create it";
+            ledger.skipped(Topic::Admission, subject, why);
+        }
+        Err(obstacle) if obstacle.text.contains("exceeded quota") => {
+            let fix = format!(
+                "kubectl get resourcequotas -n {home}    # and give the one that it names more room\n"
+            );
+            ledger.finding(Topic::Admission, subject, obstacle.text, Fix::Run(fix));
+        }
+        Err(obstacle) if obstacle.text.contains("the API server answered 4") => {
+            let fix = format!(
+                "change the policy or webhook that refuses it, or exempt the namespace `{home}` from it"
+            );
+            ledger.finding(Topic::Admission, subject, obstacle.text, Fix::Do(fix));
+        }
+        Err(obstacle) => ledger.unknown(Topic::Admission, subject, obstacle.text),
+    }
+}
+
+/// Whether the quotas leave room for Secrets, which the operator makes and the prober can't try.
+pub(super) async fn quota(client: &Client, config: &Config, ledger: &mut Ledger) {
+    let topic = Topic::Quota;
+    let home = &config.kubernetes.namespace;
+    let api: Api<ResourceQuota> = Api::namespaced(client.clone(), home);
+    let what = format!("list ResourceQuotas in `{home}`");
+    let quotas = match ask(&what, async { api.list(&ListParams::default()).await }).await {
+        Ok(quotas) => quotas,
+        Err(obstacle) if obstacle.text.contains("answered 403") => {
+            return ledger.skipped(topic, home, "the prober may not list the ResourceQuotas");
+        }
+        Err(obstacle) => return ledger.unknown(topic, home, obstacle.text),
+    };
+    let mut full = false;
+    for quota in quotas {
+        let name = quota.metadata.name.clone().unwrap_or_default();
+        for key in SECRETS {
+            let Some((used, hard)) = usage(&quota, key) else {
+                continue;
+            };
+            if used < hard {
+                continue;
+            }
+            full = true;
+            let text = format!(
+                "looked at the ResourceQuota `{home}/{name}`: of `{key}`, {used} of {hard} are in use, so that the operator can't create a canary's Secret"
+            );
+            let room = used + ROOM;
+            let fix = format!(
+                "kubectl patch resourcequota {name} -n {home} --type=merge -p '{{\"spec\":{{\"hard\":{{\"{key}\":\"{room}\"}}}}}}'\n"
+            );
+            ledger.finding(topic, &format!("{home}/{name}"), text, Fix::Run(fix));
+        }
+    }
+    if !full {
+        ledger.good(topic, home, "there is room for Secrets");
+    }
+}
+
+/// How much of a resource is in use, and how much may be.
+fn usage(quota: &ResourceQuota, key: &str) -> Option<(u64, u64)> {
+    let hard = quota.spec.as_ref()?.hard.as_ref()?.get(key)?;
+    let used = quota
+        .status
+        .as_ref()
+        .and_then(|status| status.used.as_ref()?.get(key));
+    let used = used.map_or(0, |used| used.0.parse().unwrap_or(0));
+    Some((used, hard.0.parse().ok()?))
+}

@@ -1,0 +1,154 @@
+//! What the prober may do in Kubernetes: each verb asked for.
+
+use futures::{StreamExt as _, stream};
+use k8s_openapi::api::authorization::v1::{
+    NonResourceAttributes, ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
+use kube::Client;
+use kube::api::{Api, PostParams};
+
+use super::super::fix::Fix;
+use super::super::{Ledger, Topic};
+use super::ask;
+use crate::config::Config;
+use crate::model::record::Obstacle;
+use crate::rights::{Need, Rights, Rule, Subject, cluster_role, role};
+
+/// How many questions are asked at once.
+const AT_ONCE: usize = 8;
+
+/// Looks at each rule. Returns whether the prober may do anything in the canaries' namespace.
+pub(super) async fn look(
+    client: &Client,
+    config: &Config,
+    rights: &Rights,
+    subject: &Subject,
+    ledger: &mut Ledger,
+) -> bool {
+    let home = &config.kubernetes.namespace;
+    let asked =
+        stream::iter(&rights.rules).map(|rule| async move { (rule, missing(client, rule).await) });
+    let answers: Vec<_> = asked.buffered(AT_ONCE).collect().await;
+    let any = answers.iter().any(|(rule, missing)| {
+        let none = |missing: &Vec<_>| missing.len() == rule.verbs.len();
+        rule.namespace == *home && rule.need == Need::Run && !missing.as_ref().is_ok_and(none)
+    });
+    for (rule, missing) in answers {
+        let what = if rule.group.is_empty() {
+            rule.resource.clone()
+        } else {
+            format!("{}.{}", rule.resource, rule.group)
+        };
+        let names = if rule.names.is_empty() {
+            String::new()
+        } else {
+            format!(" {}", rule.names.join(", "))
+        };
+        let what = format!("{what}{names} in {}", rule.namespace);
+        let missing = match missing {
+            Ok(missing) if missing.is_empty() => {
+                ledger.good(Topic::Rbac, &what, rule.verbs.join(", "));
+                continue;
+            }
+            Ok(missing) => missing.join(", "),
+            Err(obstacle) => {
+                ledger.unknown(Topic::Rbac, &what, obstacle.text);
+                continue;
+            }
+        };
+        let text =
+            format!("asked the API server what the prober may do with {what}: not {missing}");
+        match rule.need {
+            Need::Run if rule.namespace == *home && !any => {
+                ledger.finding(Topic::Rbac, &what, text, whole(rights, subject, home));
+            }
+            need @ Need::Run => {
+                let fix = Fix::apply(&role(rights, subject, &rule.namespace, need));
+                ledger.finding(Topic::Rbac, &what, text, fix);
+            }
+            need @ Need::Doctor => {
+                let text =
+                    format!("{text}; no run needs that, but without it not all can be looked at");
+                let fix = Fix::apply(&role(rights, subject, &rule.namespace, need));
+                ledger.warning(Topic::Rbac, &what, text, Some(fix));
+            }
+        }
+    }
+    for url in &rights.urls {
+        let what = format!("nonResourceURL {url}");
+        let attributes = NonResourceAttributes {
+            path: Some(url.clone()),
+            verb: Some("get".to_owned()),
+        };
+        let spec = SelfSubjectAccessReviewSpec {
+            non_resource_attributes: Some(attributes),
+            ..SelfSubjectAccessReviewSpec::default()
+        };
+        match allowed(client, spec).await {
+            Ok(true) => ledger.good(Topic::Rbac, &what, "get"),
+            Ok(false) => {
+                let text =
+                    format!("asked the API server what the prober may do with the {what}: not get");
+                ledger.finding(
+                    Topic::Rbac,
+                    &what,
+                    text,
+                    Fix::apply(&cluster_role(rights, subject)),
+                );
+            }
+            Err(obstacle) => ledger.unknown(Topic::Rbac, &what, obstacle.text),
+        }
+    }
+    any
+}
+
+/// The namespace itself with all that a run needs in it.
+pub(super) fn whole(rights: &Rights, subject: &Subject, namespace: &str) -> Fix {
+    Fix::apply(&format!(
+        "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n---\n{}",
+        role(rights, subject, namespace, Need::Run)
+    ))
+}
+
+/// The verbs of a rule that the prober has not on all of the objects it names.
+async fn missing(client: &Client, rule: &Rule) -> Result<Vec<&'static str>, Obstacle> {
+    let mut missing = Vec::new();
+    let any = [String::new()];
+    let names = if rule.names.is_empty() {
+        &any[..]
+    } else {
+        &rule.names
+    };
+    for verb in &rule.verbs {
+        for name in names {
+            let attributes = ResourceAttributes {
+                namespace: Some(rule.namespace.clone()),
+                group: Some(rule.group.clone()),
+                resource: Some(rule.resource.clone()),
+                verb: Some((*verb).to_owned()),
+                name: Some(name.clone()).filter(|name| !name.is_empty()),
+                ..ResourceAttributes::default()
+            };
+            let spec = SelfSubjectAccessReviewSpec {
+                resource_attributes: Some(attributes),
+                ..SelfSubjectAccessReviewSpec::default()
+            };
+            if !allowed(client, spec).await? && !missing.contains(verb) {
+                missing.push(*verb);
+            }
+        }
+    }
+    Ok(missing)
+}
+
+async fn allowed(client: &Client, spec: SelfSubjectAccessReviewSpec) -> Result<bool, Obstacle> {
+    let reviews: Api<SelfSubjectAccessReview> = Api::all(client.clone());
+    let review = SelfSubjectAccessReview {
+        spec,
+        ..SelfSubjectAccessReview::default()
+    };
+    let review = ask("ask the API server what the prober may do", async {
+        reviews.create(&PostParams::default(), &review).await
+    });
+    Ok(review.await?.status.is_some_and(|status| status.allowed))
+}

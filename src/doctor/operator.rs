@@ -1,0 +1,265 @@
+//! The operator: its pods, the Lease that they contend for, and its metrics.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, ListParams};
+use kube::{Client, ResourceExt as _};
+use url::Url;
+
+use super::cluster::{Asked, ask, get};
+use super::fix::Fix;
+use super::token::account;
+use super::{Ledger, Topic};
+use crate::config::{Access, Config, MetricsSource};
+use crate::model::snapshot::Snapshot;
+use crate::operator::LEADER_LEASE;
+use crate::rights::{Rights, Subject, cluster_role};
+use crate::scrape::Numbers;
+
+/// How far back Prometheus is asked.
+const BACK: SignedDuration = SignedDuration::from_mins(5);
+/// Where a pod finds the token of its ServiceAccount.
+const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+
+/// Looks at its pods and its Lease; `ahead` is by how much the cluster's clock is ahead of this one.
+pub(super) async fn look(
+    client: &Client,
+    config: &Config,
+    ahead: SignedDuration,
+    ledger: &mut Ledger,
+) {
+    let ready = pods(client, config, ledger).await;
+    let namespace = &config.operator.namespace;
+    let full = format!("{namespace}/{LEADER_LEASE}");
+    let topic = Topic::OperatorLease;
+    let api: Api<Lease> = Api::namespaced(client.clone(), namespace);
+    match get(&api, &format!("get Lease `{full}`"), LEADER_LEASE).await {
+        Asked::There(lease) => {
+            let now = Timestamp::now()
+                .saturating_add(ahead)
+                .unwrap_or(Timestamp::MAX);
+            match held(&lease, now) {
+                Ok(text) => ledger.good(topic, &full, text),
+                Err(_) if !ready => ledger.skipped(topic, &full, "no pod of the operator is ready"),
+                Err(text) => ledger.finding(topic, &full, text, restart(config)),
+            }
+        }
+        Asked::Absent => {
+            let text = format!(
+                "tried to get the Lease `{full}`: there is none; without leader election there is no telling which replica works"
+            );
+            ledger.warning(topic, &full, text, None);
+        }
+        Asked::Denied => ledger.skipped(topic, &full, "the prober may not get it"),
+        Asked::Failed(text) => ledger.unknown(topic, &full, text),
+    }
+}
+
+fn restart(config: &Config) -> Fix {
+    let (namespace, selector) = (&config.operator.namespace, &config.operator.pod_selector);
+    Fix::Run(format!(
+        "kubectl rollout restart deployment -n {namespace} -l '{selector}'\n\
+         kubectl logs -n {namespace} -l '{selector}' --all-containers --tail=50    # if that does not help\n"
+    ))
+}
+
+/// Whether any of its pods is ready.
+async fn pods(client: &Client, config: &Config, ledger: &mut Ledger) -> bool {
+    let topic = Topic::Operator;
+    let (namespace, selector) = (&config.operator.namespace, &config.operator.pod_selector);
+    let subject = format!("{selector} in {namespace}");
+    let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let what = format!("list the pods `{selector}` in `{namespace}`");
+    let params = ListParams::default().labels(selector);
+    let pods = match ask(&what, async { api.list(&params).await }).await {
+        Ok(pods) => pods.items,
+        Err(obstacle) if obstacle.text.contains("answered 403") => {
+            ledger.skipped(topic, &subject, "the prober may not list the pods");
+            return true;
+        }
+        Err(obstacle) => {
+            ledger.unknown(topic, &subject, obstacle.text);
+            return true;
+        }
+    };
+    if pods.is_empty() {
+        let text = format!(
+            "tried to {what}: there are none; it is not installed there, or scaled to zero, or `operator.namespace` or `operator.podSelector` is not right"
+        );
+        let fix = format!("kubectl scale deployment -n {namespace} -l '{selector}' --replicas=1\n");
+        ledger.finding(topic, &subject, text, Fix::Run(fix));
+        return false;
+    }
+    let (ready, others): (Vec<_>, Vec<_>) = pods.iter().partition(|pod| is_ready(pod));
+    let names = |pods: &[&Pod]| {
+        pods.iter()
+            .map(|pod| pod.name_any())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    if ready.is_empty() {
+        let text = format!("tried to {what}: not one is ready of {}", names(&others));
+        ledger.finding(topic, &subject, text, restart(config));
+        return false;
+    }
+    ledger.good(topic, &subject, format!("{} ready", names(&ready)));
+    if !others.is_empty() {
+        let text = format!(
+            "listed the pods `{selector}` in `{namespace}`: not ready are {}",
+            names(&others)
+        );
+        ledger.warning(topic, &subject, text, None);
+    }
+    true
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref());
+    let mut conditions = conditions.into_iter().flatten();
+    conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// Whether the Lease is held at `now`.
+fn held(lease: &Lease, now: Timestamp) -> Result<String, String> {
+    let spec = lease.spec.clone().unwrap_or_default();
+    let looked = format!("looked at the operator's Lease `{LEADER_LEASE}`");
+    let holder = spec.holder_identity.filter(|holder| !holder.is_empty());
+    let holder =
+        holder.ok_or_else(|| format!("{looked}: nobody holds it, so that no replica works"))?;
+    let renewed = spec.renew_time.map(|time| time.0);
+    let renewed = renewed.ok_or_else(|| format!("{looked}: it was never renewed"))?;
+    let duration = SignedDuration::from_secs(spec.lease_duration_seconds.unwrap_or(15).into());
+    let age = now.duration_since(renewed);
+    if age > duration {
+        return Err(format!(
+            "{looked}: `{holder}` has not renewed it for {} s, though it holds for {} s",
+            age.as_secs(),
+            duration.as_secs()
+        ));
+    }
+    Ok(format!("held by {holder}"))
+}
+
+/// Reads its metrics once.
+pub(super) async fn metrics(
+    client: &Client,
+    config: &Config,
+    rights: &Rights,
+    subject: &Subject,
+    ledger: &mut Ledger,
+) {
+    let topic = Topic::Metrics;
+    let place = match &config.operator.metrics {
+        None => {
+            let why = "none are configured, so that latency is not laid to the operator's stages";
+            return ledger.skipped(topic, "operator.metrics", why);
+        }
+        Some(MetricsSource::Url { url, .. } | MetricsSource::Prometheus { url, .. }) => shown(url),
+        Some(MetricsSource::Pods { port, .. }) => format!("pods, port {port}"),
+    };
+    if ledger.found(Topic::Operator, "") {
+        return ledger.skipped(topic, &place, "the operator is not up");
+    }
+    let read = match Numbers::new(&config.operator, client) {
+        Numbers::Unread => return,
+        Numbers::Live(scraper) => scraper.look().await.what.clone(),
+        Numbers::Past(past) => {
+            let now = Timestamp::now();
+            let from = now.saturating_sub(BACK).unwrap_or(now);
+            let last = past.between(from, now).await;
+            last.map(|all| {
+                all.last()
+                    .map(|last| last.snapshot.clone())
+                    .unwrap_or_default()
+            })
+        }
+    };
+    match read {
+        Ok(snapshot) => told(config, &place, &snapshot, ledger),
+        Err(text) => {
+            let fix = repair(config, rights, subject, &text);
+            ledger.finding(topic, &place, text, fix);
+        }
+    }
+}
+
+/// A URL without what may be secret in it.
+fn shown(url: &str) -> String {
+    let Ok(mut url) = Url::parse(url) else {
+        return "operator.metrics".to_owned();
+    };
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.to_string()
+}
+
+fn told(config: &Config, place: &str, snapshot: &Snapshot, ledger: &mut Ledger) {
+    let topic = Topic::Metrics;
+    let mut kinds: Vec<_> = config
+        .probes
+        .iter()
+        .map(|probe| probe.target.kind())
+        .collect();
+    kinds.sort();
+    kinds.dedup();
+    let version = snapshot.version.as_deref();
+    let text = version.map_or("of a version that is not told".to_owned(), |version| {
+        format!("version {version}")
+    });
+    ledger.good(topic, place, text);
+    for kind in kinds
+        .iter()
+        .filter(|kind| !snapshot.controllers.contains_key(kind))
+    {
+        let text = format!(
+            "read the operator's metrics at {place}: they name no controller of {}s; is it the replica that works?",
+            kind.resource()
+        );
+        ledger.warning(topic, place, text, None);
+    }
+    if version.is_some_and(|version| version.trim_start_matches('v').starts_with("0.")) {
+        let text = "the operator is of a version before 1.0, and the prober was tried with 1.4: what it says of the operator's promises may not hold";
+        ledger.warning(topic, place, text, None);
+    }
+}
+
+/// What opens the way to the metrics, by what came back.
+fn repair(config: &Config, rights: &Rights, subject: &Subject, said: &str) -> Fix {
+    let access = match &config.operator.metrics {
+        Some(
+            MetricsSource::Url { access, .. }
+            | MetricsSource::Pods { access, .. }
+            | MetricsSource::Prometheus { access, .. },
+        ) => access.clone(),
+        None => Access::default(),
+    };
+    let key = ["operator", "metrics"];
+    if said.contains("answered 403") && !rights.urls.is_empty() {
+        // Whose token it is may be another than he who asks the API server here.
+        let bearer = access.bearer_token_file.as_deref().and_then(account);
+        let bearer = bearer.map(|(namespace, name)| Subject::Account { namespace, name });
+        return Fix::apply(&cluster_role(rights, bearer.as_ref().unwrap_or(subject)));
+    }
+    if said.contains("answered 401") && access.bearer_token_file.is_none() {
+        return Fix::set(&[key[0], key[1], "bearerTokenFile"], TOKEN);
+    }
+    if said.contains("certificate") {
+        return Fix::set(&[key[0], key[1], "insecureSkipVerify"], true);
+    }
+    if let Some(MetricsSource::Url { url, .. }) = &config.operator.metrics
+        && let Ok(mut right) = Url::parse(url)
+        && right.path() != "/metrics"
+    {
+        right.set_path("/metrics");
+        return Fix::set(&[key[0], key[1], "url"], right.to_string());
+    }
+    Fix::Do(match &config.operator.metrics {
+        Some(MetricsSource::Prometheus { .. }) => "set `operator.metrics.prometheus.url` to Prometheus and `selector` to what matches the operator's series, e.g. `{job=\"vault-secrets-operator\"}`".to_owned(),
+        _ => "set `operator.metrics.pods` to have every pod of the operator asked at its port (8443 by `https` with the chart's proxy, 8080 by `http` without), or `url` to where it serves them".to_owned(),
+    })
+}

@@ -1,0 +1,30 @@
+//! Where outcomes are pushed to: whether someone takes them there.
+
+use std::time::Duration;
+
+use super::fix::Fix;
+use super::{Ledger, Topic};
+use crate::config::Config;
+use crate::push::{self, Error};
+
+/// How long a target may take to answer.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// Asks each target, and pushes nothing.
+pub(super) async fn look(config: &Config, ledger: &mut Ledger) {
+    for (key, answer) in push::reach(config, LIMIT).await {
+        match answer {
+            Ok(()) => ledger.good(Topic::Push, key, "answers"),
+            Err(error @ Error::Refused { status, .. }) if status.as_u16() == 400 => {
+                let text = format!("{error}; what was sent was empty, which not everyone takes");
+                ledger.warning(Topic::Push, key, text, None);
+            }
+            Err(error) => {
+                let fix = format!(
+                    "start the receiver, or set `{key}.url` to where it is: `kubectl get services -A` tells those in the cluster"
+                );
+                ledger.finding(Topic::Push, key, error.to_string(), Fix::Do(fix));
+            }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What was looked at, for people.
+
+use std::fmt::Write as _;
+
+use super::{Check, Found};
+
+/// How wide the subject's column is at the most, in characters.
+const WIDEST: usize = 48;
+
+impl Found {
+    /// A mark that needs no colour.
+    const fn mark(self) -> char {
+        match self {
+            Self::Good => '✓',
+            Self::Finding => '✗',
+            Self::Warning => '!',
+            Self::Unknown => '?',
+            Self::Skipped => '–',
+        }
+    }
+}
+
+/// A line a check, and below what is wrong, each with what puts it right.
+pub fn render(checks: &[Check]) -> String {
+    let mut text = String::new();
+    let width = |of: fn(&Check) -> &str| {
+        let widths = checks.iter().map(|check| of(check).chars().count());
+        widths.max().unwrap_or(0).min(WIDEST)
+    };
+    let (topics, subjects) = (
+        width(|check| check.check.as_str()),
+        width(|check| &check.subject),
+    );
+    for check in checks {
+        let Check {
+            check: topic,
+            subject,
+            result,
+            ..
+        } = check;
+        let brief = match result {
+            Found::Good => check.text.as_str(),
+            Found::Skipped => &format!("skipped: {}", check.text),
+            Found::Finding | Found::Warning | Found::Unknown => "see below",
+        };
+        let mark = result.mark();
+        let _ = writeln!(text, "{mark} {topic:topics$}  {subject:subjects$}  {brief}");
+    }
+    text.push('\n');
+    for (place, check) in checks.iter().enumerate() {
+        if matches!(check.result, Found::Good | Found::Skipped) {
+            continue;
+        }
+        let Check {
+            check: topic,
+            subject,
+            ..
+        } = check;
+        let _ = writeln!(
+            text,
+            "{} {topic} {subject}: {}",
+            check.result.mark(),
+            check.text
+        );
+        let Some(fix) = &check.fix else {
+            text.push('\n');
+            continue;
+        };
+        // One fix may do for several findings; it stands below the last of them.
+        let again = checks[place + 1..].iter();
+        let again = again.filter(|later| later.result == check.result);
+        if again.clone().any(|later| later.fix.as_ref() == Some(fix)) {
+            text.push_str("  fix: that of the next one\n\n");
+        } else {
+            let _ = writeln!(text, "  fix:\n\n{fix}\n");
+        }
+    }
+    let count = |found| checks.iter().filter(|check| check.result == found).count();
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
+    let (findings, warnings) = (count(Found::Finding), count(Found::Warning));
+    let _ = writeln!(
+        text,
+        "{} good, {findings} finding{}, {warnings} warning{}, {} unknown, {} skipped",
+        count(Found::Good),
+        plural(findings),
+        plural(warnings),
+        count(Found::Unknown),
+        count(Found::Skipped)
+    );
+    text
+}

@@ -1,0 +1,215 @@
+//! The secrets engines that the probes ask, and the roles in them.
+
+use std::collections::BTreeMap;
+
+use super::super::fix::{Fix, here, word};
+use super::super::{Ledger, Topic};
+use super::{ask, namespace};
+use crate::canary::kv_folder;
+use crate::config::{Config, KvPath, KvVersion, Probe, Target};
+use crate::model::Kind;
+use crate::rights::{mount, role_path};
+use crate::vault::Vault;
+use crate::vault::inquiry::Mount;
+
+/// Looks at the engine and the role of each probe.
+pub(super) async fn look(vault: &Vault, config: &Config, ledger: &mut Ledger) {
+    let mut known: BTreeMap<&str, bool> = BTreeMap::new();
+    for probe in &config.probes {
+        let mount = mount(&probe.target);
+        let there = match known.get(mount) {
+            Some(there) if !matches!(probe.target, Target::Static(_)) => *there,
+            _ => engine(vault, config, probe, ledger).await,
+        };
+        known.insert(mount, there);
+        if let Some(path) = role_path(&probe.target) {
+            if there {
+                role(vault, config, probe, &path, ledger).await;
+            } else {
+                ledger.skipped(Topic::VaultRole, &path, "the mount is not well");
+            }
+        }
+    }
+}
+
+/// The type of engine that a kind of probe asks, where that is one.
+const fn wanted(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Static => Some("kv"),
+        Kind::Dynamic => None,
+        Kind::Pki => Some("pki"),
+    }
+}
+
+async fn engine(vault: &Vault, config: &Config, probe: &Probe, ledger: &mut Ledger) -> bool {
+    let topic = Topic::VaultMount;
+    let mount = mount(&probe.target);
+    let subject = format!("{mount}/ ({})", probe.name);
+    match ask("ask for the mount", vault.mount(mount)).await {
+        Ok(Some(found)) => suits(probe, mount, &subject, &found, ledger),
+        Ok(None) => {
+            // It is not told apart from one that the token may do nothing with; a request tells.
+            let path = allowed_path(config, probe).unwrap_or_else(|| mount.to_owned());
+            match ask("read a path of the mount", vault.try_read(&path)).await {
+                Ok(reply)
+                    if reply
+                        .errors
+                        .iter()
+                        .any(|error| error.contains("no handler for route")) =>
+                {
+                    let text = format!(
+                        "tried to read `{path}`: Vault answered {}: there is nothing mounted at `{mount}/`",
+                        reply.status
+                    );
+                    ledger.finding(topic, &subject, text, enable(config, probe, mount));
+                }
+                Ok(_) => ledger.skipped(
+                    topic,
+                    &subject,
+                    "the token may do nothing with it, so that Vault does not tell",
+                ),
+                Err(obstacle) => ledger.unknown(topic, &subject, obstacle.text),
+            }
+            false
+        }
+        Err(obstacle) => {
+            ledger.unknown(topic, &subject, obstacle.text);
+            false
+        }
+    }
+}
+
+/// A path below the mount that the prober may read, where there need not be anything.
+fn allowed_path(config: &Config, probe: &Probe) -> Option<String> {
+    let folder = || {
+        let KvPath {
+            mount,
+            version,
+            path,
+        } = kv_folder(&probe.target, &config.instance)?;
+        Some(match version {
+            KvVersion::V1 => format!("{mount}/{path}/doctor"),
+            KvVersion::V2 => format!("{mount}/data/{path}/doctor"),
+        })
+    };
+    role_path(&probe.target).or_else(folder)
+}
+
+/// Whether an engine is what the probe takes it for.
+fn suits(probe: &Probe, mount: &str, subject: &str, found: &Mount, ledger: &mut Ledger) -> bool {
+    let topic = Topic::VaultMount;
+    let engine = if found.engine == "generic" {
+        "kv"
+    } else {
+        &found.engine
+    };
+    let kind = probe.target.kind();
+    let misfit = match wanted(kind) {
+        Some(wanted) => engine != wanted,
+        None => ["kv", "cubbyhole", "system"].contains(&engine),
+    };
+    if misfit {
+        let text = format!(
+            "asked Vault what is mounted at `{mount}/`: `{engine}`, which is nothing for a {kind} probe"
+        );
+        let fix = Fix::Do(format!(
+            "set `{kind}.mount` of the probe `{}` to the mount that is meant; `vault secrets list` tells those there are",
+            probe.name
+        ));
+        ledger.finding(topic, subject, text, fix);
+        return false;
+    }
+    if let Target::Static(target) = &probe.target {
+        let options = found.options.as_ref();
+        let version = options
+            .and_then(|options| options.get("version"))
+            .map(String::as_str);
+        let version = match version {
+            Some("2") => KvVersion::V2,
+            _ => KvVersion::V1,
+        };
+        if version != target.version {
+            let text = format!(
+                "asked Vault what is mounted at `{mount}/`: it is of type {}, and the probe takes it for {}",
+                version.as_str(),
+                target.version.as_str()
+            );
+            let fix = Fix::set_probe(&probe.name, kind.as_str(), "type", version.as_str());
+            ledger.finding(topic, subject, text, fix);
+            return false;
+        }
+        ledger.good(topic, subject, version.as_str());
+    } else {
+        ledger.good(topic, subject, engine);
+    }
+    true
+}
+
+/// What mounts the engine.
+fn enable(config: &Config, probe: &Probe, mount: &str) -> Fix {
+    let flag = namespace(config);
+    let engine = match &probe.target {
+        Target::Static(target) => match target.version {
+            KvVersion::V1 => "-version=1 kv",
+            KvVersion::V2 => "-version=2 kv",
+        },
+        Target::Dynamic(_) => "database",
+        Target::Pki(_) => "pki",
+    };
+    Fix::Run(format!(
+        "vault secrets enable{flag} -path={} {engine}\n",
+        word(mount)
+    ))
+}
+
+async fn role(vault: &Vault, config: &Config, probe: &Probe, path: &str, ledger: &mut Ledger) {
+    let topic = Topic::VaultRole;
+    match ask("read the role", vault.try_read(path)).await {
+        Ok(reply) if reply.status < 300 => ledger.good(topic, path, "is there"),
+        Ok(reply) if reply.status == 403 => {
+            ledger.skipped(topic, path, "the token may not read it; no run needs that");
+        }
+        Ok(reply) if reply.status == 404 => {
+            let text = format!(
+                "tried to read `{path}`, the role of the probe `{}`: there is none",
+                probe.name
+            );
+            ledger.finding(topic, path, text, make_role(config, probe, path));
+        }
+        Ok(reply) => ledger.unknown(
+            topic,
+            path,
+            format!(
+                "tried to read `{path}`: Vault answered {}: {}",
+                reply.status,
+                reply.errors.join("; ")
+            ),
+        ),
+        Err(obstacle) => ledger.unknown(topic, path, obstacle.text),
+    }
+}
+
+/// What makes the role, as far as that can be known from here.
+fn make_role(config: &Config, probe: &Probe, path: &str) -> Fix {
+    const STATEMENT: &str =
+        "CREATE ROLE \"{{name}}\" WITH LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}';";
+    let flag = namespace(config);
+    Fix::Run(match &probe.target {
+        Target::Pki(target) => format!(
+            "vault write{flag} {path} allowed_domains={} allow_bare_domains=true allow_subdomains=true max_ttl=24h\n",
+            word(&target.common_name)
+        ),
+        Target::Static(_) | Target::Dynamic(_) => {
+            let mount = mount(&probe.target);
+            let first =
+                format!("\"$(vault list{flag} -format=yaml {mount}/config | sed -n '1s/^- //p')\"");
+            let command = format!(
+                "vault write{flag} {path} db_name={first} default_ttl=10m max_ttl=1h creation_statements=-"
+            );
+            format!(
+                "# for a PostgreSQL; `vault list {mount}/config` tells the connections, of which this takes the first\n{}",
+                here(&command, STATEMENT)
+            )
+        }
+    })
+}

@@ -1,0 +1,351 @@
+//! Looks at the certificate in a Secret and hands on facts: what it is, and what is wrong with it. The key
+//! beside it is compared and never kept.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::sign::CertifiedKey;
+use webpki::{EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::oid_registry::OID_SIG_ED25519;
+use x509_parser::prelude::FromDer as _;
+use x509_parser::public_key::PublicKey;
+
+use crate::model::certificate::{Aspect, Certificate, Flaw};
+
+/// The keys of a Secret as Vault's answer has them.
+const CERTIFICATE: &str = "certificate";
+const PRIVATE_KEY: &str = "private_key";
+const ISSUING_CA: &str = "issuing_ca";
+
+/// What a certificate is held against.
+#[derive(Debug)]
+pub struct Inspector {
+    /// The CAs of the mount, as Vault itself has them.
+    issuers: Vec<CertificateDer<'static>>,
+    /// The common name that was asked for.
+    name: String,
+}
+
+impl Inspector {
+    /// Holds certificates against these CAs, in PEM, and this name. A CA that can't be read issues nothing.
+    pub fn new(issuers: &[String], name: &str) -> Self {
+        let issuers = issuers
+            .iter()
+            .flat_map(|pem| CertificateDer::pem_slice_iter(pem.as_bytes()).flatten())
+            .collect();
+        Self {
+            issuers,
+            name: name.to_owned(),
+        }
+    }
+
+    /// What is to be told of the certificate in a Secret at the moment `now`.
+    pub fn certificate(&self, secret: &Secret, now: Timestamp) -> Certificate {
+        let value = |key: &str| {
+            let value = secret.data.as_ref().and_then(|data| data.get(key));
+            value.map(|value| value.0.as_slice())
+        };
+        let Some(pem) = value(CERTIFICATE) else {
+            return Certificate::unreadable(format!("the Secret has no `{CERTIFICATE}`"));
+        };
+        let Ok(der) = CertificateDer::from_pem_slice(pem) else {
+            return Certificate::unreadable(format!("`{CERTIFICATE}` is no PEM"));
+        };
+        let Ok((_, x509)) = X509Certificate::from_der(&der) else {
+            return Certificate::unreadable(format!("`{CERTIFICATE}` is no X.509 certificate"));
+        };
+        let not_after = moment(x509.validity().not_after.timestamp());
+        let flaws = [
+            self.chain_flaw(&der, value(ISSUING_CA), now)
+                .map(|why| Flaw::new(Aspect::Chain, why)),
+            key_flaw(&x509, &der, value(PRIVATE_KEY)).map(|why| Flaw::new(Aspect::Key, why)),
+            self.name_flaw(&x509)
+                .map(|why| Flaw::new(Aspect::Name, why)),
+        ];
+        Certificate {
+            serial: serial(&x509),
+            not_before: moment(x509.validity().not_before.timestamp()),
+            not_after,
+            left: Duration::try_from(not_after.duration_since(now)).unwrap_or_default(),
+            flaws: flaws.into_iter().flatten().collect(),
+        }
+    }
+
+    /// Why it was not issued by the mount, or is not valid at the moment `now`.
+    fn chain_flaw(
+        &self,
+        der: &CertificateDer<'_>,
+        beside: Option<&[u8]>,
+        now: Timestamp,
+    ) -> Option<String> {
+        let anchors: Vec<_> = self
+            .issuers
+            .iter()
+            .filter_map(|issuer| webpki::anchor_from_trusted_cert(issuer).ok())
+            .collect();
+        let leaf = match EndEntityCert::try_from(der) {
+            Ok(leaf) => leaf,
+            Err(error) => return Some(format!("it is no certificate of an end: {error:?}")),
+        };
+        let seconds = u64::try_from(now.as_second()).unwrap_or_default();
+        let verified = leaf.verify_for_usage(
+            webpki::ALL_VERIFICATION_ALGS,
+            &anchors,
+            &[],
+            UnixTime::since_unix_epoch(Duration::from_secs(seconds)),
+            AnyUsage,
+            None,
+            None,
+        );
+        match verified {
+            Ok(_) => {}
+            Err(
+                error @ (webpki::Error::UnsupportedSignatureAlgorithmContext(_)
+                | webpki::Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_)),
+            ) => {
+                tracing::debug!(?error, "the signature of a certificate can't be checked");
+            }
+            Err(webpki::Error::UnknownIssuer) => {
+                return Some("no CA that Vault has in the mount issued it".to_owned());
+            }
+            Err(webpki::Error::InvalidSignatureForPublicKey) => {
+                return Some("its signature is not that of the mount's CA".to_owned());
+            }
+            Err(webpki::Error::CertExpired { .. }) => return Some("it has ended".to_owned()),
+            Err(webpki::Error::CertNotValidYet { .. }) => {
+                return Some("it is not valid yet".to_owned());
+            }
+            Err(other) => return Some(format!("it does not verify: {other:?}")),
+        }
+        let beside = CertificateDer::from_pem_slice(beside?).ok();
+        let known = beside.is_some_and(|beside| self.issuers.contains(&beside));
+        (!known).then(|| format!("`{ISSUING_CA}` beside it is no CA that Vault has in the mount"))
+    }
+
+    /// Why it does not bear the name. A role may keep the common name out of the alternative names, and Vault
+    /// takes names that fit only there.
+    fn name_flaw(&self, x509: &X509Certificate<'_>) -> Option<String> {
+        let common: Vec<_> = x509
+            .subject()
+            .iter_common_name()
+            .filter_map(|name| name.as_str().ok())
+            .collect();
+        let alternative = x509.subject_alternative_name().ok().flatten();
+        let alternative: Vec<_> = alternative
+            .iter()
+            .flat_map(|names| &names.value.general_names)
+            .filter_map(|name| match name {
+                GeneralName::DNSName(name) | GeneralName::RFC822Name(name) => Some(*name),
+                _ => None,
+            })
+            .collect();
+        let borne = common.contains(&self.name.as_str())
+            || alternative
+                .iter()
+                .any(|name| name.eq_ignore_ascii_case(&self.name));
+        (!borne).then(|| {
+            let names: Vec<_> = common.iter().chain(&alternative).copied().collect();
+            format!("it bears `{}`, not `{}`", names.join("`, `"), self.name)
+        })
+    }
+}
+
+/// A certificate may be for whatever use: that is the role's to say.
+struct AnyUsage;
+
+impl ExtendedKeyUsageValidator for AnyUsage {
+    fn validate(&self, _: KeyPurposeIdIter<'_, '_>) -> Result<(), webpki::Error> {
+        Ok(())
+    }
+}
+
+/// Why the private key is not the certificate's.
+fn key_flaw(
+    x509: &X509Certificate<'_>,
+    der: &CertificateDer<'_>,
+    key: Option<&[u8]>,
+) -> Option<String> {
+    let Some(key) = key else {
+        return Some(format!("the Secret has no `{PRIVATE_KEY}`"));
+    };
+    let Ok(key) = PrivateKeyDer::from_pem_slice(key) else {
+        return Some(format!("`{PRIVATE_KEY}` is no PEM of a key"));
+    };
+    if !is_comparable(x509) {
+        tracing::debug!("the key of a certificate is of a kind that can't be compared");
+        return None;
+    }
+    let Ok(key) = rustls::crypto::ring::sign::any_supported_type(&key) else {
+        return Some(format!(
+            "`{PRIVATE_KEY}` is no key of the certificate's kind"
+        ));
+    };
+    let pair = CertifiedKey::new(vec![der.clone().into_owned()], key);
+    let matches = pair.keys_match().is_ok();
+    (!matches).then(|| format!("`{PRIVATE_KEY}` belongs to another certificate"))
+}
+
+/// Whether its key is of a kind that `ring` knows.
+fn is_comparable(x509: &X509Certificate<'_>) -> bool {
+    match x509.public_key().parsed() {
+        Ok(PublicKey::RSA(key)) => key.key_size() >= 2048,
+        Ok(PublicKey::EC(point)) => matches!(point.key_size(), 256 | 384),
+        _ => x509.public_key().algorithm.algorithm == OID_SIG_ED25519,
+    }
+}
+
+/// The serial number as Vault writes it: without the octet that only says that it is positive.
+fn serial(x509: &X509Certificate<'_>) -> String {
+    let serial = x509.raw_serial_as_string();
+    match serial.strip_prefix("00:") {
+        Some(rest) => rest.to_owned(),
+        None => serial,
+    }
+}
+
+fn moment(seconds: i64) -> Timestamp {
+    Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::ByteString;
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SerialNumber,
+    };
+
+    const NAME: &str = "canary.example";
+
+    fn ca() -> CertifiedIssuer<'static, KeyPair> {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "a CA");
+        let key = KeyPair::generate().expect("a key");
+        CertifiedIssuer::self_signed(params, key).expect("a CA")
+    }
+
+    /// A Secret with a certificate of that CA, changed before it is issued.
+    fn secret(
+        ca: &CertifiedIssuer<'static, KeyPair>,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Secret {
+        let mut params = CertificateParams::new([NAME.to_owned()]).expect("names");
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, NAME);
+        params.serial_number = Some(SerialNumber::from_slice(&[0xf0, 0x0d, 1]));
+        change(&mut params);
+        let key = KeyPair::generate().expect("a key");
+        let issued = params.signed_by(&key, ca).expect("a certificate");
+        let data = [
+            (CERTIFICATE, issued.pem()),
+            (PRIVATE_KEY, key.serialize_pem()),
+            (ISSUING_CA, ca.pem()),
+        ];
+        let data = data.map(|(key, text)| (key.to_owned(), ByteString(text.into_bytes())));
+        Secret {
+            data: Some(data.into()),
+            ..Secret::default()
+        }
+    }
+
+    fn seen(secret: &Secret, ca: &CertifiedIssuer<'static, KeyPair>) -> Certificate {
+        Inspector::new(&[ca.pem()], NAME).certificate(secret, Timestamp::now())
+    }
+
+    fn put(secret: &mut Secret, key: &str, value: Option<String>) {
+        let data = secret.data.get_or_insert_default();
+        data.remove(key);
+        data.extend(value.map(|value| (key.to_owned(), ByteString(value.into_bytes()))));
+    }
+
+    fn flaws(certificate: &Certificate) -> Vec<Aspect> {
+        certificate.flaws.iter().map(|flaw| flaw.of).collect()
+    }
+
+    #[test]
+    fn what_was_asked_for_is_right() {
+        let ca = ca();
+        let certificate = seen(&secret(&ca, |_| ()), &ca);
+        assert_eq!(certificate.flaws, []);
+        assert_eq!(certificate.serial, "f0:0d:01");
+        assert!(certificate.left > Duration::ZERO);
+    }
+
+    #[test]
+    fn the_name_may_stand_in_either_place() {
+        let ca = ca();
+        let only_common = secret(&ca, |params| params.subject_alt_names.clear());
+        assert_eq!(flaws(&seen(&only_common, &ca)), []);
+        let only_alternative = secret(&ca, |params| {
+            params.distinguished_name = rcgen::DistinguishedName::new();
+        });
+        assert_eq!(flaws(&seen(&only_alternative, &ca)), []);
+        let neither = Inspector::new(&[ca.pem()], "other.example")
+            .certificate(&secret(&ca, |_| ()), Timestamp::now());
+        assert_eq!(flaws(&neither), [Aspect::Name]);
+        assert!(neither.flaws[0].why.contains(NAME));
+    }
+
+    #[test]
+    fn another_ca_is_told() {
+        let (ca, other) = (ca(), ca());
+        let certificate = seen(&secret(&other, |_| ()), &ca);
+        assert_eq!(flaws(&certificate), [Aspect::Chain]);
+        let mut beside = secret(&ca, |_| ());
+        put(&mut beside, ISSUING_CA, Some(other.pem()));
+        assert_eq!(flaws(&seen(&beside, &ca)), [Aspect::Chain]);
+        let unknown = Inspector::new(&[], NAME).certificate(&beside, Timestamp::now());
+        assert_eq!(flaws(&unknown), [Aspect::Chain]);
+    }
+
+    #[test]
+    fn another_key_is_told_and_not_shown() {
+        let ca = ca();
+        let mut secret = secret(&ca, |_| ());
+        let other = KeyPair::generate().expect("a key").serialize_pem();
+        put(&mut secret, PRIVATE_KEY, Some(other.clone()));
+        let certificate = seen(&secret, &ca);
+        assert_eq!(flaws(&certificate), [Aspect::Key]);
+        let key = other.lines().nth(1).expect("a body");
+        let told = serde_json::to_string(&certificate).expect("plain data");
+        assert!(!told.contains(key), "{told}");
+        for broken in [None, Some("wrong".to_owned())] {
+            put(&mut secret, PRIVATE_KEY, broken);
+            assert_eq!(flaws(&seen(&secret, &ca)), [Aspect::Key]);
+        }
+    }
+
+    #[test]
+    fn one_that_has_ended_is_told() {
+        let ca = ca();
+        let past = secret(&ca, |params| {
+            params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+            params.not_after = rcgen::date_time_ymd(2020, 1, 2);
+        });
+        let certificate = seen(&past, &ca);
+        assert_eq!(flaws(&certificate), [Aspect::Chain]);
+        assert_eq!(certificate.left, Duration::ZERO);
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_told() {
+        let ca = ca();
+        let mut secret = secret(&ca, |_| ());
+        for broken in [
+            None,
+            Some("wrong".to_owned()),
+            Some(ca.key().serialize_pem()),
+        ] {
+            put(&mut secret, CERTIFICATE, broken);
+            let certificate = seen(&secret, &ca);
+            assert_eq!(flaws(&certificate), [Aspect::Form]);
+            assert_eq!(certificate.serial, "");
+        }
+    }
+}
