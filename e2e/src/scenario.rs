@@ -9,6 +9,7 @@ mod prober;
 mod recording;
 mod scene;
 mod server;
+mod shell;
 mod suite;
 mod tap;
 
