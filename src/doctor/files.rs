@@ -98,7 +98,7 @@ pub(super) fn app_role(config: &Config) -> Option<String> {
     else {
         return None;
     };
-    let role = format!("auth/{mount}/role/{}", POLICY);
+    let role = format!("auth/{mount}/role/{POLICY}");
     let file = |file: &Path| word(&file.display().to_string());
     let flag = namespace(config);
     Some(format!(
