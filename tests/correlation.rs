@@ -229,6 +229,7 @@ fn run(latency: f64, operator: OperatorDelta) -> Run {
         latency_seconds: latency,
         due_seconds: None,
         lateness_seconds: None,
+        margin_seconds: None,
         within_seconds: 5.0,
         timeout_seconds: 30.0,
         proven: true,

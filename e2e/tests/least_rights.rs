@@ -107,6 +107,10 @@ async fn leads(server: &e2e::scenario::Server) -> Result<()> {
 
 /// A precondition, as `doctor` prints it.
 #[derive(Debug, Deserialize)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "they are called so where they are printed"
+)]
 struct Check {
     check: String,
     subject: String,

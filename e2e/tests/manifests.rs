@@ -39,6 +39,8 @@ fn main() -> ExitCode {
         .trial("a_cluster_takes_them", taken)
         .trial("their_pods_are_restricted", restricted)
         .trial("a_reason_fits_a_termination_message", reason)
+        // The last: what it installs is Helm's from then on.
+        .trial("helm_takes_over", helm)
         .run()
 }
 
@@ -140,7 +142,7 @@ async fn restricted(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// The end of what a failed run of the CronJob says, which the kubelet puts into the termination message where the Pod asks
+/// The end of what a failed run of the job says, which the kubelet puts into the termination message where the Pod asks
 /// for it, tells who is to blame.
 async fn reason(scene: &Scene) -> Result<()> {
     let objects = kustomize(scene, "overlays/cronjob").await?;
@@ -186,4 +188,19 @@ async fn reason(scene: &Scene) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Who has installed by kustomize can go on with Helm: the chart takes over what is there, and the prober works on.
+async fn helm(scene: &Scene) -> Result<()> {
+    let prober = install(scene).await?;
+    let command = format!(
+        "helm upgrade --install vso-prober '{}/manifests/chart' --namespace {NAMESPACE} --take-ownership \
+         --set config.vault.address='{}'",
+        shipped::root().display(),
+        scene.lab().vault().address()
+    );
+    let said = scene.shell(&command).await?;
+    ensure!(said.contains("STATUS: deployed"), "{said}");
+    prober.run(&["doctor", "--leader-elect"]).await?.exits(0)?;
+    scene.serves().await
 }

@@ -208,8 +208,9 @@ fn configuration(layer: &str) -> Result<Value> {
 }
 
 fn digest(content: &[u8]) -> String {
-    let hex = Sha256::digest(content);
-    hex.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digest = Sha256::digest(content);
+    let bytes = digest.iter();
+    bytes.fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 /// Packs what is in a folder, always alike.

@@ -19,6 +19,10 @@ const IN_CONFIGURATION: &str = "# in the configuration:\n";
 /// One precondition, as it is printed.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "they are called so where they are printed"
+)]
 pub(super) struct Check {
     pub(super) check: String,
     pub(super) subject: String,

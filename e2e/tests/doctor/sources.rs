@@ -119,7 +119,7 @@ pub(super) async fn pushgateway(scene: &Scene) -> Result<()> {
     let probe = [Probe::kv2("kv2")];
     let patient = Patient::new(scene, "unheard", probe).await?;
     let patient = patient.edit(|config| {
-        config["push"]["pushgateway"]["url"] = format!("http://127.0.0.1:{port}").into()
+        config["push"]["pushgateway"]["url"] = format!("http://127.0.0.1:{port}").into();
     });
     let report = Report::of(scene, &patient.prober, 1).await?;
     report.finding("push", "start the receiver, or set `push.pushgateway.url`")?;

@@ -214,7 +214,7 @@ pub(super) async fn rights_of_values(scene: &Scene) -> Result<()> {
         json!({"pods": null, "url": "http://10.0.0.1:8080/stats", "bearerTokenFile": "/token"});
     let prometheus = json!({
         "pods": null, "bearerTokenFile": null, "insecureSkipVerify": null,
-        "prometheus": {"url": "http://prometheus:9090", "selector": "{}"},
+        "prometheus": {"url": "http://prometheus:9090", "selector": "{job=\"vso\"}"},
     });
     let configs = [
         json!({"probes": [dynamic, kv, pki], "instance": "blue"}),

@@ -46,7 +46,7 @@ pub(crate) fn commands() -> Result<Vec<String>> {
         .collect())
 }
 
-/// A definition of the ServiceMonitors of Prometheus Operator that takes what is written, whatever it is.
+/// A definition of Prometheus Operator's monitors of Services that takes what is written, whatever it is.
 async fn service_monitors(scene: &Scene) -> Result<()> {
     let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     scene
