@@ -30,6 +30,10 @@ impl Scene {
     /// Puts a program of this name where scripts find it.
     pub fn program(&self, name: &str, script: &str) -> Result<()> {
         let file = self.programs()?.join(name);
+        // Never through a link: what it leads to is every lab's.
+        if file.is_symlink() {
+            fs::remove_file(&file)?;
+        }
         fs::write(&file, format!("#!/bin/sh\n{script}"))?;
         fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
         Ok(())

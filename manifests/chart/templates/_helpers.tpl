@@ -14,7 +14,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 
-{{- /* One container, whatever runs it; `arguments` is what tells the ways apart. */}}
+{{- /* Of the Pod and its container what is the same however they are run. */}}
 {{- define "vso-prober.pod" -}}
 serviceAccountName: {{ .Release.Name }}
 terminationGracePeriodSeconds: 30
