@@ -1,10 +1,10 @@
 # `make` alone says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help tools build demo test lint fmt-check clippy doc deny shellcheck advisories bench-accuracy bench-correlation bench-footprint lab-up lab-down clean
+.PHONY: help tools build image demo test e2e-kind lint fmt-check clippy doc deny shellcheck actionlint hadolint yamllint advisories bench-accuracy bench-correlation bench-footprint lab-up lab-down clean
 
 CACHE := $(or $(VSO_PROBER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vso-prober)
 # The linters, in a folder that is named after what it holds.
-LINTERS := $(CACHE)/linters-$(firstword $(shell cksum .ci/requirements.txt))
+LINTERS := $(CACHE)/linters-$(firstword $(shell cat .ci/requirements.txt .ci/actionlint/go.mod | cksum))
 PYTHON ?= python3
 
 help: ## Say what there is
@@ -16,6 +16,12 @@ tools: ## Build and install the parts of the lab (minutes the first time, nothin
 build: ## Build the prober for release
 	cargo build --release --locked --bin vso-prober
 
+# BINARY=target/debug/vso-prober makes one of another build.
+BINARY ?= target/release/vso-prober
+
+image: $(if $(filter target/release/%,$(BINARY)),build) ## Make an image, as an archive: target/image/vso-prober.tar (no container engine needed)
+	@cargo run --quiet --locked --package e2e --bin image -- '$(BINARY)'
+
 demo: tools ## See the prober at work on real parts, in a lab of its own
 	cargo build --locked --workspace --bins
 	@target/debug/demo
@@ -23,7 +29,10 @@ demo: tools ## See the prober at work on real parts, in a lab of its own
 test: tools ## Run every test, those against the lab too
 	cargo test --workspace --locked --no-fail-fast
 
-lint: fmt-check shellcheck deny clippy doc ## Run every check that is not a test
+e2e-kind: ## Try it all in a cluster of kind's: needs docker, kind, helm, kubectl (VSO_VERSION chooses the operator's)
+	e2e/kind/run.sh
+
+lint: fmt-check shellcheck actionlint hadolint yamllint deny clippy doc ## Run every check that is not a test
 
 fmt-check: ## Check the format
 	cargo fmt --all --check
@@ -42,6 +51,15 @@ advisories: | $(LINTERS) ## Check what the tree pulls in against known advisorie
 
 shellcheck: | $(LINTERS) ## Check the scripts
 	'$(LINTERS)/bin/shellcheck' .ci/run $$(git ls-files '*.sh')
+
+actionlint: | $(LINTERS) ## Check the workflows
+	PATH='$(LINTERS)/bin':"$$PATH" actionlint
+
+hadolint: | $(LINTERS) ## Check the Dockerfile
+	'$(LINTERS)/bin/hadolint' Dockerfile
+
+yamllint: | $(LINTERS) ## Check the YAML, but for the chart's templates
+	PYTHONPATH='$(LINTERS)' $(PYTHON) -m yamllint --strict .
 
 bench-accuracy: tools build ## Compare what the prober measures with the API server's own audit log
 	cargo build --locked --workspace --bins
@@ -73,4 +91,5 @@ $(LINTERS):
 	@rm -rf '$@.new'
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps \
 		--only-binary :all: --require-hashes --target '$@.new' --requirement .ci/requirements.txt
+	go -C .ci/actionlint build -trimpath -o '$@.new/bin/actionlint' github.com/rhysd/actionlint/cmd/actionlint
 	@mv '$@.new' '$@'

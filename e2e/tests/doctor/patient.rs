@@ -3,20 +3,13 @@
 
 use std::fmt;
 use std::fs;
-use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use e2e::lab::{NAMESPACE, Tools};
+use anyhow::{Context, Result, ensure};
+use e2e::lab::NAMESPACE;
 use e2e::scenario::{Probe, Prober, Scene, eventually};
-use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::ServiceAccount;
-use kube::api::{Api, PostParams};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
 
 /// How long the cluster and the operator may take to act on what was applied.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -136,16 +129,18 @@ impl<'a> Patient<'a> {
             .await?;
         let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": NAMESPACE}});
         scene.apply(account).await?;
-        let kubernetes = token(scene, name, None).await?;
+        let kubernetes = scene.token(name, None).await?;
         let kubeconfig = scene.kubeconfig(|_, user| user["token"] = kubernetes.into())?;
-        let file = scene.file(&token(scene, name, Some("vault")).await?)?;
+        let file = scene.file(&scene.token(name, Some("vault")).await?)?;
         let auth = json!({"kubernetes": {"mount": "kubernetes", "role": name, "tokenFile": file}});
         let patient = Self {
             scene,
             name: name.to_owned(),
             prober: prober.auth(auth).kubeconfig(&kubeconfig),
         };
-        kubectl_apply(scene, &patient.rbac(&[]).await?).await?;
+        scene
+            .kubectl(&["apply", "-f", "-"], &patient.rbac(&[]).await?)
+            .await?;
         patient.write_policy(&patient.policy().await?).await?;
         Ok(patient)
     }
@@ -218,7 +213,7 @@ impl<'a> Patient<'a> {
                 !fix.starts_with("# ") || fix.contains('\n'),
                 "only a person can do it: {fix}"
             );
-            shell(self.scene, fix).await?;
+            self.scene.shell(fix).await?;
             return Ok(self);
         };
         for line in yaml.lines() {
@@ -248,93 +243,4 @@ fn merge(into: &mut Value, from: Value) {
         }
         (into, from) => *into = from,
     }
-}
-
-/// A token of a ServiceAccount.
-pub(super) async fn token(scene: &Scene, name: &str, audience: Option<&str>) -> Result<String> {
-    let accounts: Api<ServiceAccount> = Api::namespaced(scene.lab().client(), NAMESPACE);
-    let request = TokenRequest {
-        spec: TokenRequestSpec {
-            audiences: audience.into_iter().map(str::to_owned).collect(),
-            ..TokenRequestSpec::default()
-        },
-        ..TokenRequest::default()
-    };
-    let answer = accounts
-        .create_token_request(name, &PostParams::default(), &request)
-        .await?;
-    Ok(answer.status.context("no token came back")?.token)
-}
-
-/// Runs what was printed as an administrator would: in a shell, with `kubectl` and `vault`.
-pub(super) async fn shell(scene: &Scene, script: &str) -> Result<String> {
-    run(scene, "sh", &["-ec", script], "").await
-}
-
-/// Applies manifests as they were printed.
-pub(super) async fn kubectl_apply(scene: &Scene, manifests: &str) -> Result<()> {
-    run(scene, "kubectl", &["apply", "-f", "-"], manifests)
-        .await
-        .map(drop)
-}
-
-async fn run(scene: &Scene, program: &str, arguments: &[&str], input: &str) -> Result<String> {
-    let folder = programs(scene)?;
-    let path = format!(
-        "{}:{}",
-        folder.display(),
-        std::env::var("PATH").unwrap_or_default()
-    );
-    let vault = scene.lab().vault();
-    let mut command = Command::new("env");
-    command
-        .arg(program)
-        .args(arguments)
-        .env("PATH", path)
-        .env("HOME", &folder)
-        .env("KUBECONFIG", scene.lab().kubeconfig())
-        .envs(["VAULT_ADDR", "BAO_ADDR"].map(|name| (name, vault.address())))
-        .envs(["VAULT_TOKEN", "BAO_TOKEN"].map(|name| (name, vault.token())))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    let mut child = command.spawn()?;
-    let mut stdin = child.stdin.take().context("it has a stdin")?;
-    stdin.write_all(input.as_bytes()).await?;
-    drop(stdin);
-    let output = child.wait_with_output().await?;
-    let (out, err) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
-    if !output.status.success() {
-        bail!(
-            "{} {arguments:?}: {}\n{out}{err}{input}",
-            program,
-            output.status
-        );
-    }
-    Ok(out.into_owned())
-}
-
-/// A folder with the commands that fixes are written in. What speaks to Vault is OpenBao's, under its own name.
-fn programs(scene: &Scene) -> Result<PathBuf> {
-    let folder = scene.lab().folder().join("programs");
-    if !folder.is_dir() {
-        fs::create_dir(&folder)?;
-        let tools = Tools::find()?;
-        std::os::unix::fs::symlink(tools.kubectl()?, folder.join("kubectl"))?;
-        std::os::unix::fs::symlink(tools.bao()?, folder.join("vault"))?;
-    }
-    Ok(folder)
-}
-
-/// Puts a program of this name where fixes find it: a script.
-pub(super) fn program(scene: &Scene, name: &str, script: &str) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let file = programs(scene)?.join(name);
-    fs::write(&file, format!("#!/bin/sh\n{script}"))?;
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
-    Ok(())
 }

@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::json;
 
-use super::patient::{Patient, Report, kubectl_apply};
+use super::patient::{Patient, Report};
 
 fn probes() -> [Probe; 3] {
     [Probe::kv2("kv2"), Probe::kv1("kv1"), Probe::database("db")]
@@ -88,7 +88,7 @@ pub(super) async fn each_rule(scene: &Scene) -> Result<()> {
 }
 
 async fn shell_apply(scene: &Scene, fix: &str) -> Result<()> {
-    super::patient::shell(scene, fix).await.map(drop)
+    scene.shell(fix).await.map(drop)
 }
 
 /// Waits until a rule is missed: the fix, and the exit code. The API server takes a moment to heed a change.
@@ -155,7 +155,12 @@ pub(super) async fn leader(scene: &Scene) -> Result<()> {
     let (code, report) = Report::any(scene, &patient.prober, &["--leader-elect"]).await?;
     ensure!(code == 1, "{report}");
     report.finding("rbac", "vso-prober-default")?;
-    kubectl_apply(scene, &patient.rbac(&["--leader-elect"]).await?).await?;
+    scene
+        .kubectl(
+            &["apply", "-f", "-"],
+            &patient.rbac(&["--leader-elect"]).await?,
+        )
+        .await?;
     let (code, report) = Report::any(scene, &patient.prober, &["--leader-elect"]).await?;
     ensure!(code == 0, "{report}");
     Ok(())

@@ -15,7 +15,7 @@ use kube::api::{Api, PostParams};
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use super::patient::{Patient, Report, shell, token};
+use super::patient::{Patient, Report};
 
 pub(super) async fn url(scene: &Scene) -> Result<()> {
     let url = scene.lab().metrics_url().await;
@@ -99,7 +99,7 @@ pub(super) async fn refused(scene: &Scene) -> Result<()> {
         .clone()
         .unwrap_or_default();
     // What is set is where a pod finds its token; this is none.
-    let file = scene.file(&token(scene, "unread", None).await?)?;
+    let file = scene.file(&scene.token("unread", None).await?)?;
     let fix = fix.replace(
         "/var/run/secrets/kubernetes.io/serviceaccount/token",
         &file.display().to_string(),
@@ -109,7 +109,7 @@ pub(super) async fn refused(scene: &Scene) -> Result<()> {
     report.finding("rbac", "nonResourceURLs")?;
     patient.cured("metrics", "nonResourceURLs").await?;
     server.abort();
-    shell(scene, "kubectl delete clusterrolebinding unread-metrics && kubectl delete clusterrole unread-metrics")
+    scene.shell("kubectl delete clusterrolebinding unread-metrics && kubectl delete clusterrole unread-metrics")
         .await
         .map(drop)
 }

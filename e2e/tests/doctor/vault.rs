@@ -7,7 +7,6 @@ use e2e::lab::{NAMESPACE, PROBER};
 use e2e::scenario::{Probe, Scene, eventually};
 use serde_json::json;
 
-use super::patient;
 use super::patient::{Patient, Report};
 
 pub(super) async fn address(scene: &Scene) -> Result<()> {
@@ -86,7 +85,7 @@ pub(super) async fn method_unknown(scene: &Scene) -> Result<()> {
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:auth-delegator"},
         "subjects": [{"kind": "ServiceAccount", "namespace": NAMESPACE, "name": "nobody"}]});
     scene.apply(account).await?;
-    let reviewer = patient::token(scene, "nobody", None).await?;
+    let reviewer = scene.token("nobody", None).await?;
     let own = format!(
         "kubernetes_host={host} kubernetes_ca_cert=@{} token_reviewer_jwt={reviewer} disable_local_ca_jwt=true",
         ca.display()
@@ -113,7 +112,7 @@ pub(super) async fn approle(scene: &Scene) -> Result<()> {
 
 pub(super) async fn jwt(scene: &Scene) -> Result<()> {
     let patient = super::patient(scene, "nobody").await?;
-    let file = scene.file(&patient::token(scene, "nobody", Some("vault")).await?)?;
+    let file = scene.file(&scene.token("nobody", Some("vault")).await?)?;
     let auth = json!({"jwt": {"mount": "jwt", "role": "unheard", "tokenFile": file}});
     patient
         .edit(|config| config["vault"]["auth"] = auth)
@@ -169,7 +168,7 @@ pub(super) async fn variable(scene: &Scene) -> Result<()> {
         .fix
         .clone();
     let script = format!("{}\nprintf %s \"$TOKEN_OF_VAULT\"", fix.unwrap_or_default());
-    let token = patient::shell(scene, &script).await?;
+    let token = scene.shell(&script).await?;
     patient.prober = patient.prober.env("TOKEN_OF_VAULT", token);
     patient.is_well().await.map(drop)
 }

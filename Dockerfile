@@ -1,0 +1,20 @@
+# The image, for those who have a container engine; `make image` makes its like without one.
+#   docker build --build-arg REVISION="$(git rev-parse HEAD)" --tag vso-prober:dev .
+FROM rust:1.95-bookworm AS build
+WORKDIR /src
+COPY . .
+RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
+    cargo build --release --locked --bin vso-prober && cp target/release/vso-prober /vso-prober
+
+# glibc, libgcc and CA certificates, and no shell.
+FROM gcr.io/distroless/cc-debian12:nonroot
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="vso-prober" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="https://github.com/vso-prober/vso-prober" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=build /vso-prober /usr/bin/vso-prober
+USER 65532:65532
+ENTRYPOINT ["/usr/bin/vso-prober"]

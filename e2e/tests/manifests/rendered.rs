@@ -1,0 +1,257 @@
+//! What the manifests say, without a cluster that takes them.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use e2e::scenario::Scene;
+use serde_json::{Value, json};
+
+use super::OVERLAYS;
+use super::shipped::{documents, read, root};
+
+/// What a folder of `manifests` renders to.
+pub(super) async fn kustomize(scene: &Scene, folder: &str) -> Result<Vec<Value>> {
+    let folder = root().join("manifests").join(folder);
+    let text = scene
+        .kubectl(&["kustomize", &folder.display().to_string()], "")
+        .await?;
+    documents(&text)
+}
+
+/// Objects by their kind, namespace and name, without what only one of the tools writes.
+type Objects = BTreeMap<String, Value>;
+
+fn normal(objects: Vec<Value>) -> Result<Objects> {
+    let mut normal = Objects::new();
+    for mut object in objects {
+        let name = [
+            &object["kind"],
+            &object["metadata"]["namespace"],
+            &object["metadata"]["name"],
+        ];
+        let name = name.map(|part| part.as_str().unwrap_or("-")).join(" ");
+        if let Some(Value::Object(labels)) = object.pointer_mut("/metadata/labels") {
+            labels.retain(|label, _| {
+                !matches!(
+                    label.as_str(),
+                    "helm.sh/chart" | "app.kubernetes.io/managed-by"
+                )
+            });
+        }
+        if object["kind"] == "ConfigMap" {
+            let text = object["data"]["config.yaml"]
+                .as_str()
+                .context("a configuration")?;
+            object["data"]["config.yaml"] = documents(text)?.remove(0);
+        }
+        ensure!(
+            normal.insert(name.clone(), object).is_none(),
+            "twice: {name}"
+        );
+    }
+    Ok(normal)
+}
+
+/// What the chart renders to with these values.
+async fn helm(scene: &Scene, values: &Value) -> Result<Objects> {
+    let chart = root().join("manifests/chart");
+    let file = scene.file(&values.to_string())?;
+    let command = format!(
+        "helm template vso-prober '{}' --namespace vso-probe --values '{}'",
+        chart.display(),
+        file.display()
+    );
+    normal(documents(&scene.shell(&command).await?)?)
+}
+
+/// Insists that both are the same.
+fn same(what: &str, one: &Objects, other: &Objects) -> Result<()> {
+    let names = |objects: &Objects| objects.keys().cloned().collect::<Vec<_>>();
+    ensure!(
+        names(one) == names(other),
+        "{what}: {:?} and {:?}",
+        names(one),
+        names(other)
+    );
+    for (name, object) in one {
+        ensure!(
+            *object == other[name],
+            "{what}: {name}: {object} and {}",
+            other[name]
+        );
+    }
+    Ok(())
+}
+
+/// Each overlay is the chart with some values, but for the namespace, which Helm wants to be there before.
+pub(super) async fn alike(scene: &Scene) -> Result<()> {
+    let push = |folder: &str| -> Result<Value> {
+        let text = read(&format!("manifests/overlays/{folder}/config.yaml"))?;
+        Ok(documents(&text)?.remove(0)["push"].take())
+    };
+    let values = [
+        json!({}),
+        json!({"mode": "cronjob", "config": {"push": push("cronjob")?}}),
+        json!({"serviceMonitor": {"labels": {"release": "kube-prometheus-stack"}}}),
+        json!({
+            "config": {"push": push("new-relic")?},
+            "serviceMonitor": {"enabled": false},
+            "volumes": [{"name": "new-relic", "secret": {"secretName": "new-relic"}}],
+            "volumeMounts": [{"name": "new-relic", "mountPath": "/var/run/secrets/new-relic", "readOnly": true}],
+        }),
+    ];
+    for (folder, values) in OVERLAYS.into_iter().zip(values) {
+        let mut objects = normal(kustomize(scene, folder).await?)?;
+        objects
+            .remove("Namespace - vso-probe")
+            .context("a namespace")?;
+        // Neither says in which order volumes come.
+        let mut chart = helm(scene, &values).await?;
+        for objects in [&mut objects, &mut chart] {
+            objects.values_mut().for_each(sort);
+        }
+        same(folder, &objects, &chart)?;
+    }
+    let chart = root().join("manifests/chart");
+    scene
+        .shell(&format!("helm lint --strict '{}'", chart.display()))
+        .await?;
+    let refused = scene
+        .shell(&format!(
+            "helm template vso-prober '{}' --set mode=daemon 2>&1",
+            chart.display()
+        ))
+        .await;
+    let refused = refused.err().context("a mode that is none is refused")?;
+    ensure!(
+        refused
+            .to_string()
+            .contains("neither `deployment` nor `cronjob`"),
+        "{refused}"
+    );
+    Ok(())
+}
+
+/// Sorts the volumes of a template, and where they are mounted, by name.
+fn sort(object: &mut Value) {
+    match object {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                if let ("volumes" | "volumeMounts", Value::Array(items)) =
+                    (key.as_str(), &mut *value)
+                {
+                    items.sort_by_key(|item| item["name"].to_string());
+                }
+                sort(value);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(sort),
+        _ => {}
+    }
+}
+
+/// The roles and bindings among objects, without their labels.
+fn roles(objects: Objects) -> Objects {
+    let rbac = objects
+        .into_iter()
+        .filter(|(_, object)| object["apiVersion"] == "rbac.authorization.k8s.io/v1");
+    rbac.map(|(name, mut object)| {
+        if let Some(metadata) = object["metadata"].as_object_mut() {
+            metadata.remove("labels");
+        }
+        (name, object)
+    })
+    .collect()
+}
+
+/// What `doctor` prints for a configuration.
+async fn printed(scene: &Scene, config: &Value, arguments: &[&str]) -> Result<String> {
+    let prober = scene.prober([]).edit(|whole| *whole = config.clone());
+    let outcome = prober.run(&[&["doctor"], arguments].concat()).await?;
+    Ok(outcome.exits(0)?.stdout)
+}
+
+async fn printed_roles(scene: &Scene, config: &Value, leader: bool) -> Result<Objects> {
+    let arguments: &[_] = if leader {
+        &["--print-rbac", "--leader-elect"]
+    } else {
+        &["--print-rbac"]
+    };
+    normal(documents(&printed(scene, config, arguments).await?)?)
+}
+
+/// What is shipped is what `doctor` prints for the configuration that is shipped, and no more.
+pub(super) async fn rights(scene: &Scene) -> Result<()> {
+    for folder in ["base"].iter().chain(&OVERLAYS) {
+        let objects = normal(kustomize(scene, folder).await?)?;
+        let config = objects["ConfigMap vso-probe vso-prober"]["data"]["config.yaml"].clone();
+        let leader = objects.contains_key("Deployment vso-probe vso-prober");
+        same(
+            folder,
+            &roles(objects),
+            &printed_roles(scene, &config, leader).await?,
+        )?;
+        let policy = printed(scene, &config, &["--print-policy"]).await?;
+        let shipped = read("manifests/vault/policy.hcl")?;
+        let shipped = shipped.split_once('\n').context("a remark")?.1;
+        ensure!(
+            shipped == policy,
+            "{folder}: the policy is\n{shipped}and should be\n{policy}"
+        );
+    }
+    Ok(())
+}
+
+/// Whatever the values, the chart grants what `doctor` prints for the configuration in them.
+pub(super) async fn rights_of_values(scene: &Scene) -> Result<()> {
+    let dynamic = json!({"name": "postgres", "dynamic": {"authRef": "probe", "mount": "database", "path": "creds/probe"}, "steps": {"create": "5s"}});
+    let pki = json!({
+        "name": "pki", "steps": {"create": "5s"},
+        "pki": {"authRef": "other", "mount": "pki", "role": "probe", "commonName": "canary.example", "ttl": "1h", "expiryOffset": "10m"},
+    });
+    let kv = json!({"name": "kv", "static": {"authRef": "probe", "mount": "kv", "type": "kv-v1", "path": "a"}, "steps": {"create": "5s"}});
+    let url =
+        json!({"pods": null, "url": "http://10.0.0.1:8080/stats", "bearerTokenFile": "/token"});
+    let prometheus = json!({
+        "pods": null, "bearerTokenFile": null, "insecureSkipVerify": null,
+        "prometheus": {"url": "http://prometheus:9090", "selector": "{job=\"vso\"}"},
+    });
+    let configs = [
+        json!({"probes": [dynamic, kv, pki], "instance": "blue"}),
+        json!({"probes": [pki], "operator": {"metrics": null, "namespace": "vso"}}),
+        json!({"probes": [dynamic], "operator": {"metrics": url}}),
+        json!({"probes": [kv], "operator": {"metrics": prometheus}}),
+        json!({"operator": {"metrics": {"pods": {"scheme": "http"}, "bearerTokenFile": null, "insecureSkipVerify": null}}}),
+    ];
+    for config in configs {
+        for mode in ["deployment", "cronjob"] {
+            let objects = helm(scene, &json!({"mode": mode, "config": config})).await?;
+            let config = objects["ConfigMap vso-probe vso-prober"]["data"]["config.yaml"].clone();
+            let wanted = printed_roles(scene, &config, mode == "deployment").await?;
+            same(&config.to_string(), &roles(objects), &wanted)?;
+        }
+    }
+    Ok(())
+}
+
+/// The configurations pass the check, differ in where they push to alone, and reach Vault where the operator does.
+pub(super) async fn configurations(scene: &Scene) -> Result<()> {
+    let base = normal(kustomize(scene, "base").await?)?;
+    let base_config = &base["ConfigMap vso-probe vso-prober"]["data"]["config.yaml"];
+    for folder in ["base"].iter().chain(&OVERLAYS) {
+        let objects = normal(kustomize(scene, folder).await?)?;
+        let mut config = objects["ConfigMap vso-probe vso-prober"]["data"]["config.yaml"].clone();
+        let prober = scene.prober([]).edit(|whole| *whole = config.clone());
+        prober.run(&["config", "check"]).await?.exits(0)?;
+        let address = &objects["VaultConnection vso-probe probe"]["spec"]["address"];
+        ensure!(
+            *address == config["vault"]["address"],
+            "{folder}: {address}"
+        );
+        if let Some(config) = config.as_object_mut() {
+            config.remove("push");
+        }
+        ensure!(config == *base_config, "{folder}: {config}");
+    }
+    Ok(())
+}
