@@ -233,7 +233,7 @@ fn noise(rng: &mut impl Rng) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn kustomize_puts_an_address_before_the_runbooks() -> Result<()> {
+async fn kustomize_makes_what_the_page_says() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let base = "https://wiki.example.com/vso-prober";
     let text = fs::read_to_string(Path::new(ROOT).join("docs/alerting.md"))?;
@@ -274,5 +274,6 @@ async fn kustomize_puts_an_address_before_the_runbooks() -> Result<()> {
         built.matches("kind: PrometheusRule").count() == 3,
         "{built}"
     );
+    ensure!(built.contains("grafana_dashboard: \"1\""), "{built}");
     Ok(())
 }

@@ -70,20 +70,19 @@ impl Prometheus {
         Self::start_with(scrapes, histograms, None).await
     }
 
-    /// Starts one that goes by these rules, and tells an Alertmanager.
-    pub async fn alerting(
+    /// Starts one that goes by these rules, and tells an Alertmanager of what they say.
+    pub async fn with_rules(
         scrapes: &[Scrape],
         rules: &Rules,
-        alertmanager: &Alertmanager,
+        alertmanager: Option<&Alertmanager>,
     ) -> Result<Self> {
-        let alerting = Some((rules, alertmanager.address()));
-        Self::start_with(scrapes, Histograms::Classic, alerting).await
+        Self::start_with(scrapes, Histograms::Classic, Some((rules, alertmanager))).await
     }
 
     async fn start_with(
         scrapes: &[Scrape],
         histograms: Histograms,
-        alerting: Option<(&Rules, SocketAddr)>,
+        rules: Option<(&Rules, Option<&Alertmanager>)>,
     ) -> Result<Self> {
         let features = match histograms {
             Histograms::Classic => "exemplar-storage",
@@ -91,12 +90,16 @@ impl Prometheus {
         };
         let server = Server::start("prometheus", async |site, address| {
             let mut config = configuration(scrapes);
-            if let Some((rules, alertmanager)) = alerting {
+            if let Some((rules, alertmanager)) = rules {
                 rules.write(&site.folder)?;
-                let _ = write!(
-                    config,
-                    "rule_files: ['*.yaml']\nalerting: {{alertmanagers: [{{static_configs: [{{targets: ['{alertmanager}']}}]}}]}}\n"
-                );
+                config.push_str("rule_files: ['*.yaml']\n");
+                if let Some(alertmanager) = alertmanager {
+                    let address = alertmanager.address();
+                    let _ = writeln!(
+                        config,
+                        "alerting: {{alertmanagers: [{{static_configs: [{{targets: ['{address}']}}]}}]}}"
+                    );
+                }
             }
             let config = site.write("prometheus.yml", config)?;
             let mut command = Command::new(site.tools.prometheus()?);
