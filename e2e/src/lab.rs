@@ -34,7 +34,10 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 
 pub use audit::{KubeRequest, ObjectRef, ResponseStatus, User, VaultAuth, VaultLine, VaultRequest};
-pub use monitoring::{Histograms, Prometheus, Pushgateway, Scrape, Vector, check_metrics};
+pub use monitoring::{
+    Alertmanager, Histograms, Prometheus, Pushgateway, Rules, Scrape, Vector, check_metrics,
+    promtool, yaml,
+};
 pub use options::{Options, RealOperator};
 pub use part::{Part, Process};
 pub use place::Place;

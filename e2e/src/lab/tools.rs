@@ -101,6 +101,11 @@ impl Tools {
         self.debian("prometheus-pushgateway", "prometheus-pushgateway")
     }
 
+    /// Alertmanager.
+    pub fn alertmanager(&self) -> Result<PathBuf> {
+        self.debian("prometheus-alertmanager", "prometheus-alertmanager")
+    }
+
     /// A binary of one of Debian's packages, of whichever version that has, or the one on the `PATH`.
     fn debian(&self, package: &str, name: &str) -> Result<PathBuf> {
         let unpacked = self.folder.read_dir().into_iter().flatten().flatten();

@@ -1,0 +1,168 @@
+//! Each query of the dashboards has data, of a prober and an operator to which all has happened that they show.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use e2e::lab::{NAMESPACE, Prometheus, Rules, Scrape};
+use e2e::scenario::{Probe, Scene, Server, Suite, eventually};
+use serde_json::{Value, json};
+use vso_prober::model::Step;
+
+/// What a run of the lab can't show, and why.
+const NOT_HERE: [(&str, &str); 3] = [
+    ("Rotation margin", "no step rotates a credential yet"),
+    (
+        "PKI",
+        "no VaultPKISecret is there, as OpenBao and the stand-in issue none",
+    ),
+    ("Dynamic secrets", "the operator does not report them"),
+];
+/// How many runs a correlation needs, and some.
+const RUNS: usize = 26;
+/// How long the data may take to be there.
+const FILLED: Duration = Duration::from_secs(60);
+
+fn main() -> ExitCode {
+    Suite::new("dashboards_live")
+        .fault("every_query_has_data", every_query)
+        .run()
+}
+
+async fn every_query(scene: &Scene) -> Result<()> {
+    let metrics = scene.lab().metrics_url().await;
+    let role = json!({"kubernetes": {"role": "absent"}});
+    scene.vault_auth(NAMESPACE, "role-unknown", role).await?;
+    let steps = [Step::Create, Step::Delete];
+    // Each runs when it is told to.
+    let probes = [
+        Probe::hasty("quick", &steps),
+        Probe::hasty("late", &[Step::Create, Step::Update]),
+        Probe::database("leaking").limits("5s", "6s"),
+        Probe::hasty("locked", &[Step::Create]).auth("role-unknown"),
+    ];
+    let prober = scene
+        .prober(probes.map(|probe| probe.every("1h")))
+        .edit(|config| config["operator"]["metrics"] = json!({"url": metrics}));
+    let server = prober.serve(&["--web.enable-lifecycle"]).await?;
+    let operator = metrics
+        .strip_prefix("http://")
+        .and_then(|rest| rest.strip_suffix("/metrics"))
+        .context("the operator's address")?;
+    let scrape = |job, address| Scrape {
+        job,
+        address,
+        honor_labels: false,
+    };
+    let scrapes = [
+        scrape("vso-prober", server.address()),
+        scrape("vso", operator.parse()?),
+    ];
+    let prometheus = Prometheus::with_rules(&scrapes, &Rules::shipped()?.faster(30), None).await?;
+
+    scene.lab().faults(&json!({"leakLeases": true})).await?;
+    run(&server, "leaking").await?;
+    scene.lab().faults(&json!({"ignoreNext": 1})).await?;
+    run(&server, "quick").await?;
+    scene.lab().faults(&json!({})).await?;
+    run(&server, "locked").await?;
+    run(&server, "late").await?;
+    for _ in 0..RUNS {
+        run(&server, "quick").await?;
+    }
+    // A rate needs two samples.
+    run(&server, "late").await?;
+    run(&server, "locked").await?;
+
+    let queries = queries()?;
+    let wanted = BTreeSet::from(NOT_HERE.map(|(panel, _)| panel));
+    let filled = eventually("data of every query", FILLED, async || {
+        let empty = empty(&prometheus, &queries).await?;
+        let panels: BTreeSet<_> = empty.iter().map(|(panel, _)| panel.as_str()).collect();
+        Ok((panels == wanted).then_some(()))
+    });
+    if filled.await.is_err() {
+        bail!("no data: {:#?}", empty(&prometheus, &queries).await?);
+    }
+    tell(queries.len());
+    server.stop().await?;
+    prober.run(&["cleanup", "--all"]).await?.exits(0)?;
+    // The leaked leases.
+    scene
+        .lab()
+        .vault()
+        .write("sys/leases/revoke-prefix/database/creds", json!({}))
+        .await
+        .map(drop)
+}
+
+/// Runs a probe now, or after the run that is under way.
+async fn run(server: &Server, probe: &str) -> Result<()> {
+    eventually("turn", Duration::from_secs(60), async || {
+        let (status, answer) = server.post(&format!("/api/v1/probes/{probe}/run")).await?;
+        ensure!(
+            status.is_success() || status.as_u16() == 409,
+            "{probe}: {status}: {answer}"
+        );
+        Ok(status.is_success().then_some(()))
+    })
+    .await
+}
+
+/// The queries of all panels, with the variables as Grafana would replace them.
+fn queries() -> Result<Vec<(String, String)>> {
+    let mut queries = Vec::new();
+    for name in ["vso-sync", "vso-controllers"] {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/dashboards");
+        let text = std::fs::read_to_string(Path::new(folder).join(name).with_extension("json"))?;
+        let board: Value = serde_json::from_str(&text)?;
+        for panel in board["panels"].as_array().into_iter().flatten() {
+            for target in panel["targets"].as_array().into_iter().flatten() {
+                let mut query = target["expr"].as_str().context("a query")?.to_owned();
+                for (variable, value) in [
+                    ("__rate_interval", "2m"),
+                    ("__range", "5m"),
+                    ("job", ".+"),
+                    ("instance", ".+"),
+                    ("probe", ".+"),
+                    ("step", ".+"),
+                    ("controller", ".+"),
+                ] {
+                    query = query.replace(&format!("${variable}"), value);
+                }
+                ensure!(!query.contains('$'), "{query}");
+                queries.push((
+                    panel["title"].as_str().unwrap_or_default().to_owned(),
+                    query,
+                ));
+            }
+        }
+    }
+    ensure!(queries.len() > 50, "{queries:?}");
+    Ok(queries)
+}
+
+/// The queries that give no number.
+async fn empty<'a>(
+    prometheus: &Prometheus,
+    queries: &'a [(String, String)],
+) -> Result<Vec<&'a (String, String)>> {
+    let mut empty = Vec::new();
+    for query in queries {
+        let vector = prometheus.query(&query.1).await?;
+        if vector.iter().all(|(_, value)| value.is_nan()) {
+            empty.push(query);
+        }
+    }
+    Ok(empty)
+}
+
+#[expect(clippy::print_stdout, reason = "figures for whoever runs it")]
+fn tell(queries: usize) {
+    println!(
+        "{queries} queries, of which all but those of {} panels have data",
+        NOT_HERE.len()
+    );
+}
