@@ -525,6 +525,12 @@ fn what_the_prober_may_not_ask_is_not_the_operators_fault() {
         |step| step.findings.pods = Answer::Obstructed(denied()),
         cause,
     );
+    let unread = Reference {
+        name: "VaultAuth `ns/x`".into(),
+        exists: Answer::Obstructed(denied()),
+        valid: None,
+    };
+    failing(|step| step.findings.references = vec![unread], cause);
     let removed = Answer::Is(None);
     failing(
         |step| step.findings.resource = removed,

@@ -155,6 +155,14 @@ impl<T> Answer<T> {
             Self::NotAsked | Self::Obstructed(_) => None,
         }
     }
+
+    /// What stood in the way of an answer, if something did.
+    pub const fn obstacle(&self) -> Option<&Obstacle> {
+        match self {
+            Self::Obstructed(obstacle) => Some(obstacle),
+            Self::NotAsked | Self::Is(_) => None,
+        }
+    }
 }
 
 /// What was found out beyond the watches; most of it only after a step that was not proven.

@@ -87,14 +87,18 @@ impl Case<'_> {
         })
     }
 
-    /// What would tell the operator's fault from others' could not be asked for.
+    /// What would tell the operator's fault from others' could not be asked for: of a VaultAuth that is not there
+    /// the operator is silent for 30 s.
     pub(super) fn obstructed(&self) -> Option<Blame> {
-        match (&self.step.findings.events, &self.step.findings.pods) {
-            (Answer::Obstructed(obstacle), _) | (_, Answer::Obstructed(obstacle)) => {
-                Some(of_obstacle(obstacle))
-            }
-            _ => None,
-        }
+        let findings = &self.step.findings;
+        let references = findings.references.iter();
+        let references = references.map(|reference| reference.exists.obstacle());
+        [findings.events.obstacle(), findings.pods.obstacle()]
+            .into_iter()
+            .chain(references)
+            .flatten()
+            .next()
+            .map(of_obstacle)
     }
 
     /// The watch and a direct question differ, or the question was not answered: nothing can be said.
