@@ -1,6 +1,6 @@
 # `make` alone says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help tools build image demo test e2e-kind lint fmt-check clippy doc deny shellcheck actionlint hadolint yamllint advisories bench-accuracy bench-correlation bench-footprint lab-up lab-down clean
+.PHONY: help tools build image demo test chaos e2e-kind lint fmt-check clippy doc deny shellcheck actionlint hadolint yamllint advisories bench-accuracy bench-correlation bench-footprint lab-up lab-down clean
 
 CACHE := $(or $(VSO_PROBER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vso-prober)
 # The linters, in a folder that is named after what it holds.
@@ -28,6 +28,11 @@ demo: tools ## See the prober at work on real parts, in a lab of its own
 
 test: tools ## Run every test, those against the lab too
 	cargo test --workspace --locked --no-fail-fast
+
+# CHAOS_SEED=17 has one storm again; with VSO_BIN and VSO_CRDS they befall the real operator.
+chaos: tools ## Have 300 storms of random faults, and see that nobody is blamed who had none (an hour)
+	cargo build --locked --workspace --bins
+	CHAOS_SEEDS=$(or $(CHAOS_SEEDS),300) cargo test --locked --workspace --test chaos
 
 e2e-kind: ## Try it all in a cluster of kind's: needs docker, kind, helm, kubectl (VSO_VERSION chooses the operator's)
 	e2e/kind/run.sh

@@ -3,6 +3,7 @@
 
 mod certificate;
 mod follow;
+mod pulse;
 mod read;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -17,7 +18,7 @@ use kube::{Client, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{self, Instant, MissedTickBehavior};
+use tokio::time::Instant;
 
 use crate::canary::{self, Canary, Salt};
 use crate::model::record::{Obstacle, Peer};
@@ -29,13 +30,6 @@ use crate::wire::limited;
 pub use certificate::Inspector;
 pub use read::{resource, secret_content};
 use read::{resource_of_dynamic, resource_of_pki, resource_of_static};
-
-/// How often the prober looks whether it stands still, and from which gap on it counts. A limit of CPU
-/// makes many short gaps, which only their sum tells.
-const PULSE: Duration = Duration::from_millis(50);
-const STANDSTILL: Duration = Duration::from_millis(40);
-/// From which gap on people are told.
-const REMARKABLE: Duration = Duration::from_millis(500);
 
 /// How many reconciles are remembered, to tell whether others than one canary were served.
 const REMEMBERED: usize = 256;
@@ -52,6 +46,22 @@ pub struct Subscription {
     sightings: mpsc::UnboundedReceiver<Sighting>,
     shared: Arc<Shared>,
     name: String,
+}
+
+/// Tells every canary under way of what concerns them all.
+#[derive(Clone)]
+pub struct Crier(Arc<Shared>);
+
+impl Crier {
+    /// Whether any canary is under way.
+    pub fn wanted(&self) -> bool {
+        !self.0.lock().canaries.is_empty()
+    }
+
+    /// Tells them.
+    pub fn tell(&self, at: Instant, what: &Seen) {
+        self.0.tell_all(at, what);
+    }
 }
 
 #[derive(Clone)]
@@ -115,7 +125,8 @@ impl Observer {
             let api = Api::<VaultPKISecret>::namespaced(client.clone(), namespace);
             open(spawn(&mut tasks, &shared, api, &selector, Some(Kind::Pki)));
         }
-        tasks.spawn(pulse(shared.clone()));
+        tasks.spawn(pulse::own(shared.clone()));
+        tasks.spawn(pulse::of_server(client.clone(), Crier(shared.clone())));
         Self {
             shared,
             states,
@@ -162,6 +173,11 @@ impl Observer {
             shared: self.shared.clone(),
             name: canary.name.clone(),
         }
+    }
+
+    /// What tells every canary of what concerns them all.
+    pub fn crier(&self) -> Crier {
+        Crier(self.shared.clone())
     }
 
     /// Whether another canary of this kind was reconciled after `since`.
@@ -340,23 +356,4 @@ fn spawn<K: Watched>(
         sender,
     ));
     state
-}
-
-/// Notices when the prober itself stands still: starved of CPU, or stopped.
-async fn pulse(shared: Arc<Shared>) {
-    let mut ticks = time::interval(PULSE);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut last = ticks.tick().await;
-    loop {
-        ticks.tick().await;
-        let now = Instant::now();
-        let gap = now.saturating_duration_since(last).saturating_sub(PULSE);
-        if gap >= STANDSTILL {
-            if gap >= REMARKABLE {
-                tracing::warn!(gap_seconds = gap.as_secs_f64(), "the prober stood still");
-            }
-            shared.tell_all(now, &Seen::Starved(gap));
-        }
-        last = now;
-    }
 }

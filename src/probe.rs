@@ -6,17 +6,15 @@ mod edge;
 mod evidence;
 mod leases;
 mod login;
+mod shell;
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::canary::{self, Action, Canary, Planned};
-use crate::config::Config;
 use crate::janitor;
 use crate::kubernetes;
 use crate::model::promise::Promise;
@@ -24,51 +22,13 @@ use crate::model::proof::Proof;
 use crate::model::record::{End, Findings, Hindrance, Obstacle, Peer, Record, StepRecord};
 use crate::model::snapshot::Reading;
 use crate::model::timeline::{Sighting, Timeline};
-use crate::model::{Kind, Mark, Step};
-use crate::observe::{Inspector, Observer, Subscription};
-use crate::scrape::Numbers;
+use crate::model::{Mark, Step};
+use crate::observe::{Inspector, Subscription};
 use crate::shutdown::Shutdown;
-use crate::vault::Vault;
 use crate::wire;
 use login::Door;
 
-/// What every run of the program shares.
-pub struct Shell {
-    /// The API server.
-    pub kube: kube::Client,
-    /// Vault.
-    pub vault: Vault,
-    /// The watches.
-    pub observer: Observer,
-    /// The namespace of the canaries.
-    pub namespace: String,
-    /// Where the operator runs.
-    pub operator: crate::config::Operator,
-    /// The operator's own numbers.
-    pub numbers: Numbers,
-    /// The VaultConnection behind each VaultAuth that was asked for.
-    connections: Mutex<HashMap<String, String>>,
-}
-
-impl Shell {
-    /// Makes the clients and opens the watches that these probes need. Does not wait for them.
-    pub async fn open(config: &Config, kinds: &HashSet<Kind>) -> Result<Self, Obstacle> {
-        let kube = kubernetes::connect(&config.kubernetes).await?;
-        let vault = Vault::new(&config.vault)?;
-        let namespace = config.kubernetes.namespace.clone();
-        let observer = Observer::start(&kube, &namespace, &config.instance, kinds);
-        let numbers = Numbers::new(&config.operator, &kube);
-        Ok(Self {
-            kube,
-            vault,
-            observer,
-            namespace,
-            operator: config.operator.clone(),
-            numbers,
-            connections: Mutex::default(),
-        })
-    }
-}
+pub use shell::Shell;
 
 /// What a run tells while it runs.
 #[derive(Clone, Copy, Debug)]
@@ -273,6 +233,9 @@ impl Walk<'_> {
                 self.wall + started.elapsed(),
             ))
             .await;
+        } else if record.end == End::Proven && self.came_late(&record) {
+            let wall = self.wall + started.elapsed();
+            record.findings = evidence::words(self.shell, self.canary, step, wall).await;
         }
         if let Some(watch) = watch {
             record.findings.logins = watch.end().await;
@@ -287,6 +250,14 @@ impl Walk<'_> {
         record.left = self.now();
         tracing::debug!(canary = self.canary.name, %step, end = record.end.as_str(), "the step is over");
         record
+    }
+
+    /// Whether the proof came later than it should have: then it is asked what the operator said meanwhile.
+    fn came_late(&self, step: &StepRecord) -> bool {
+        let timeline = &self.timeline;
+        let due = step.promise.due(timeline, step.submitted, step.ended);
+        let measured = step.ended.since(due.unwrap_or(step.started));
+        measured > step.within
     }
 
     /// Everything that has to be there before the stimulus and is not timed: a session with Vault,

@@ -1,6 +1,7 @@
 //! What requests have in common, whoever is asked: the user agent, credentials, and how an error or a
 //! silence reads.
 
+pub mod absence;
 pub mod http;
 
 use std::time::Duration;

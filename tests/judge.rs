@@ -598,6 +598,80 @@ fn a_prober_that_stood_still_blames_itself() {
     );
 }
 
+#[test]
+fn an_api_server_that_was_silent_clears_the_operator() {
+    let silent = |at, seconds| sighting(at, Seen::Silence(Duration::from_secs(seconds)));
+    let unproven = |told| record(step(Step::Create, proof()), vec![told]);
+    check(
+        &unproven(silent(5000, 3)),
+        Some(Cause::ProberKubernetesUnreachable),
+    );
+    check(&unproven(silent(5000, 1)), Some(Cause::OperatorStalled));
+    let late = vec![silent(3200, 3), sighting(3300, secret("new"))];
+    check(
+        &record(proven(Step::Create, proof()), late),
+        Some(Cause::ProberKubernetesUnreachable),
+    );
+}
+
+#[test]
+fn what_was_away_before_or_after_the_step_does_not_count() {
+    // Of ten seconds up to 1.1 s, one is the step's own; of eight up to 8.2 s, all but the last tenth.
+    let told = |at, seconds| {
+        let what = Seen::Silence(Duration::from_secs(seconds));
+        let unproven = step(Step::Create, proof());
+        judge(&record(unproven, vec![sighting(at, what)])).steps[0].clone()
+    };
+    assert_eq!(told(1100, 10).cause, Some(Cause::OperatorStalled));
+    let silent = told(8200, 9);
+    assert_eq!(silent.cause, Some(Cause::ProberKubernetesUnreachable));
+    let text = &silent.evidence[0].text;
+    assert!(text.contains("for 8.000 s of the step"), "{text}");
+}
+
+#[test]
+fn a_vault_that_was_away_clears_the_operator_although_it_is_back() {
+    let away = |what| vec![sighting(5000, what)];
+    let sealed = || away(Seen::VaultSealed(Duration::from_secs(3)));
+    let silent = || away(Seen::VaultSilence(Duration::from_secs(3)));
+    let unproven = |seen| record(step(Step::Create, proof()), seen);
+    check(&unproven(sealed()), Some(Cause::VaultSealed));
+    check(&unproven(silent()), Some(Cause::ProberVaultUnreachable));
+    let late = |mut seen: Vec<Sighting>| {
+        seen.push(sighting(5100, secret("new")));
+        record(proven(Step::Create, proof()), seen)
+    };
+    check(&late(sealed()), Some(Cause::VaultSealed));
+    check(&late(silent()), Some(Cause::ProberVaultUnreachable));
+    // Shorter than what it came late by: it does not explain it.
+    let moment = Seen::VaultSilence(Duration::from_millis(800));
+    check(&late(away(moment)), Some(Cause::TooSlow));
+}
+
+#[test]
+fn what_the_operator_said_meanwhile_explains_a_late_effect() {
+    let message = "Failed to update k8s secret: secrets \"x\" is forbidden: exceeded quota: none";
+    let event = Event {
+        kind: "Warning".into(),
+        reason: "SecretSyncError".into(),
+        message: message.into(),
+        count: 2,
+    };
+    let mut by_event = proven(Step::Create, proof());
+    by_event.findings.events = Answer::Is(vec![event]);
+    let came = || sighting(5100, secret("new"));
+    check(
+        &record(by_event, vec![came()]),
+        Some(Cause::SecretWriteDenied),
+    );
+    let said = sighting(2000, Seen::Resource(status(false, message, "a")));
+    let by_status = record(proven(Step::Create, proof()), vec![said.clone(), came()]);
+    check(&by_status, Some(Cause::SecretWriteDenied));
+    // In time is in time, whatever was said.
+    let in_time = vec![said, sighting(2050, secret("new"))];
+    check(&record(proven(Step::Create, proof()), in_time), None);
+}
+
 prop_compose! {
     fn any_resource()(
         generation in 1..3_i64,
@@ -628,7 +702,16 @@ fn any_seen() -> impl Strategy<Value = Seen> {
         any_resource().prop_map(Seen::Resource),
         Just(Seen::ResourceGone),
         Just(Seen::WatchLost("cut".to_owned())),
-        (0..10_000_u64).prop_map(|gap| Seen::Starved(Duration::from_millis(gap))),
+        (any_absence(), 0..10_000_u64).prop_map(|(kind, gap)| kind(Duration::from_millis(gap))),
+    ]
+}
+
+fn any_absence() -> impl Strategy<Value = fn(Duration) -> Seen> {
+    prop_oneof![
+        Just(Seen::Starved as fn(Duration) -> Seen),
+        Just(Seen::Silence as fn(Duration) -> Seen),
+        Just(Seen::VaultSilence as fn(Duration) -> Seen),
+        Just(Seen::VaultSealed as fn(Duration) -> Seen),
     ]
 }
 

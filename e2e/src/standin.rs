@@ -48,7 +48,7 @@ use auth::Auths;
 use clients::Clients;
 use connection::Connections;
 use content::MacKey;
-use controller::Controller;
+use controller::{Caches, Controller};
 use dynamic_secret::DynamicSecrets;
 use faults::Switchboard;
 use kind::{Kind, Writer};
@@ -83,7 +83,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let pkis = controller_of::<VaultPKISecret>(&metrics, &faults);
     let (accounts, accounts_writer) = reflector::store();
     let (accounts_synced, secrets_synced) = (watch::Sender::new(false), watch::Sender::new(false));
-    let synced = [
+    let caches = Caches(vec![
         connections.synced(),
         auths.synced(),
         statics.synced(),
@@ -91,8 +91,11 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         pkis.synced(),
         accounts_synced.subscribe(),
         secrets_synced.subscribe(),
-    ];
-    let ready = move || synced.iter().all(|synced| *synced.borrow());
+    ]);
+    let ready = {
+        let caches = caches.clone();
+        move || caches.synced()
+    };
     tasks.spawn(axum::serve(health, http::health(faults.clone(), ready)).into_future());
 
     let mac = mac_key(&client, &options.namespace)
@@ -152,10 +155,10 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let of_secrets = secrets
         .clone()
         .run(client.clone(), secrets_synced, ends, faults);
-    let run_connections = connections.run(client.clone(), Arc::new(of_connections));
-    let run_auths = auths.run(client.clone(), Arc::new(of_auths));
-    let run_statics = statics.run(client.clone(), secrets.statics.reconciler);
-    let run_dynamics = dynamics.run(client.clone(), secrets.dynamics.reconciler);
+    let run_connections = connections.run(client.clone(), Arc::new(of_connections), caches.clone());
+    let run_auths = auths.run(client.clone(), Arc::new(of_auths), caches.clone());
+    let run_statics = statics.run(client.clone(), secrets.statics.reconciler, caches.clone());
+    let run_dynamics = dynamics.run(client.clone(), secrets.dynamics.reconciler, caches.clone());
     tasks.spawn(endless(events));
     tasks.spawn(endless(accounts));
     tasks.spawn(endless(of_secrets));
@@ -163,7 +166,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     tasks.spawn(endless(run_auths));
     tasks.spawn(endless(run_statics));
     tasks.spawn(endless(run_dynamics));
-    tasks.spawn(endless(pkis.run(client, secrets.pkis.reconciler)));
+    tasks.spawn(endless(pkis.run(client, secrets.pkis.reconciler, caches)));
     first_end(tasks).await
 }
 

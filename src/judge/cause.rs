@@ -26,8 +26,10 @@ pub(super) fn of_proven(
     });
     let beyond = measured.saturating_sub(step.within).max(behind);
     let late_or_behind = late || !behind.is_zero();
-    if late_or_behind && let Some(starved) = starved(record, step, beyond) {
-        return Some(starved);
+    if late_or_behind
+        && let Some(own) = starved(record, step, beyond).or_else(|| blind(record, step, beyond))
+    {
+        return Some(own);
     }
     let interrupted = interruptions(record, step);
     if late_or_behind && let Some(first) = interrupted.first() {
@@ -42,6 +44,15 @@ pub(super) fn of_proven(
                 .and(interrupted),
         );
     }
+    let case = Case { record, step };
+    // What came late because of others, as the operator said or Vault's own silence shows.
+    let by_others = |blame: Blame| match case
+        .told_meanwhile()
+        .or_else(|| vault_away(record, step, beyond))
+    {
+        Some(others) => others.and(blame.evidence()),
+        None => blame,
+    };
     let late = || {
         late.then(|| {
             let text = format!(
@@ -54,11 +65,11 @@ pub(super) fn of_proven(
         })
     };
     lease::lost(record, step)
-        .or_else(|| lease::rotated_late(record, step, proven))
-        .or_else(|| Case { record, step }.rotated_early(proven.at))
+        .or_else(|| lease::rotated_late(record, step, proven).map(by_others))
+        .or_else(|| case.rotated_early(proven.at))
         .or_else(|| lease::leaked(record, step))
         .or_else(|| churn::counted(record, step, proven))
-        .or_else(late)
+        .or_else(|| late().map(by_others))
 }
 
 /// A step that was not proven. First what is the prober's own, then what the objects and the
@@ -84,6 +95,7 @@ pub(super) fn of_unproven(record: &Record, step: &StepRecord, measured: Duration
         measured
     };
     starved(record, step, waited / 2)
+        .or_else(|| blind(record, step, waited / 4))
         .or_else(|| case.came_after_all())
         .or_else(|| case.unseen())
         .or_else(|| case.removed_by_others())
@@ -98,6 +110,7 @@ pub(super) fn of_unproven(record: &Record, step: &StepRecord, measured: Duration
         .or_else(|| case.operator_down())
         .or_else(|| case.not_collected())
         .or_else(|| case.vault_out_of_reach())
+        .or_else(|| vault_away(record, step, waited / 4))
         .or_else(|| lease::lost(record, step))
         .or_else(|| lease::not_prolonged(record, step))
         .or_else(|| lease::outlives(step, measured))
@@ -136,14 +149,10 @@ fn of_obstacle(obstacle: &Obstacle) -> Blame {
 
 /// Blames the prober if it stood still for at least `share` during the step.
 fn starved(record: &Record, step: &StepRecord, share: Duration) -> Option<Blame> {
-    let total: Duration = record
-        .timeline
-        .between(step.started, step.ended)
-        .filter_map(|sighting| match sighting.what {
-            Seen::Starved(gap) => Some(gap),
-            _ => None,
-        })
-        .sum();
+    let total = within(record, step, |seen| match seen {
+        Seen::Starved(gap) => Some(*gap),
+        _ => None,
+    });
     (!total.is_zero() && total >= share).then(|| {
         let text = format!(
             "the prober itself stood still for {:.3} s of the step",
@@ -151,6 +160,66 @@ fn starved(record: &Record, step: &StepRecord, share: Duration) -> Option<Blame>
         );
         Blame::new(Cause::ProberStarved, Evidence::new(Source::Status, text))
     })
+}
+
+/// Gives no verdict if the API server was silent for at least `share` of the step: nothing could be seen of
+/// the operator, nor could it do anything.
+fn blind(record: &Record, step: &StepRecord, share: Duration) -> Option<Blame> {
+    let total = within(record, step, |seen| match seen {
+        Seen::Silence(gap) => Some(*gap),
+        _ => None,
+    });
+    (!total.is_zero() && total >= share).then(|| {
+        let text = format!(
+            "the API server gave the prober no sign of life for {:.3} s of the step",
+            total.as_secs_f64()
+        );
+        Blame::new(
+            Cause::ProberKubernetesUnreachable,
+            Evidence::new(Source::Status, text),
+        )
+    })
+}
+
+/// Clears the operator if Vault was sealed or silent for at least `share` of the step, although it may be back since.
+fn vault_away(record: &Record, step: &StepRecord, share: Duration) -> Option<Blame> {
+    let sealed = within(record, step, |seen| match seen {
+        Seen::VaultSealed(gap) => Some(*gap),
+        _ => None,
+    });
+    let silent = within(record, step, |seen| match seen {
+        Seen::VaultSilence(gap) => Some(*gap),
+        _ => None,
+    });
+    let total = sealed + silent;
+    (!total.is_zero() && total >= share).then(|| {
+        let (cause, what) = if sealed >= silent {
+            (Cause::VaultSealed, "was sealed")
+        } else {
+            (
+                Cause::ProberVaultUnreachable,
+                "gave the prober no sign of life",
+            )
+        };
+        let text = format!("Vault {what} for {:.3} s of the step", total.as_secs_f64());
+        Blame::new(cause, Evidence::new(Source::Vault, text))
+    })
+}
+
+/// How much of the step is covered by what `pick` takes of the sightings: each tells of a time up to its moment.
+fn within(
+    record: &Record,
+    step: &StepRecord,
+    pick: impl Fn(&Seen) -> Option<Duration>,
+) -> Duration {
+    record
+        .timeline
+        .between(step.started, step.left)
+        .filter_map(|sighting| {
+            let before = sighting.at.since(step.started).min(pick(&sighting.what)?);
+            Some(before.saturating_sub(sighting.at.since(step.ended)))
+        })
+        .sum()
 }
 
 /// Interruptions of the watches during the step, as evidence.

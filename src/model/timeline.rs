@@ -103,6 +103,12 @@ pub enum Seen {
     WatchLost(String),
     /// The prober itself stood still.
     Starved(Duration),
+    /// The API server gave the prober no sign of life for so long, up to now.
+    Silence(Duration),
+    /// Vault gave the prober no sign of life for so long, up to now.
+    VaultSilence(Duration),
+    /// Vault was sealed for so long, up to now.
+    VaultSealed(Duration),
 }
 
 impl Seen {
@@ -116,6 +122,9 @@ impl Seen {
             Self::ResourceGone => "the resource is gone",
             Self::WatchLost(_) => "a watch was interrupted",
             Self::Starved(_) => "the prober stood still",
+            Self::Silence(_) => "no sign of life from the API server",
+            Self::VaultSilence(_) => "no sign of life from Vault",
+            Self::VaultSealed(_) => "Vault is sealed",
         }
     }
 }

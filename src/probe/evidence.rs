@@ -1,4 +1,4 @@
-//! What is found out after a step that was not proven: events, objects, pods, Vault.
+//! What is found out after a step that was not proven, or late: events, objects, pods, Vault.
 
 use std::time::Duration;
 
@@ -73,6 +73,15 @@ pub(super) async fn gather(
         logins: Vec::new(),
         old_ends: None,
         others_reconciled: shell.observer.others_reconciled(canary, since),
+    }
+}
+
+/// What the operator said while a step that was proven came late: the rest is plain to see by then.
+pub(super) async fn words(shell: &Shell, canary: &Canary, step: Step, wall: Timestamp) -> Findings {
+    let said = events(shell, canary, (step != Step::Create).then_some(wall));
+    Findings {
+        events: ask(Peer::Kubernetes, "list the events", said).await,
+        ..Findings::default()
     }
 }
 

@@ -1,4 +1,4 @@
-//! A line between the prober and the API server that can be cut and mended.
+//! A line between the prober and the API server, or Vault, that can be cut and mended.
 
 use std::net::SocketAddr;
 
@@ -12,17 +12,19 @@ use tokio::task::{JoinHandle, JoinSet};
 #[derive(Debug)]
 pub struct Line {
     address: SocketAddr,
+    scheme: String,
     whole: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
 impl Line {
-    /// Listens on loopback and forwards to `url`, an `https://` URL.
+    /// Listens on loopback and forwards to `url`, which is a scheme and an address.
     pub async fn start(url: &str) -> Result<Self> {
-        let to: SocketAddr = url
-            .strip_prefix("https://")
-            .and_then(|rest| rest.trim_end_matches('/').parse().ok())
-            .with_context(|| format!("`{url}` is no address to forward to"))?;
+        let parts = url.split_once("://").and_then(|(scheme, rest)| {
+            let to: SocketAddr = rest.trim_end_matches('/').parse().ok()?;
+            Some((scheme.to_owned(), to))
+        });
+        let (scheme, to) = parts.with_context(|| format!("`{url}` is no address to forward to"))?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (whole, state) = watch::channel(true);
@@ -46,6 +48,7 @@ impl Line {
         });
         Ok(Self {
             address,
+            scheme,
             whole,
             task,
         })
@@ -53,7 +56,7 @@ impl Line {
 
     /// Its URL.
     pub fn address(&self) -> String {
-        format!("https://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     /// Ends every connection, and lets none through from now on.

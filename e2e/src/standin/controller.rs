@@ -29,6 +29,26 @@ pub(crate) trait Reconcile<K: Kind>: Send + Sync + 'static {
     fn relabelled(&self, _object: &ObjectRef<K>) {}
 }
 
+/// All that is known from watches. Nothing is reconciled before each of them has listed: what is there would be
+/// taken for missing.
+#[derive(Clone)]
+pub(crate) struct Caches(pub(crate) Vec<watch::Receiver<bool>>);
+
+impl Caches {
+    /// Whether each watch has listed.
+    pub(crate) fn synced(&self) -> bool {
+        self.0.iter().all(|synced| *synced.borrow())
+    }
+
+    /// Returns once each has.
+    async fn filled(mut self) {
+        for synced in &mut self.0 {
+            // A sender that is gone takes the stand-in with it.
+            let _ = synced.wait_for(|synced| *synced).await;
+        }
+    }
+}
+
 /// One kind's watch and queue, before it runs.
 pub(crate) struct Controller<K: Kind> {
     /// What the watch holds.
@@ -60,7 +80,12 @@ impl<K: Kind> Controller<K> {
     }
 
     /// Runs until it is dropped.
-    pub(crate) async fn run(self, client: Client, reconciler: Arc<dyn Reconcile<K>>) {
+    pub(crate) async fn run(
+        self,
+        client: Client,
+        reconciler: Arc<dyn Reconcile<K>>,
+        caches: Caches,
+    ) {
         let Self {
             store,
             queue,
@@ -75,7 +100,11 @@ impl<K: Kind> Controller<K> {
             reconciler,
             faults,
         };
-        tokio::join!(pump, worker.crew());
+        let crew = async {
+            caches.filled().await;
+            worker.crew().await;
+        };
+        tokio::join!(pump, crew);
     }
 }
 

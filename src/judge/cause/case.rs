@@ -193,35 +193,36 @@ impl Case<'_> {
 
     /// The operator's own words: first the status, then the events.
     pub(super) fn told_by_operator(&self) -> Option<Blame> {
-        let resource = self.resource();
-        let unhealthy = resource
-            .filter(|resource| resource.healthy.as_ref().is_none_or(|state| !state.ok))
-            .and_then(|resource| resource.synced.as_ref())
-            .filter(|state| !state.ok)
-            .map(|state| state.message.as_str());
-        let status = unhealthy.and_then(|message| {
-            let cause = words::classify(message)?;
-            Some(Blame::new(
-                cause,
-                Evidence::new(Source::Status, flat(message)),
-            ))
-        });
+        let status = self.resource().and_then(by_status);
         if let Some(blame) = status {
             return Some(blame.and(self.warnings()));
         }
+        self.by_event()
+    }
+
+    /// What the operator said was in its way before the effect came after all.
+    pub(super) fn told_meanwhile(&self) -> Option<Blame> {
+        let Self { record, step } = self;
+        let mut seen = record.timeline.between(step.started, step.ended);
+        seen.find_map(|sighting| match &sighting.what {
+            Seen::Resource(resource) => by_status(resource),
+            _ => None,
+        })
+        .or_else(|| self.by_event())
+    }
+
+    /// The latest event that says who is at fault, with the others.
+    fn by_event(&self) -> Option<Blame> {
         self.events()
             .iter()
             .rev()
             .filter(|event| event.kind == "Warning")
             .find_map(|event| {
                 let cause = words::classify(&event.message)?;
-                Some(
-                    Blame::new(cause, evidence_of(event)).and(
-                        self.warnings()
-                            .into_iter()
-                            .filter(|other| *other != evidence_of(event)),
-                    ),
-                )
+                let told = evidence_of(event);
+                let others = self.warnings();
+                let others = others.into_iter().filter(|other| *other != told);
+                Some(Blame::new(cause, told.clone()).and(others.collect::<Vec<_>>()))
             })
     }
 
@@ -329,6 +330,15 @@ impl Case<'_> {
             .map(|pod| Evidence::new(Source::Pod, format!("{} is {}", pod.name, pod.state)))
             .collect()
     }
+}
+
+/// What a status that is not good says of who is at fault.
+fn by_status(resource: &Resource) -> Option<Blame> {
+    let unhealthy = resource.healthy.as_ref().is_none_or(|state| !state.ok);
+    let synced = resource.synced.as_ref().filter(|state| !state.ok)?;
+    let cause = unhealthy.then(|| words::classify(&synced.message))??;
+    let text = flat(&synced.message);
+    Some(Blame::new(cause, Evidence::new(Source::Status, text)))
 }
 
 fn evidence_of(event: &Event) -> Evidence {

@@ -1,0 +1,129 @@
+//! What may go wrong in a storm, and who may be blamed for it.
+
+use serde_json::{Value, json};
+use vso_prober::model::cause::Party;
+
+/// Something that goes wrong for a while.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Fault {
+    OperatorFrozen,
+    OperatorKilled,
+    OperatorHangs,
+    OperatorIsSlow,
+    OperatorIgnoresTheNext,
+    OperatorWritesOldContent,
+    OperatorWritesWrongContent,
+    OperatorKeepsItsFinalizer,
+    OperatorLeaksLeases,
+    VaultFrozen,
+    VaultSealed,
+    PolicyTaken,
+    RoleUnknown,
+    SecretsForbidden,
+    CollectorFrozen,
+    ApiServerFrozen,
+    ProberFrozen,
+    ProberCutFromKubernetes,
+    ProberCutFromVault,
+}
+
+/// What a fault lays hands on. No two faults may at once.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Place {
+    Operator,
+    Vault,
+    Kubernetes,
+    Collector,
+    Prober,
+}
+
+impl Fault {
+    pub(crate) const ALL: [Self; 19] = [
+        Self::OperatorFrozen,
+        Self::OperatorKilled,
+        Self::OperatorHangs,
+        Self::OperatorIsSlow,
+        Self::OperatorIgnoresTheNext,
+        Self::OperatorWritesOldContent,
+        Self::OperatorWritesWrongContent,
+        Self::OperatorKeepsItsFinalizer,
+        Self::OperatorLeaksLeases,
+        Self::VaultFrozen,
+        Self::VaultSealed,
+        Self::PolicyTaken,
+        Self::RoleUnknown,
+        Self::SecretsForbidden,
+        Self::CollectorFrozen,
+        Self::ApiServerFrozen,
+        Self::ProberFrozen,
+        Self::ProberCutFromKubernetes,
+        Self::ProberCutFromVault,
+    ];
+
+    /// What the stand-in is told, where only it can be told so.
+    pub(crate) fn misbehaviour(self) -> Option<Value> {
+        Some(match self {
+            Self::OperatorHangs => json!({"hang": true}),
+            Self::OperatorIsSlow => json!({"slow": {"at": "write", "seconds": 5.0}}),
+            Self::OperatorIgnoresTheNext => json!({"ignoreNext": 1}),
+            Self::OperatorWritesOldContent => json!({"content": "old"}),
+            Self::OperatorWritesWrongContent => json!({"content": "wrong"}),
+            Self::OperatorKeepsItsFinalizer => json!({"stickFinalizer": true}),
+            Self::OperatorLeaksLeases => json!({"leakLeases": true}),
+            _ => return None,
+        })
+    }
+
+    pub(crate) fn place(self) -> Place {
+        match self {
+            Self::VaultFrozen | Self::VaultSealed | Self::PolicyTaken => Place::Vault,
+            Self::RoleUnknown | Self::SecretsForbidden | Self::ApiServerFrozen => Place::Kubernetes,
+            Self::CollectorFrozen => Place::Collector,
+            Self::ProberFrozen | Self::ProberCutFromKubernetes | Self::ProberCutFromVault => {
+                Place::Prober
+            }
+            _ => Place::Operator,
+        }
+    }
+
+    /// Whether both can't be at once: they touch the same, or the one needs an API server that answers.
+    pub(crate) fn excludes(self, other: Self) -> bool {
+        let needs_server = |fault: Self| fault.place() == Place::Operator;
+        let frozen = |fault| fault == Self::ApiServerFrozen;
+        self.place() == other.place()
+            || (frozen(self) && needs_server(other))
+            || (frozen(other) && needs_server(self))
+    }
+
+    /// Who may be blamed while it lasts.
+    pub(crate) fn parties(self) -> &'static [Party] {
+        match self {
+            // The prober, too, finds no Vault, and whose fault that is can't be told from where it stands.
+            Self::VaultFrozen => &[Party::Vault, Party::Prober],
+            Self::VaultSealed => &[Party::Vault],
+            Self::PolicyTaken | Self::RoleUnknown => &[Party::Configuration],
+            Self::SecretsForbidden | Self::CollectorFrozen => &[Party::Kubernetes],
+            // No one is at fault of whom the prober could know.
+            Self::ApiServerFrozen
+            | Self::ProberFrozen
+            | Self::ProberCutFromKubernetes
+            | Self::ProberCutFromVault => &[Party::Prober],
+            _ => &[Party::Operator],
+        }
+    }
+
+    /// Whether a lease may be issued then that nobody but Vault learns of: the operator asks for it and can't write it down.
+    pub(crate) fn loses_leases(self) -> bool {
+        matches!(
+            self,
+            Self::OperatorKilled
+                | Self::OperatorFrozen
+                | Self::SecretsForbidden
+                | Self::ApiServerFrozen
+                | Self::VaultFrozen
+                | Self::VaultSealed
+                | Self::PolicyTaken
+                | Self::RoleUnknown
+        )
+    }
+}

@@ -1,0 +1,303 @@
+//! One storm: the prober runs while a plan comes true, and then it is asked whom it blamed.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use e2e::lab::{NAMESPACE, Part};
+use e2e::scenario::{Line, Outcome, Probe, Prober, Running, Scene, eventually};
+use futures::future::join_all;
+use jiff::{SignedDuration, Timestamp};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use vso_prober::model::cause::Party;
+use vso_prober::model::run::Run;
+use vso_prober::model::{Step, Verdict};
+
+use crate::fault::Fault;
+use crate::plan::{Plan, Spell};
+
+/// The VaultAuth, the role and the policy of these canaries: their own, so that they can be spoiled.
+const AUTH: &str = "storm";
+const POLICY: &str = "sys/policies/acl/storm";
+/// How long it may take until all that a storm left behind is gone.
+const AFTERMATH: Duration = Duration::from_secs(90);
+
+/// What a storm needs, and how it was before.
+struct Storm<'a> {
+    scene: &'a Scene,
+    policy: Value,
+    to_kubernetes: Line,
+    to_vault: Line,
+}
+
+/// A fault that was there, by the wall clock.
+struct Past {
+    fault: Fault,
+    from: Timestamp,
+}
+
+/// Has the plan of this number come true, and insists on what must hold whatever happens.
+pub(crate) async fn weather(scene: &Scene, seed: u64) -> Result<()> {
+    let plan = Plan::draw(seed, scene.real());
+    let told = format!("CHAOS_SEED={seed}: {plan}");
+    run(scene, &plan).await.context(told)
+}
+
+async fn run(scene: &Scene, plan: &Plan) -> Result<()> {
+    let storm = Storm::begin(scene).await?;
+    let prober = storm.prober()?;
+    let running = prober.start(&["probe", "-o", "json", "--parallel", "2"])?;
+    let pid = running.id();
+    let (over, end) = watch::channel(());
+    let spells = plan.0.iter();
+    let spells = spells.map(|spell| storm.spell(spell, &running, end.clone()));
+    let past = {
+        let spells = join_all(spells);
+        tokio::pin!(spells);
+        // Whoever is frozen when the prober ends is let go at once; what has not begun by then stays away.
+        tokio::select! {
+            past = &mut spells => past,
+            () = gone(pid) => {
+                drop(over);
+                spells.await
+            }
+        }
+    };
+    let past: Vec<_> = past.into_iter().collect::<Result<Vec<_>>>()?;
+    let past: Vec<_> = past.into_iter().flatten().collect();
+    let outcome = running.ended().await?;
+    let judged = judge(&outcome, &past).with_context(|| outcome.to_string());
+    let clean = storm.clear_up(plan).await;
+    judged?;
+    clean
+}
+
+/// Returns once there is no such process, or it waits to be asked how it ended.
+async fn gone(pid: Option<u32>) {
+    let Some(pid) = pid else { return };
+    loop {
+        let stat = tokio::fs::read_to_string(format!("/proc/{pid}/stat")).await;
+        let lives = stat.is_ok_and(|stat| !stat.contains(") Z "));
+        if !lives {
+            return;
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Both runs came to a verdict, and each blames only those who had a fault before the step was over.
+fn judge(outcome: &Outcome, past: &[Past]) -> Result<()> {
+    let runs = outcome.runs()?;
+    ensure!(runs.len() == 2, "{} runs, not 2", runs.len());
+    for run in &runs {
+        let Some(step) = run.decisive() else {
+            ensure!(
+                run.result == Verdict::Success,
+                "no step tells why: {run:#?}"
+            );
+            continue;
+        };
+        let (cause, party) = (step.cause, step.party);
+        let party = party.context("nobody is blamed")?;
+        ensure!(!step.evidence.is_empty(), "no evidence");
+        ensure!(run.result == party.verdict(), "another verdict than blame");
+        let ended = step.started + SignedDuration::from_secs_f64(step.latency_seconds);
+        let possible: Vec<Party> = past
+            .iter()
+            .filter(|past| past.from <= ended)
+            .flat_map(|past| past.fault.parties())
+            .copied()
+            .collect();
+        let run_of = &run.probe;
+        ensure!(
+            possible.contains(&party),
+            "the innocent was blamed: {cause:?} of {party} in {} of {run_of}, where only {possible:?} could be: {:#?}",
+            step.step,
+            step.evidence
+        );
+    }
+    let any = |verdict| runs.iter().any(|run: &Run| run.result == verdict);
+    let code = match () {
+        () if any(Verdict::Failure) => 1,
+        () if any(Verdict::Unknown) => 3,
+        () => 0,
+    };
+    ensure!(outcome.code == Some(code), "the exit code should be {code}");
+    Ok(())
+}
+
+impl<'a> Storm<'a> {
+    async fn begin(scene: &'a Scene) -> Result<Self> {
+        let vault = scene.lab().vault();
+        let policy = vault.read("sys/policies/acl/vso").await?["data"]["policy"].take();
+        let role = json!({
+            "bound_service_account_names": ["probe"], "bound_service_account_namespaces": [NAMESPACE],
+            "audience": "vault", "token_policies": [AUTH], "token_ttl": "1h",
+        });
+        vault
+            .write(&format!("auth/kubernetes/role/{AUTH}"), role)
+            .await?;
+        let mut server = Value::Null;
+        scene.kubeconfig(|cluster, _| server = cluster["server"].clone())?;
+        let server = server.as_str().context("a server in the kubeconfig")?;
+        let storm = Self {
+            scene,
+            policy,
+            to_kubernetes: Line::start(server).await?,
+            to_vault: Line::start(vault.address()).await?,
+        };
+        storm.give_policy().await?;
+        storm.give_role(AUTH).await?;
+        Ok(storm)
+    }
+
+    fn prober(&self) -> Result<Prober> {
+        let all = Probe::kv2("static").auth(AUTH).limits("3s", "4s");
+        let leases = Probe::database("dynamic").auth(AUTH).limits("3s", "4s");
+        let line = self.to_kubernetes.address();
+        let kubeconfig = self
+            .scene
+            .kubeconfig(|cluster, _| cluster["server"] = line.into())?;
+        Ok(self
+            .scene
+            .prober([all, leases])
+            .kubeconfig(&kubeconfig)
+            .vault(&self.to_vault.address()))
+    }
+
+    /// Brings a fault about when it is time and takes it back; nothing if the end comes before.
+    async fn spell(
+        &self,
+        spell: &Spell,
+        running: &Running,
+        mut end: watch::Receiver<()>,
+    ) -> Result<Option<Past>> {
+        let Spell { fault, from, until } = *spell;
+        if timeout(from, end.changed()).await.is_ok() {
+            return Ok(None);
+        }
+        let since = Timestamp::now();
+        self.bring(fault, running)
+            .await
+            .with_context(|| format!("could not bring about {fault:?}"))?;
+        let _ = timeout(until.saturating_sub(from), end.changed()).await;
+        self.take_back(fault, running)
+            .await
+            .with_context(|| format!("could not take back {fault:?}"))?;
+        Ok(Some(Past { fault, from: since }))
+    }
+
+    async fn bring(&self, fault: Fault, running: &Running) -> Result<()> {
+        let lab = self.scene.lab();
+        if let Some(misbehaviour) = fault.misbehaviour() {
+            return lab.faults(&misbehaviour).await;
+        }
+        match fault {
+            Fault::OperatorFrozen => lab.pause(Part::Operator).await,
+            Fault::OperatorKilled => lab.kill_operator().await,
+            Fault::VaultFrozen => lab.pause(Part::Vault).await,
+            Fault::VaultSealed => lab.vault().seal().await,
+            Fault::PolicyTaken => self.take_policy().await,
+            Fault::RoleUnknown => self.give_role("absent").await,
+            Fault::SecretsForbidden => self.scene.apply(quota()).await,
+            Fault::CollectorFrozen => lab.pause(Part::ControllerManager).await,
+            Fault::ApiServerFrozen => lab.pause(Part::ApiServer).await,
+            Fault::ProberFrozen => signal(running, Signal::STOP),
+            Fault::ProberCutFromKubernetes => {
+                self.to_kubernetes.cut();
+                Ok(())
+            }
+            Fault::ProberCutFromVault => {
+                self.to_vault.cut();
+                Ok(())
+            }
+            told => unreachable!("{told:?} is told to the stand-in"),
+        }
+    }
+
+    async fn take_back(&self, fault: Fault, running: &Running) -> Result<()> {
+        let lab = self.scene.lab();
+        if fault.misbehaviour().is_some() {
+            return lab.faults(&json!({})).await;
+        }
+        match fault {
+            Fault::OperatorFrozen => lab.resume(Part::Operator).await,
+            Fault::OperatorKilled => lab.start_operator().await,
+            Fault::VaultFrozen => lab.resume(Part::Vault).await,
+            Fault::VaultSealed => lab.vault().unseal().await,
+            Fault::PolicyTaken => self.give_policy().await,
+            Fault::RoleUnknown => self.give_role(AUTH).await,
+            Fault::SecretsForbidden => self.scene.remove(quota()).await,
+            Fault::CollectorFrozen => lab.resume(Part::ControllerManager).await,
+            Fault::ApiServerFrozen => lab.resume(Part::ApiServer).await,
+            Fault::ProberFrozen => signal(running, Signal::CONT),
+            Fault::ProberCutFromKubernetes => {
+                self.to_kubernetes.mend();
+                Ok(())
+            }
+            Fault::ProberCutFromVault => {
+                self.to_vault.mend();
+                Ok(())
+            }
+            told => unreachable!("{told:?} is told to the stand-in"),
+        }
+    }
+
+    async fn give_role(&self, role: &str) -> Result<()> {
+        let spec = json!({"kubernetes": {"role": role}});
+        self.scene.vault_auth(NAMESPACE, AUTH, spec).await
+    }
+
+    async fn give_policy(&self) -> Result<()> {
+        let policy = json!({"policy": self.policy});
+        let vault = self.scene.lab().vault();
+        vault.write(POLICY, policy).await.map(drop)
+    }
+
+    async fn take_policy(&self) -> Result<()> {
+        let nothing = json!({"policy": "path \"nothing\" { capabilities = [\"read\"] }"});
+        let vault = self.scene.lab().vault();
+        vault.write(POLICY, nothing).await.map(drop)
+    }
+
+    /// Waits until the operator serves again, and until nothing is left of the storm.
+    async fn clear_up(&self, plan: &Plan) -> Result<()> {
+        let scene = self.scene;
+        if plan.0.iter().any(|spell| spell.fault.loses_leases()) {
+            let vault = scene.lab().vault();
+            let prefix = "sys/leases/revoke-prefix/database/creds";
+            vault.write(prefix, json!({})).await?;
+        }
+        let prober = scene.prober([
+            Probe::kv2("static").steps(&[Step::Create]),
+            Probe::database("dynamic"),
+        ]);
+        eventually("clean lab", AFTERMATH, async || {
+            prober.run(&["cleanup", "--all"]).await?;
+            let left = scene.left_behind().await?;
+            Ok(left.is_empty().then_some(()))
+        })
+        .await?;
+        eventually("operator that serves", AFTERMATH, async || {
+            Ok(scene.serves().await.ok())
+        })
+        .await
+    }
+}
+
+/// Forbids Secrets, as a cluster's administrator might.
+fn quota() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "storm", "namespace": NAMESPACE},
+        "spec": {"hard": {"count/secrets": "0"}},
+    })
+}
+
+/// Signals the prober, unless it has ended.
+fn signal(running: &Running, signal: Signal) -> Result<()> {
+    // It may end between the plan's beginning and now; then there is nothing to be frozen.
+    let _ = running.signal(signal);
+    Ok(())
+}

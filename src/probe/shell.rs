@@ -1,0 +1,81 @@
+//! What every run of the program shares.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+
+use crate::config::{self, Config};
+use crate::kubernetes;
+use crate::model::Kind;
+use crate::model::record::{Obstacle, VaultHealth};
+use crate::model::timeline::Seen;
+use crate::observe::Observer;
+use crate::scrape::Numbers;
+use crate::vault::Vault;
+use crate::wire::absence;
+
+/// The clients, the watches, and what is known of the operator.
+pub struct Shell {
+    /// The API server.
+    pub kube: kube::Client,
+    /// Vault.
+    pub vault: Arc<Vault>,
+    /// The watches.
+    pub observer: Observer,
+    /// The namespace of the canaries.
+    pub namespace: String,
+    /// Where the operator runs.
+    pub operator: config::Operator,
+    /// The operator's own numbers.
+    pub numbers: Numbers,
+    /// The VaultConnection behind each VaultAuth that was asked for.
+    pub(super) connections: Mutex<HashMap<String, String>>,
+    /// What listens for Vault's signs of life.
+    _listener: JoinSet<()>,
+}
+
+impl Shell {
+    /// Makes the clients and opens the watches that these probes need. Does not wait for them.
+    ///
+    /// # Errors
+    /// The prober's own configuration of Kubernetes or Vault can't be used.
+    pub async fn open(config: &Config, kinds: &HashSet<Kind>) -> Result<Self, Obstacle> {
+        let kube = kubernetes::connect(&config.kubernetes).await?;
+        let vault = Arc::new(Vault::new(&config.vault)?);
+        let namespace = config.kubernetes.namespace.clone();
+        let observer = Observer::start(&kube, &namespace, &config.instance, kinds);
+        let numbers = Numbers::new(&config.operator, &kube);
+        let mut listener = JoinSet::new();
+        listener.spawn(listen(vault.clone(), &observer));
+        Ok(Self {
+            kube,
+            vault,
+            observer,
+            namespace,
+            operator: config.operator.clone(),
+            numbers,
+            connections: Mutex::default(),
+            _listener: listener,
+        })
+    }
+}
+
+/// Tells the canaries when Vault gives no sign of life, or is sealed: an outage may be over before anyone asks.
+fn listen(vault: Arc<Vault>, observer: &Observer) -> impl Future<Output = ()> + use<> {
+    let crier = observer.crier();
+    let wanted = crier.clone();
+    let ask = move || {
+        let vault = vault.clone();
+        async move {
+            match vault.health().await {
+                Ok(VaultHealth::Sealed) => Some(Seen::VaultSealed as absence::Kind),
+                Ok(VaultHealth::Active | VaultHealth::Other(_)) => None,
+                Err(_) => Some(Seen::VaultSilence as absence::Kind),
+            }
+        }
+    };
+    let tell = move |at, what| crier.tell(at, &what);
+    absence::listen(Seen::VaultSilence, move || wanted.wanted(), ask, tell)
+}
