@@ -70,11 +70,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let client = client.await.context("client to Kubernetes")?;
     let mut tasks = JoinSet::new();
     let health = listen(options.health).await?;
-    let scraped = axum::serve(
-        listen(options.metrics).await?,
-        http::metrics(metrics.clone()),
-    );
-    tasks.spawn(scraped.into_future());
+    let scraped = listen(options.metrics).await?;
+    tasks.spawn(axum::serve(scraped, http::metrics(metrics.clone())).into_future());
 
     let connections = controller_of::<VaultConnection>(&metrics, &faults);
     let auths = controller_of::<VaultAuth>(&metrics, &faults);
@@ -92,11 +89,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         accounts_synced.subscribe(),
         secrets_synced.subscribe(),
     ]);
-    let ready = {
-        let caches = caches.clone();
-        move || caches.synced()
-    };
-    tasks.spawn(axum::serve(health, http::health(faults.clone(), ready)).into_future());
+    let listed = caches.clone();
+    let healthy = http::health(faults.clone(), move || listed.synced());
+    tasks.spawn(axum::serve(health, healthy).into_future());
 
     let mac = mac_key(&client, &options.namespace)
         .await

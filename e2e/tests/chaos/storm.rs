@@ -204,7 +204,10 @@ impl<'a> Storm<'a> {
             Fault::SecretsForbidden => self.scene.apply(quota()).await,
             Fault::CollectorFrozen => lab.pause(Part::ControllerManager).await,
             Fault::ApiServerFrozen => lab.pause(Part::ApiServer).await,
-            Fault::ProberFrozen => signal(running, Signal::STOP),
+            Fault::ProberFrozen => {
+                signal(running, Signal::STOP);
+                Ok(())
+            }
             Fault::ProberCutFromKubernetes => {
                 self.to_kubernetes.cut();
                 Ok(())
@@ -232,7 +235,10 @@ impl<'a> Storm<'a> {
             Fault::SecretsForbidden => self.scene.remove(quota()).await,
             Fault::CollectorFrozen => lab.resume(Part::ControllerManager).await,
             Fault::ApiServerFrozen => lab.resume(Part::ApiServer).await,
-            Fault::ProberFrozen => signal(running, Signal::CONT),
+            Fault::ProberFrozen => {
+                signal(running, Signal::CONT);
+                Ok(())
+            }
             Fault::ProberCutFromKubernetes => {
                 self.to_kubernetes.mend();
                 Ok(())
@@ -295,9 +301,7 @@ fn quota() -> Value {
     })
 }
 
-/// Signals the prober, unless it has ended.
-fn signal(running: &Running, signal: Signal) -> Result<()> {
-    // It may end between the plan's beginning and now; then there is nothing to be frozen.
+/// Signals the prober, unless it has ended: then there is nothing to be frozen.
+fn signal(running: &Running, signal: Signal) {
     let _ = running.signal(signal);
-    Ok(())
 }
