@@ -153,7 +153,7 @@ impl Lab {
     pub async fn process(&self, part: Part) -> Process {
         match part {
             Part::Etcd => self.parts.etcd.process.clone(),
-            Part::ApiServer => self.parts.apiserver.process.clone(),
+            Part::ApiServer => self.parts.apiserver.process(),
             Part::ControllerManager => self.parts.controllers.clone(),
             Part::Vault => self.parts.vault.process().clone(),
             Part::Postgres => self.parts.postgres.process.clone(),
@@ -182,6 +182,11 @@ impl Lab {
     /// Lets a part go on (SIGCONT).
     pub async fn resume(&self, part: Part) -> Result<()> {
         self.process(part).await.signal(Signal::CONT)
+    }
+
+    /// Ends the API server as the kernel would (SIGKILL) and starts it again; waits until it is ready.
+    pub async fn restart_api_server(&self) -> Result<()> {
+        self.parts.apiserver.restart(&self.site).await
     }
 
     /// Ends the operator as a rollout would (SIGTERM), and waits until it has ended.

@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         .trial("no_right_to_create", no_right_to_create)
         .trial("no_right_to_watch", no_right_to_watch)
         .fault("a_watch_that_is_cut_leaves_no_verdict", watch_cut)
+        .trial("api_server_restarted_in_mid_run", api_server_restarted)
         .trial("sigint_cleans_up", async |scene| {
             told_to_stop(scene, Signal::INT).await
         })
@@ -294,6 +295,26 @@ async fn watch_cut(scene: &Scene) -> Result<()> {
     line.mend();
     let run = running.ended().await?.exits(3)?.only_run()?;
     blames(&run, Step::Create, Cause::ProberWatchLost)
+}
+
+/// An API server that dies under a run and comes back: the run goes on, or says why it can't, and blames no one.
+async fn api_server_restarted(scene: &Scene) -> Result<()> {
+    let waiting = Probe::kv2("restarted")
+        .target("refreshAfter", "5s")
+        .steps(&[Step::Create, Step::Update, Step::Delete])
+        .limits("20s", "30s");
+    let prober = scene.prober([waiting]);
+    let running = prober.start(&["probe", "-o", "json", "--count", "2"])?;
+    scene.secret("restarted").await?;
+    scene.lab().restart_api_server().await?;
+    let outcome = running.ended().await?;
+    let runs = outcome.runs()?;
+    ensure!(runs.len() == 2, "{outcome}");
+    let none_but_the_prober = runs.iter().all(|run| run.result != Verdict::Failure);
+    ensure!(none_but_the_prober, "{outcome}");
+    // The second finds all as it was.
+    ensure!(runs[1].result == Verdict::Success, "{outcome}");
+    prober.run(&["cleanup", "--all"]).await?.exits(0).map(drop)
 }
 
 /// A run that has taken its first step, and waits in its second for a poll that is far off.

@@ -1,7 +1,9 @@
 //! Kubernetes' control plane: the API server with its audit log, and the controllers.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -9,6 +11,7 @@ use kube::Client;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use kube::core::Request;
 use kube::core::params::GetParams;
+use rustix::process::Signal;
 use tokio::process::Command;
 
 use super::keys::Keys;
@@ -37,7 +40,9 @@ const CONTROLLERS: &str = "garbage-collector-controller,namespace-controller,ser
 
 /// A running API server.
 pub(crate) struct ApiServer {
-    pub(crate) process: Process,
+    process: Mutex<Process>,
+    /// What it is started with, so that it can be again.
+    arguments: Vec<OsString>,
     pub(crate) address: String,
     /// Its certificate, which is its own authority.
     pub(crate) ca: String,
@@ -63,26 +68,31 @@ pub(crate) async fn start_apiserver(site: &Site, etcd: &str, keys: &Keys) -> Res
     let certificates = site.folder.join("certificates");
     let audit = site.folder.join("kube-audit.log");
     let flag = |name: &str, path: &Path| format!("--{name}={}", path.display());
-    let mut command = Command::new(site.tools.kube_apiserver()?);
-    command
-        .arg(format!("--etcd-servers={etcd}"))
-        .args(["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1"])
-        .arg(format!("--secure-port={port}"))
-        .arg(flag("cert-dir", &certificates))
-        .arg(flag("token-auth-file", &tokens))
-        .arg(format!("--service-account-issuer={ISSUER}"))
-        .arg(format!("--api-audiences={ISSUER},vault"))
-        .arg(flag("service-account-key-file", &public_key))
-        .arg(flag("service-account-signing-key-file", &key))
-        .args(["--authorization-mode=RBAC", "--allow-privileged=true"])
-        .args([
-            "--service-cluster-ip-range=10.0.0.0/24",
-            "--endpoint-reconciler-type=none",
-        ])
-        .args(["--profiling=false", "--audit-log-mode=blocking"])
-        .arg(flag("audit-policy-file", &policy))
-        .arg(flag("audit-log-path", &audit));
-    let process = site.spawn(Part::ApiServer, &mut command)?;
+    let mut arguments: Vec<OsString> = [
+        "--bind-address=127.0.0.1",
+        "--advertise-address=127.0.0.1",
+        "--authorization-mode=RBAC",
+        "--allow-privileged=true",
+        "--service-cluster-ip-range=10.0.0.0/24",
+        "--endpoint-reconciler-type=none",
+        "--profiling=false",
+        "--audit-log-mode=blocking",
+    ]
+    .map(OsString::from)
+    .into();
+    arguments.extend([
+        format!("--etcd-servers={etcd}").into(),
+        format!("--secure-port={port}").into(),
+        format!("--service-account-issuer={ISSUER}").into(),
+        format!("--api-audiences={ISSUER},vault").into(),
+        flag("cert-dir", &certificates).into(),
+        flag("token-auth-file", &tokens).into(),
+        flag("service-account-key-file", &public_key).into(),
+        flag("service-account-signing-key-file", &key).into(),
+        flag("audit-policy-file", &policy).into(),
+        flag("audit-log-path", &audit).into(),
+    ]);
+    let process = spawn_apiserver(site, &arguments)?;
 
     let certificate = certificates.join("apiserver.crt");
     let admin_kubeconfig = site.folder.join("admin.kubeconfig");
@@ -106,7 +116,8 @@ pub(crate) async fn start_apiserver(site: &Site, etcd: &str, keys: &Keys) -> Res
         })
         .await?;
     Ok(ApiServer {
-        process,
+        process: Mutex::new(process),
+        arguments,
         address,
         ca,
         admin,
@@ -116,7 +127,28 @@ pub(crate) async fn start_apiserver(site: &Site, etcd: &str, keys: &Keys) -> Res
     })
 }
 
+fn spawn_apiserver(site: &Site, arguments: &[OsString]) -> Result<Process> {
+    let mut command = Command::new(site.tools.kube_apiserver()?);
+    site.spawn(Part::ApiServer, command.args(arguments))
+}
+
 impl ApiServer {
+    /// Its process.
+    pub(crate) fn process(&self) -> Process {
+        let process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        process.clone()
+    }
+
+    /// Kills it and starts it again where it was. Waits until it is ready.
+    pub(crate) async fn restart(&self, site: &Site) -> Result<()> {
+        let old = self.process();
+        old.signal(Signal::KILL)?;
+        old.ended().await;
+        let new = spawn_apiserver(site, &self.arguments)?;
+        *self.process.lock().unwrap_or_else(PoisonError::into_inner) = new;
+        self.settled().await
+    }
+
     /// Waits until all that it does after its start is done.
     pub(crate) async fn settled(&self) -> Result<()> {
         let asked = async || {
@@ -125,7 +157,7 @@ impl ApiServer {
             ensure!(answer == "ok", "`{answer}`");
             Ok(())
         };
-        self.process.ready(Duration::from_secs(60), asked).await
+        self.process().ready(Duration::from_secs(60), asked).await
     }
 }
 
