@@ -112,18 +112,25 @@ impl Fault {
         }
     }
 
-    /// Whether a lease may be issued then that nobody but Vault learns of: the operator asks for it and can't write it down.
-    pub(crate) fn loses_leases(self) -> bool {
+    /// Whether it keeps the operator from Vault.
+    pub(crate) fn locks_out(self) -> bool {
         matches!(
+            self,
+            Self::VaultFrozen | Self::VaultSealed | Self::PolicyTaken | Self::RoleUnknown
+        )
+    }
+
+    /// Whether a lease may be issued then that nobody but Vault learns of: the operator asks for it and can't write it down
+    /// before its resource is gone.
+    pub(crate) fn loses_leases(self) -> bool {
+        let by_itself = matches!(
             self,
             Self::OperatorKilled
                 | Self::OperatorFrozen
+                | Self::OperatorIsSlow
                 | Self::SecretsForbidden
                 | Self::ApiServerFrozen
-                | Self::VaultFrozen
-                | Self::VaultSealed
-                | Self::PolicyTaken
-                | Self::RoleUnknown
-        )
+        );
+        by_itself || self.locks_out()
     }
 }

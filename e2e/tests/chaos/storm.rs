@@ -10,8 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
-use vso_prober::model::cause::Party;
+use tokio::time::{Instant, sleep, timeout};
+use vso_prober::model::cause::{Cause, Party};
 use vso_prober::model::run::Run;
 use vso_prober::model::{Step, Verdict};
 
@@ -21,6 +21,8 @@ use crate::plan::{Plan, Spell};
 /// The VaultAuth, the role and the policy of these canaries: their own, so that they can be spoiled.
 const AUTH: &str = "storm";
 const POLICY: &str = "sys/policies/acl/storm";
+/// Where Vault lists the leases.
+const LEASES: &str = "sys/leases/";
 /// How long it may take until all that a storm left behind is gone.
 const AFTERMATH: Duration = Duration::from_secs(90);
 
@@ -111,8 +113,11 @@ fn judge(outcome: &Outcome, past: &[Past]) -> Result<()> {
             .copied()
             .collect();
         let run_of = &run.probe;
+        // Locked out of Vault, the operator lets its resource go and the lease live: that is its own doing.
+        let locked_out = past.iter().any(|past| past.fault.locks_out());
+        let leaked = cause == Some(Cause::LeaseLeaked) && locked_out;
         ensure!(
-            possible.contains(&party),
+            leaked || possible.contains(&party),
             "the innocent was blamed: {cause:?} of {party} in {} of {run_of}, where only {possible:?} could be: {:#?}",
             step.step,
             step.evidence
@@ -271,21 +276,24 @@ impl<'a> Storm<'a> {
     /// Waits until the operator serves again, and until nothing is left of the storm.
     async fn clear_up(&self, plan: &Plan) -> Result<()> {
         let scene = self.scene;
-        if plan.0.iter().any(|spell| spell.fault.loses_leases()) {
-            let vault = scene.lab().vault();
-            let prefix = "sys/leases/revoke-prefix/database/creds";
-            vault.write(prefix, json!({})).await?;
-        }
+        let lost = plan.0.iter().any(|spell| spell.fault.loses_leases());
         let prober = scene.prober([
             Probe::kv2("static").steps(&[Step::Create]),
             Probe::database("dynamic"),
         ]);
-        eventually("clean lab", AFTERMATH, async || {
+        let until = Instant::now() + AFTERMATH;
+        loop {
             prober.run(&["cleanup", "--all"]).await?;
             let left = scene.left_behind().await?;
-            Ok(left.is_empty().then_some(()))
-        })
-        .await?;
+            if left.is_empty() {
+                break;
+            }
+            ensure!(Instant::now() < until, "left behind: {}", left.join(", "));
+            if lost && left.iter().all(|what| what.starts_with(LEASES)) {
+                let prefix = "sys/leases/revoke-prefix/database/creds";
+                scene.lab().vault().write(prefix, json!({})).await?;
+            }
+        }
         eventually("operator that serves", AFTERMATH, async || {
             Ok(scene.serves().await.ok())
         })
