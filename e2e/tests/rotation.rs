@@ -11,10 +11,6 @@ use vso_prober::model::cause::Cause;
 use vso_prober::model::run::{Run, StepReport};
 use vso_prober::model::{Kind, Step, Verdict};
 
-/// As the lab's own roles have it.
-const CREATE_ROLE: &str =
-    "CREATE ROLE \"{{name}}\" WITH LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}';";
-
 fn main() -> ExitCode {
     Suite::new("rotation")
         .trial("a_lease_is_prolonged_then_replaced", prolonged)
@@ -32,12 +28,8 @@ fn main() -> ExitCode {
 
 /// A probe of a role of its own, whose leases live as long as this.
 async fn role(scene: &Scene, name: &str, default_ttl: &str, max_ttl: &str) -> Result<Probe> {
-    let role = json!({
-        "db_name": "postgres", "creation_statements": [CREATE_ROLE],
-        "default_ttl": default_ttl, "max_ttl": max_ttl,
-    });
-    let path = format!("database/roles/{name}");
-    scene.lab().vault().write(&path, role).await?;
+    let vault = scene.lab().vault();
+    vault.database_role(name, default_ttl, max_ttl).await?;
     Ok(Probe::database(name)
         .target("path", format!("creds/{name}"))
         .target("maxTtl", "2m"))
