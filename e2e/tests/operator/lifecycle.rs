@@ -312,14 +312,8 @@ pub(crate) async fn a_deleted_dynamic_secret_is_replaced_and_its_lease_left(
 
 pub(crate) async fn a_lease_is_renewed_then_replaced(bench: Bench) -> Result<()> {
     let role = format!("brief-{:08x}", rand::random::<u32>());
-    let statement =
-        "CREATE ROLE \"{{name}}\" WITH LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}';";
-    let body = json!({"db_name": "postgres", "creation_statements": [statement], "default_ttl": "8s", "max_ttl": "14s"});
-    bench
-        .lab
-        .vault()
-        .write(&format!("database/roles/{role}"), body)
-        .await?;
+    let vault = bench.lab.vault();
+    vault.database_role(&role, "8s", "14s").await?;
     let canary = Canary::dynamic(&bench, "renew").await?;
     let mut spec = canary.canonical_dynamic(&role);
     spec["renewalPercent"] = json!(50);

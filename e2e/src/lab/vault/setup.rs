@@ -113,12 +113,23 @@ pub(crate) async fn database(vault: &Vault, postgres: SocketAddr) -> Result<()> 
         "username": "postgres", "password": "trusted",
     });
     write(vault, "database/config/postgres", connection).await?;
-    let role = |ttl: &str, max: &str| json!({"db_name": "postgres", "creation_statements": [CREATE_ROLE], "default_ttl": ttl, "max_ttl": max});
-    let roles = [
-        ("database/roles/probe", role("10m", "1h")),
-        ("database/roles/short", role("20s", "1m")),
-    ];
-    all(vault, roles).await
+    try_join!(
+        vault.database_role("probe", "10m", "1h"),
+        vault.database_role("short", "20s", "1m"),
+    )
+    .map(drop)
+}
+
+impl Vault {
+    /// Makes a role of PostgreSQL's, whose leases live as long as this.
+    pub async fn database_role(&self, name: &str, default_ttl: &str, max_ttl: &str) -> Result<()> {
+        let role = json!({
+            "db_name": "postgres", "creation_statements": [CREATE_ROLE],
+            "default_ttl": default_ttl, "max_ttl": max_ttl,
+        });
+        let path = format!("database/roles/{name}");
+        write(self, &path, role).await.map(drop)
+    }
 }
 
 /// What Vault must know of Kubernetes.
