@@ -21,7 +21,10 @@ fn main() -> ExitCode {
         .trial("gone_for_both_from_the_start", gone_from_the_start)
         .trial("gone_for_both_in_mid_run", gone_midway)
         .trial("slow_for_the_operator", slow_for_the_operator)
-        .trial("every_second_request_fails_for_the_operator", failing_for_the_operator)
+        .trial(
+            "every_second_request_fails_for_the_operator",
+            failing_for_the_operator,
+        )
         .trial("every_second_request_fails_for_both", failing_for_both)
         .trial("slow_revocation_is_no_leak", slow_revocation)
         .run()
@@ -134,10 +137,7 @@ async fn slow_for_the_operator(scene: &Scene) -> Result<()> {
     let read = read?.exits(1)?.only_run()?;
     blames(&read, Step::Create, Cause::VaultUnreachable)?;
     let report = step(&read, Step::Create)?;
-    ensure!(
-        report.proven && report.latency_seconds >= 10.0,
-        "{read:#?}"
-    );
+    ensure!(report.proven && report.latency_seconds >= 10.0, "{read:#?}");
     ensure!(report.evidence[0].source == Source::Metrics, "{read:#?}");
     let unread = unread?.exits(1)?.only_run()?;
     blames(&unread, Step::Create, Cause::TooSlow)
@@ -177,9 +177,11 @@ async fn failing_for_the_operator(scene: &Scene) -> Result<()> {
 async fn failing_for_both(scene: &Scene) -> Result<()> {
     let proxy = Proxy::failing(scene.lab().vault().address()).await?;
     connect(scene, "failing-both", &proxy.address()).await?;
-    let probe = Probe::kv2("failing-both")
-        .auth("failing-both")
-        .steps(&[Step::Create, Step::Update, Step::Delete]);
+    let probe = Probe::kv2("failing-both").auth("failing-both").steps(&[
+        Step::Create,
+        Step::Update,
+        Step::Delete,
+    ]);
     let prober = scene.prober([probe]);
     let hurt = prober.clone().vault(&proxy.address());
     let outcome = hurt.probe(&["--count", "4"]).await?;

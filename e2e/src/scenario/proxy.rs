@@ -57,11 +57,7 @@ impl Proxy {
         Self::start(text("server")?, client.build()?, None).await
     }
 
-    async fn start(
-        to: &str,
-        client: Client,
-        failing: Option<Arc<AtomicUsize>>,
-    ) -> Result<Self> {
+    async fn start(to: &str, client: Client, failing: Option<Arc<AtomicUsize>>) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (expired, receiver) = watch::channel(0);

@@ -121,7 +121,10 @@ pub(crate) async fn clock_back(scene: &Scene, midway: bool) -> Result<()> {
 fn right(run: &Run, took: Duration) -> Result<()> {
     let latencies: f64 = run.steps.iter().map(|step| step.latency_seconds).sum();
     let whole = run.finished.duration_since(run.started).as_secs_f64();
-    ensure!(latencies <= whole && whole <= took.as_secs_f64(), "{run:#?}");
+    ensure!(
+        latencies <= whole && whole <= took.as_secs_f64(),
+        "{run:#?}"
+    );
     let positive = run.steps.iter().all(|step| step.latency_seconds > 0.0);
     ensure!(positive, "{run:#?}");
     Ok(())

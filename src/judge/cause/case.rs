@@ -240,6 +240,13 @@ impl Case<'_> {
     pub(super) fn vault_out_of_reach(&self) -> Option<Blame> {
         match &self.step.findings.vault {
             Answer::Obstructed(obstacle) => Some(of_obstacle(obstacle).and(self.ready_pods())),
+            Answer::Is(VaultHealth::Other(code @ 500..)) => {
+                let text = format!("Vault answers {code} when it is asked for its health");
+                Some(Blame::new(
+                    Cause::VaultError,
+                    Evidence::new(Source::Vault, text),
+                ))
+            }
             Answer::Is(_) | Answer::NotAsked => None,
         }
     }
@@ -296,7 +303,8 @@ impl Case<'_> {
         let others = self.step.findings.others_reconciled
             || stages::others_reconciled(self.record, self.step);
         (others && !self.reconciled()).then(|| {
-            let text = "the operator reconciled others of this kind during the step, but not this one";
+            let text =
+                "the operator reconciled others of this kind during the step, but not this one";
             Blame::new(Cause::ResourceIgnored, Evidence::new(Source::Status, text))
                 .and(self.ready_pods())
         })
