@@ -3,6 +3,7 @@
 mod cause;
 pub mod correlation;
 mod dead;
+mod metrics;
 mod stages;
 mod words;
 
@@ -81,7 +82,10 @@ fn judge_step(record: &Record, step: &StepRecord) -> StepReport {
     let measured = lateness.unwrap_or(latency);
 
     let told = stages::tell(record, step, proven.map(|proven| proven.at), due);
-    let blame = blame(record, step, proven, measured);
+    let blame = blame(record, step, proven, measured).map(|blame| {
+        let metrics = metrics::evidence(blame.cause, record, &told);
+        blame.and(metrics)
+    });
     let result = blame
         .as_ref()
         .map_or(Verdict::Success, |blame| blame.cause.party().verdict());

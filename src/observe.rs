@@ -11,7 +11,6 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::Api;
 use kube::{Client, ResourceExt};
@@ -241,7 +240,7 @@ impl Shared {
         let certificate = subscriber
             .inspector
             .as_ref()
-            .map(|inspector| inspector.certificate(secret, Timestamp::now()));
+            .map(|inspector| inspector.certificate(secret, at));
         subscriber.tell(at, relisted, Seen::Secret { uid, content });
         if let Some(certificate) = certificate {
             subscriber.tell(at, relisted, Seen::Certificate(certificate));

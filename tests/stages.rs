@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use vso_prober::judge::judge;
+use vso_prober::model::cause::{Cause, Source};
 use vso_prober::model::promise::Promise;
 use vso_prober::model::proof::Proof;
 use vso_prober::model::record::{End, Findings, Record, StepRecord};
@@ -213,6 +214,35 @@ fn a_reconcile_alone_is_the_canarys() {
             .watch_delay_seconds
             .is_some_and(|delay| (delay - 0.001).abs() < 1e-9)
     );
+}
+
+#[test]
+fn what_vault_took_is_not_the_operators() {
+    let late = |in_vault: f64| {
+        let mut after = numbers(51.0, 3600.0);
+        let reads = Sum {
+            count: 51.0,
+            seconds: 0.1 + in_vault,
+        };
+        let connection = after.connections.get_mut(CONNECTION);
+        connection.expect("it has one").reads = reads;
+        let seen = vec![
+            born(105),
+            secret(3300, "new"),
+            synced(3310, 8000, "a", 1, true),
+        ];
+        let step = step(Step::Create, 100, 104, 3300);
+        let readings = vec![reading(90, numbers(50.0, 400.0)), reading(3320, after)];
+        report(&record(step, seen, readings))
+    };
+    // Late by 1.2 s.
+    let vaults = late(3.0);
+    assert_eq!(vaults.cause, Some(Cause::VaultUnreachable), "{vaults:#?}");
+    assert_eq!(vaults.evidence[0].source, Source::Metrics);
+    let own = late(1.0);
+    assert_eq!(own.cause, Some(Cause::TooSlow), "{own:#?}");
+    let told = "in Vault the operator spent 1.000 s on 1 read";
+    assert!(own.evidence[1].text.contains(told), "{own:#?}");
 }
 
 #[test]

@@ -4,10 +4,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use e2e::lab::Part;
-use e2e::scenario::{Probe, Scene, Suite, blames, eventually, pods_tell, step};
+use e2e::lab::{OPERATOR_NAMESPACE, Part};
+use e2e::scenario::{Probe, Scene, Suite, blames, decisive, eventually, pods_tell, step};
+use k8s_openapi::api::authorization::v1::SubjectAccessReview;
+use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
 use kube::ResourceExt;
-use kube::api::ListParams;
+use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 use vso_prober::model::cause::Cause;
 use vso_prober::model::{Kind, Step, Verdict};
@@ -15,6 +17,7 @@ use vso_prober::model::{Kind, Step, Verdict};
 fn main() -> ExitCode {
     Suite::new("operator_faults")
         .trial("frozen", operator_frozen)
+        .trial("without_rights_to_its_resources", without_rights)
         .trial("killed", operator_killed)
         .trial("killed_in_mid_run", operator_killed_midway)
         .fault("hangs", operator_hangs)
@@ -38,6 +41,56 @@ async fn operator_frozen(scene: &Scene) -> Result<()> {
     let run = outcome.only_run()?;
     blames(&run, Step::Create, Cause::OperatorDown)?;
     pods_tell(&run)?;
+    scene.serves().await
+}
+
+/// Started with a ClusterRole that says nothing of its own resources, the operator serves nobody; whether it is
+/// ready all the same is its own affair.
+async fn without_rights(scene: &Scene) -> Result<()> {
+    let group = "secrets.hashicorp.com";
+    let account = "vault-secrets-operator-controller-manager";
+    let roles: Api<ClusterRole> = Api::all(scene.lab().client());
+    let whole = roles.get(account).await?.rules.unwrap_or_default();
+    let mut rest = whole.clone();
+    rest.retain(|rule| {
+        let groups = rule.api_groups.as_deref().unwrap_or_default();
+        groups.iter().all(|of| of != group)
+    });
+    let grant = async |rules: &[PolicyRule]| {
+        let patch = Patch::Merge(json!({"rules": rules}));
+        roles.patch(account, &PatchParams::default(), &patch).await
+    };
+    scene.lab().kill_operator().await?;
+    grant(&rest).await?;
+    let reviews: Api<SubjectAccessReview> = Api::all(scene.lab().client());
+    let review: SubjectAccessReview = serde_json::from_value(json!({"spec": {
+        "user": format!("system:serviceaccount:{OPERATOR_NAMESPACE}:{account}"),
+        "resourceAttributes": {"group": group, "resource": "vaultstaticsecrets", "verb": "list"},
+    }}))?;
+    eventually("refusal", Duration::from_secs(20), async || {
+        let answer = reviews.create(&PostParams::default(), &review).await?;
+        let allowed = answer.status.is_some_and(|status| status.allowed);
+        Ok((!allowed).then_some(()))
+    })
+    .await?;
+    let tried = async {
+        let prober = scene.prober([Probe::hasty("rightless", &[Step::Create])]);
+        let outcome = prober.probe(&[]).await;
+        grant(&whole).await?;
+        outcome
+    };
+    // It may never become ready.
+    let (_, outcome) = tokio::join!(scene.lab().start_operator(), tried);
+    let run = outcome?.exits(1)?.only_run()?;
+    let cause = decisive(&run)?.cause;
+    if cause == Some(Cause::OperatorStalled) {
+        blames(&run, Step::Create, Cause::OperatorStalled)?;
+    } else {
+        blames(&run, Step::Create, Cause::OperatorDown)?;
+    }
+    pods_tell(&run)?;
+    scene.lab().kill_operator().await?;
+    scene.lab().start_operator().await?;
     scene.serves().await
 }
 

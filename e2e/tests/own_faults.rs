@@ -1,11 +1,14 @@
 //! The prober's own troubles: told as its own, in time; and nothing stays behind, whatever ends it.
 
+#[path = "own_faults/time.rs"]
+mod time;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e::lab::{NAMESPACE, PROBER, Part};
-use e2e::scenario::{Line, Outcome, Probe, Prober, Scene, Suite, blames, eventually};
+use e2e::scenario::{Line, Outcome, Probe, Prober, Proxy, Scene, Suite, blames, eventually};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
@@ -40,6 +43,14 @@ fn main() -> ExitCode {
         .trial("no_right_to_watch", no_right_to_watch)
         .fault("a_watch_that_is_cut_leaves_no_verdict", watch_cut)
         .trial("api_server_restarted_in_mid_run", api_server_restarted)
+        .trial("a_watch_that_is_too_old_is_opened_anew", watch_expired)
+        .trial("stopped_for_three_seconds", time::stopped)
+        .trial("a_clock_an_hour_behind", async |scene| {
+            time::clock_back(scene, false).await
+        })
+        .trial("a_clock_set_back_by_an_hour", async |scene| {
+            time::clock_back(scene, true).await
+        })
         .trial("sigint_cleans_up", async |scene| {
             told_to_stop(scene, Signal::INT).await
         })
@@ -315,6 +326,30 @@ async fn api_server_restarted(scene: &Scene) -> Result<()> {
     // The second finds all as it was.
     ensure!(runs[1].result == Verdict::Success, "{outcome}");
     prober.run(&["cleanup", "--all"]).await?.exits(0).map(drop)
+}
+
+/// The API server ends the watches in mid-run, as it no longer has what came since they began: 410.
+async fn watch_expired(scene: &Scene) -> Result<()> {
+    let mut cluster = Value::Null;
+    scene.kubeconfig(|whole, _| cluster = whole.clone())?;
+    let proxy = Proxy::watching(&cluster).await?;
+    let kubeconfig =
+        scene.kubeconfig(|cluster, _| *cluster = json!({"server": proxy.address()}))?;
+    let probe = Probe::kv2("expired").steps(&[Step::Create, Step::Update, Step::Delete]);
+    let prober = scene.prober([probe]).kubeconfig(&kubeconfig);
+    let running = prober.start(&["probe", "-o", "json"])?;
+    time::updated(scene, "expired").await?;
+    proxy.expire();
+    let outcome = running.ended().await?;
+    ensure!(proxy.answered() >= 2, "no watch was ended: {outcome}");
+    let run = outcome.only_run()?;
+    // The poll may fall between the end of one watch and the opening of the next.
+    let cause = run.decisive().and_then(|report| report.cause);
+    ensure!(
+        matches!(cause, None | Some(Cause::ProberWatchLost)),
+        "{run:#?}"
+    );
+    Ok(())
 }
 
 /// A run that has taken its first step, and waits in its second for a poll that is far off.

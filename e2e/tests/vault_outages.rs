@@ -1,21 +1,31 @@
 //! Vault sealed, silent and slow, and who is at fault for what the canary then misses.
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use e2e::lab::Part;
-use e2e::scenario::{Probe, Scene, Suite, blames, decisive, eventually};
+use anyhow::{Context, Result, ensure};
+use e2e::lab::{NAMESPACE, Part};
+use e2e::scenario::{Probe, Proxy, Relay, Scene, Suite, blames, decisive, eventually, step};
 use serde_json::json;
-use vso_prober::model::cause::Cause;
+use vso_prober::model::cause::{Cause, Party, Source};
+use vso_prober::model::run::Run;
 use vso_prober::model::{Step, Verdict};
 
 fn main() -> ExitCode {
     Suite::new("vault_outages")
         .trial("sealed_from_the_start", sealed_from_the_start)
         .trial("sealed_in_mid_run", sealed_midway)
+        .trial("sealed_then_unsealed", sealed_then_unsealed)
         .trial("gone_for_both_from_the_start", gone_from_the_start)
         .trial("gone_for_both_in_mid_run", gone_midway)
+        .trial("slow_for_the_operator", slow_for_the_operator)
+        .trial(
+            "every_second_request_fails_for_the_operator",
+            failing_for_the_operator,
+        )
+        .trial("every_second_request_fails_for_both", failing_for_both)
         .trial("slow_revocation_is_no_leak", slow_revocation)
         .run()
 }
@@ -58,6 +68,129 @@ async fn sealed_midway(scene: &Scene) -> Result<()> {
     );
     prober.run(&["cleanup", "--all"]).await?.exits(0)?;
     scene.serves().await
+}
+
+/// One prober lives through the seal and the recovery.
+async fn sealed_then_unsealed(scene: &Scene) -> Result<()> {
+    let probe = Probe::kv2("recovers")
+        .steps(&[Step::Create, Step::Delete])
+        .limits("40s", "41s")
+        .every("1h");
+    let server = scene
+        .prober([probe])
+        .serve(&["--web.enable-lifecycle"])
+        .await?;
+    let run = async || -> Result<Run> {
+        let (_, text) = server.post("/api/v1/probes/recovers/run").await?;
+        serde_json::from_str(&text).with_context(|| format!("`{text}` is no run"))
+    };
+    scene.lab().vault().seal().await?;
+    let sealed = run().await;
+    scene.lab().vault().unseal().await?;
+    blames(&sealed?, Step::Create, Cause::VaultSealed)?;
+    let unsealed = run().await?;
+    ensure!(unsealed.result == Verdict::Success, "{unsealed:#?}");
+    let failures = "vso_probe_failures_total{probe=\"recovers\",kind=\"static\",step=\"create\",cause=\"vault_sealed\",party=\"vault\"}";
+    ensure!(
+        server.metric(failures).await? == Some(1.0),
+        "{}",
+        server.get("/metrics").await?.1
+    );
+    server.stop().await.map(drop)
+}
+
+/// A VaultConnection of this address, and a VaultAuth of the same name that uses it.
+async fn connect(scene: &Scene, name: &str, address: &str) -> Result<()> {
+    scene
+        .apply(json!({
+            "apiVersion": "secrets.hashicorp.com/v1beta1", "kind": "VaultConnection",
+            "metadata": {"name": name, "namespace": NAMESPACE}, "spec": {"address": address},
+        }))
+        .await?;
+    let spec = json!({"vaultConnectionRef": name});
+    scene.vault_auth(NAMESPACE, name, spec).await
+}
+
+/// What the operator gets of Vault comes right, but too late. Its metrics alone tell that it is not its fault.
+async fn slow_for_the_operator(scene: &Scene) -> Result<()> {
+    let held: Arc<AtomicU64> = Arc::default();
+    let seconds = held.clone();
+    let hold = move || f64::from_bits(seconds.load(Ordering::Relaxed));
+    let relay = Relay::slow(scene.lab().vault().address(), hold).await?;
+    connect(scene, "slow", &relay.address()).await?;
+    let probe = |name: &str| {
+        Probe::kv2(name)
+            .auth("slow")
+            .steps(&[Step::Create])
+            .limits("5s", "30s")
+    };
+    let url = scene.lab().metrics_url().await;
+    let reading = scene
+        .prober([probe("read")])
+        .edit(|config| config["operator"]["metrics"] = json!({"url": url}));
+    let unread = scene.prober([probe("unread")]).instance("unread");
+    // The first of all makes the operator log in.
+    reading.probe(&[]).await?.exits(0)?;
+    held.store(10_f64.to_bits(), Ordering::Relaxed);
+    let (read, unread) = tokio::join!(reading.probe(&[]), unread.probe(&[]));
+    held.store(0, Ordering::Relaxed);
+    let read = read?.exits(1)?.only_run()?;
+    blames(&read, Step::Create, Cause::VaultUnreachable)?;
+    let report = step(&read, Step::Create)?;
+    ensure!(report.proven && report.latency_seconds >= 10.0, "{read:#?}");
+    ensure!(report.evidence[0].source == Source::Metrics, "{read:#?}");
+    let unread = unread?.exits(1)?.only_run()?;
+    blames(&unread, Step::Create, Cause::TooSlow)
+}
+
+/// Insists that a run went well, or that Vault is to blame.
+fn well_or_vault(run: &Run) -> Result<()> {
+    let party = run.decisive().and_then(|report| report.party);
+    ensure!(matches!(party, None | Some(Party::Vault)), "{run:#?}");
+    Ok(())
+}
+
+/// The operator's client of Vault tries again, so that all comes, but later.
+async fn failing_for_the_operator(scene: &Scene) -> Result<()> {
+    let proxy = Proxy::failing(scene.lab().vault().address()).await?;
+    connect(scene, "failing", &proxy.address()).await?;
+    let url = scene.lab().metrics_url().await;
+    let probe = |name: &str, within: &str| {
+        Probe::kv2(name)
+            .auth("failing")
+            .steps(&[Step::Create, Step::Update, Step::Delete])
+            .limits(within, "30s")
+    };
+    let outcome = scene
+        .prober([probe("strict", "800ms"), probe("lenient", "25s")])
+        .edit(|config| config["operator"]["metrics"] = json!({"url": url}))
+        .probe(&["--parallel", "1"])
+        .await?;
+    ensure!(proxy.answered() > 0, "nothing failed: {outcome}");
+    well_or_vault(&outcome.run_of("strict")?)?;
+    let lenient = outcome.run_of("lenient")?;
+    ensure!(lenient.result == Verdict::Success, "{lenient:#?}");
+    Ok(())
+}
+
+/// The prober's own requests fail, too: it says what Vault answered, and blames nobody else.
+async fn failing_for_both(scene: &Scene) -> Result<()> {
+    let proxy = Proxy::failing(scene.lab().vault().address()).await?;
+    connect(scene, "failing-both", &proxy.address()).await?;
+    let probe = Probe::kv2("failing-both").auth("failing-both").steps(&[
+        Step::Create,
+        Step::Update,
+        Step::Delete,
+    ]);
+    let prober = scene.prober([probe]);
+    let hurt = prober.clone().vault(&proxy.address());
+    let outcome = hurt.probe(&["--count", "4"]).await?;
+    prober.run(&["cleanup", "--all"]).await?.exits(0)?;
+    let runs = outcome.runs()?;
+    runs.iter().try_for_each(well_or_vault)?;
+    let mut causes = runs.iter().filter_map(|run| run.decisive()?.cause);
+    ensure!(causes.any(|cause| cause == Cause::VaultError), "{outcome}");
+    Ok(())
 }
 
 async fn gone_from_the_start(scene: &Scene) -> Result<()> {

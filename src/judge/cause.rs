@@ -3,6 +3,7 @@
 mod case;
 mod churn;
 mod lease;
+mod slow;
 
 use std::time::Duration;
 
@@ -61,7 +62,7 @@ pub(super) fn of_proven(
                 (measured.saturating_sub(step.within)).as_secs_f64(),
                 step.within.as_secs_f64()
             );
-            Blame::new(Cause::TooSlow, Evidence::new(Source::Status, text))
+            slow::blame(record, step, proven.at, measured, text)
         })
     };
     lease::lost(record, step)
@@ -96,7 +97,7 @@ pub(super) fn of_unproven(record: &Record, step: &StepRecord, measured: Duration
     };
     starved(record, step, waited / 2)
         .or_else(|| blind(record, step, waited / 4))
-        .or_else(|| case.came_after_all())
+        .or_else(|| case.came_after_all(waited))
         .or_else(|| case.unseen())
         .or_else(|| case.removed_by_others())
         .or_else(|| case.destination_taken())

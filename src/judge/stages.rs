@@ -91,6 +91,22 @@ pub(super) fn vault_errors(record: &Record, step: &StepRecord) -> Option<f64> {
     Some(window.delta.vault_errors)
 }
 
+/// How long one sync waited for Vault over a step that ended at `until`, on average: a read, and a login where
+/// there was one. None where that was not read.
+pub(super) fn in_vault(record: &Record, step: &StepRecord, until: Mark) -> Option<Duration> {
+    let numbers = window(record, step, until).ok()??.delta;
+    record.connection.as_ref()?;
+    let read = seconds(numbers.vault_read_seconds / numbers.vault_reads);
+    let login = seconds(numbers.login_seconds / numbers.logins);
+    Some(read.saturating_add(login))
+}
+
+/// Whether others of the kind were reconciled over the step, by the operator's own count.
+pub(super) fn others_reconciled(record: &Record, step: &StepRecord) -> bool {
+    let window = window(record, step, step.ended);
+    matches!(window, Ok(Some(window)) if window.attribution() == Attribution::Shared)
+}
+
 /// How long the watch took to echo the prober's own write, once that was acknowledged.
 pub(super) fn echo(record: &Record, step: &StepRecord) -> Option<Duration> {
     if matches!(step.end, End::Met(_)) {

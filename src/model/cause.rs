@@ -130,7 +130,7 @@ causes! {
     /// Vault is sealed.
     VaultSealed = "vault_sealed", Vault,
         "unseal Vault, and check its auto-unseal";
-    /// The operator cannot reach Vault.
+    /// The operator cannot reach Vault, or not in time.
     VaultUnreachable = "vault_unreachable", Vault,
         "check the VaultConnection's address, and the network and Vault itself between it and the operator";
     /// Vault answered with a server error.

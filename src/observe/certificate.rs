@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Secret;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::sign::CertifiedKey;
+use tokio::time::Instant;
 use webpki::{EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
@@ -29,11 +30,14 @@ pub struct Inspector {
     issuers: Vec<CertificateDer<'static>>,
     /// The common name that was asked for.
     name: String,
+    /// One moment on the monotonic clock, and by the clock of who issues.
+    clock: (Instant, Timestamp),
 }
 
 impl Inspector {
-    /// Holds certificates against these CAs, in PEM, and this name. A CA that can't be read issues nothing.
-    pub fn new(issuers: &[String], name: &str) -> Self {
+    /// Holds certificates against these CAs, in PEM, and this name. A CA that can't be read issues nothing. `clock`
+    /// is one moment by both clocks: what is told must not hang on the prober's own, which may be wrong or be set.
+    pub fn new(issuers: &[String], name: &str, clock: (Instant, Timestamp)) -> Self {
         let issuers = issuers
             .iter()
             .flat_map(|pem| CertificateDer::pem_slice_iter(pem.as_bytes()).flatten())
@@ -41,11 +45,14 @@ impl Inspector {
         Self {
             issuers,
             name: name.to_owned(),
+            clock,
         }
     }
 
-    /// What is to be told of the certificate in a Secret at the moment `now`.
-    pub fn certificate(&self, secret: &Secret, now: Timestamp) -> Certificate {
+    /// What is to be told of the certificate in a Secret that was seen at this moment.
+    pub fn certificate(&self, secret: &Secret, seen: Instant) -> Certificate {
+        let (then, wall) = self.clock;
+        let now = wall + seen.saturating_duration_since(then);
         let value = |key: &str| {
             let value = secret.data.as_ref().and_then(|data| data.get(key));
             value.map(|value| value.0.as_slice())
@@ -222,6 +229,10 @@ mod tests {
 
     const NAME: &str = "canary.example";
 
+    fn inspector(issuers: &[String]) -> Inspector {
+        Inspector::new(issuers, NAME, (Instant::now(), Timestamp::now()))
+    }
+
     fn ca() -> CertifiedIssuer<'static, KeyPair> {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -255,7 +266,7 @@ mod tests {
     }
 
     fn seen(secret: &Secret, ca: &CertifiedIssuer<'static, KeyPair>) -> Certificate {
-        Inspector::new(&[ca.pem()], NAME).certificate(secret, Timestamp::now())
+        inspector(&[ca.pem()]).certificate(secret, Instant::now())
     }
 
     fn put(secret: &mut Secret, key: &str, value: Option<String>) {
@@ -286,8 +297,12 @@ mod tests {
             params.distinguished_name = rcgen::DistinguishedName::new();
         });
         assert_eq!(flaws(&seen(&only_alternative, &ca)), []);
-        let neither = Inspector::new(&[ca.pem()], "other.example")
-            .certificate(&secret(&ca, |_| ()), Timestamp::now());
+        let neither = Inspector::new(
+            &[ca.pem()],
+            "other.example",
+            (Instant::now(), Timestamp::now()),
+        )
+        .certificate(&secret(&ca, |_| ()), Instant::now());
         assert_eq!(flaws(&neither), [Aspect::Name]);
         assert!(neither.flaws[0].why.contains(NAME));
     }
@@ -300,7 +315,7 @@ mod tests {
         let mut beside = secret(&ca, |_| ());
         put(&mut beside, ISSUING_CA, Some(other.pem()));
         assert_eq!(flaws(&seen(&beside, &ca)), [Aspect::Chain]);
-        let unknown = Inspector::new(&[], NAME).certificate(&beside, Timestamp::now());
+        let unknown = inspector(&[]).certificate(&beside, Instant::now());
         assert_eq!(flaws(&unknown), [Aspect::Chain]);
     }
 
@@ -331,6 +346,23 @@ mod tests {
         let certificate = seen(&past, &ca);
         assert_eq!(flaws(&certificate), [Aspect::Chain]);
         assert_eq!(certificate.left, Duration::ZERO);
+    }
+
+    #[test]
+    fn it_is_held_against_the_clock_of_who_issued_it() {
+        let ca = ca();
+        let past = secret(&ca, |params| {
+            params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+            params.not_after = rcgen::date_time_ymd(2020, 1, 2);
+        });
+        let clock = (
+            Instant::now(),
+            "2020-01-01T12:00:00Z".parse().expect("a time"),
+        );
+        let inspector = Inspector::new(&[ca.pem()], NAME, clock);
+        let certificate = inspector.certificate(&past, clock.0 + Duration::from_secs(60));
+        assert_eq!(certificate.flaws, []);
+        assert_eq!(certificate.left, Duration::from_secs(12 * 3600 - 60));
     }
 
     #[test]

@@ -3,10 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
+
 use super::Walk;
 use crate::model::record::{End, Peer};
 use crate::model::{Mark, Step};
 use crate::observe::Inspector;
+
+/// By how much Vault's clock may differ from the prober's and still be the same.
+const CLOCK_SLACK: SignedDuration = SignedDuration::from_secs(2);
 
 impl Walk<'_> {
     /// Has the canary's certificates, if it has some, held against the CAs that Vault itself has in the mount.
@@ -17,10 +23,28 @@ impl Walk<'_> {
         let issuers = self.shell.vault.pki_issuers(&target.mount);
         let what = "read the CAs of the mount";
         let issuers = self.bounded(Peer::Vault, what, limit, issuers).await?;
-        let inspector = Arc::new(Inspector::new(&issuers, &target.common_name));
+        let clock = self.issuers_clock(limit).await?;
+        let inspector = Arc::new(Inspector::new(&issuers, &target.common_name, clock));
         self.sightings.inspect(inspector.clone());
         self.inspector = Some(inspector);
         Ok(())
+    }
+
+    /// One moment on the monotonic clock, and by Vault's clock where that is not the prober's own.
+    async fn issuers_clock(&self, limit: Duration) -> Result<(Instant, Timestamp), End> {
+        let state = self.shell.vault.state();
+        let asked = self.bounded(Peer::Vault, "ask for its time", limit, state);
+        let vaults = match asked.await {
+            Ok(state) => Timestamp::from_second(state.server_time_utc).ok(),
+            Err(End::Met(_)) => None,
+            Err(end) => return Err(end),
+        };
+        let (now, own) = (Instant::now(), Timestamp::now());
+        // Vault tells its time by the second; 0 is no time.
+        let other = vaults.filter(|vaults| {
+            vaults.as_second() > 0 && own.duration_since(*vaults).abs() > CLOCK_SLACK
+        });
+        Ok((now, other.unwrap_or(own)))
     }
 
     /// When the certificate ends that a rotation, begun at `started`, is to replace.

@@ -51,7 +51,7 @@ pub(super) async fn gather(
     );
     let certificate = inspector
         .zip(secret.get().and_then(Option::as_ref))
-        .map(|(inspector, secret)| inspector.certificate(secret, Timestamp::now()));
+        .map(|(inspector, secret)| inspector.certificate(secret, Instant::now()));
     let secret = match secret {
         Answer::Is(secret) => {
             Answer::Is(secret.map(|secret| observe::secret_content(&secret, canary.salt())))

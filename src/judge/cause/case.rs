@@ -2,8 +2,10 @@
 
 mod certificate;
 
-use super::of_obstacle;
-use crate::judge::words;
+use std::time::Duration;
+
+use super::{of_obstacle, slow};
+use crate::judge::{stages, words};
 use crate::model::cause::{Blame, Cause, Evidence, Source};
 use crate::model::proof::Proof;
 use crate::model::record::{Answer, Event, Record, StepRecord, VaultHealth};
@@ -37,15 +39,16 @@ impl Case<'_> {
     }
 
     /// The effect came between the deadline and the answers to the questions: the watch showed it.
-    pub(super) fn came_after_all(&self) -> Option<Blame> {
+    pub(super) fn came_after_all(&self, given_up: Duration) -> Option<Blame> {
         let proven = self
             .step
             .proof
             .seen(&self.record.timeline, self.step.started)?;
         let late = proven.at.since(self.step.started).as_secs_f64();
+        let measured = given_up.saturating_add(proven.at.since(self.step.ended));
         let text = format!("it came out right after {late:.3} s, when it had been given up");
         (self.step.ended < proven.at && proven.at <= self.step.left && !proven.relisted)
-            .then(|| Blame::new(Cause::TooSlow, Evidence::new(Source::Status, text)))
+            .then(|| slow::blame(self.record, self.step, proven.at, measured, text))
     }
 
     /// Somebody else removed the canary while it was in use: nothing can be said of the operator.
@@ -238,6 +241,13 @@ impl Case<'_> {
     pub(super) fn vault_out_of_reach(&self) -> Option<Blame> {
         match &self.step.findings.vault {
             Answer::Obstructed(obstacle) => Some(of_obstacle(obstacle).and(self.ready_pods())),
+            Answer::Is(VaultHealth::Other(code @ 500..)) => {
+                let text = format!("Vault answers {code} when it is asked for its health");
+                Some(Blame::new(
+                    Cause::VaultError,
+                    Evidence::new(Source::Vault, text),
+                ))
+            }
             Answer::Is(_) | Answer::NotAsked => None,
         }
     }
@@ -291,9 +301,11 @@ impl Case<'_> {
     }
 
     pub(super) fn resource_ignored(&self) -> Option<Blame> {
-        (self.step.findings.others_reconciled && !self.reconciled()).then(|| {
+        let others = self.step.findings.others_reconciled
+            || stages::others_reconciled(self.record, self.step);
+        (others && !self.reconciled()).then(|| {
             let text =
-                "the operator reconciled another canary of this kind during the step, but not this one";
+                "the operator reconciled others of this kind during the step, but not this one";
             Blame::new(Cause::ResourceIgnored, Evidence::new(Source::Status, text))
                 .and(self.ready_pods())
         })

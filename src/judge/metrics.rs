@@ -1,0 +1,211 @@
+//! What the operator's own metrics say for a cause, in words and figures.
+
+use super::stages::Told;
+use crate::model::cause::{Cause, Evidence, Source};
+use crate::model::record::Record;
+use crate::model::run::{Attribution, OperatorDelta};
+use crate::model::snapshot::Void;
+use crate::model::{Kind, Stage};
+
+/// What they say, where they were read and have anything to say.
+pub(super) fn evidence(cause: Cause, record: &Record, told: &Told) -> Option<Evidence> {
+    let text = match (&told.operator, told.void) {
+        (Some(numbers), _) => figures(cause, record.kind, numbers, told),
+        (None, Some(void)) => silence(cause, void).map(str::to_owned),
+        (None, None) => None,
+    };
+    text.map(|text| Evidence::new(Source::Metrics, text))
+}
+
+fn figures(cause: Cause, kind: Kind, numbers: &OperatorDelta, told: &Told) -> Option<String> {
+    match cause {
+        Cause::OperatorDown
+        | Cause::OperatorStalled
+        | Cause::ResourceIgnored
+        | Cause::StaleContent
+        | Cause::Churn
+        | Cause::FinalizerStuck => Some(reconciles(kind, numbers, told.attribution)),
+        Cause::TooSlow | Cause::RotatedLate => Some(times(numbers, told)),
+        Cause::VaultSealed
+        | Cause::VaultUnreachable
+        | Cause::VaultError
+        | Cause::LoginFailed
+        | Cause::VaultDenied
+        | Cause::VaultPathMissing => failures(numbers.vault_errors, numbers, "request", "to Vault"),
+        Cause::SecretWriteDenied | Cause::TransformationFailed => {
+            let of = format!("of a {}", kind.resource());
+            failures(numbers.errors, numbers, "reconcile", &of)
+        }
+        Cause::WrongContent
+        | Cause::LeaseLeaked
+        | Cause::LeaseLost
+        | Cause::NotCollected
+        | Cause::AuthRefInvalid
+        | Cause::DestinationConflict
+        | Cause::ProberVaultUnreachable
+        | Cause::ProberVaultDenied
+        | Cause::ProberKubernetesUnreachable
+        | Cause::ProberKubernetesDenied
+        | Cause::ProberWatchLost
+        | Cause::ProberStarved
+        | Cause::ProberInterrupted => None,
+    }
+}
+
+/// How much the controller did, and what may have kept it from doing more.
+fn reconciles(kind: Kind, numbers: &OperatorDelta, attribution: Attribution) -> String {
+    let mut text = format!(
+        "the operator counts {} of a {} in {:.1} s",
+        counted(numbers.reconciles, "reconcile"),
+        kind.resource(),
+        numbers.window_seconds
+    );
+    if attribution == Attribution::Shared {
+        text.push_str(", others' among them");
+    }
+    for (number, what) in [
+        (numbers.active_workers, "at work at its end"),
+        (numbers.queue_depth, "waiting in its queue"),
+        (numbers.vault_errors, "failed in Vault"),
+        (
+            numbers.api_throttled,
+            "refused by the API server as too many",
+        ),
+    ] {
+        if number >= 0.5 {
+            text.push_str(&format!("; {number:.0} {what}"));
+        }
+    }
+    text
+}
+
+/// Where the time went.
+fn times(numbers: &OperatorDelta, told: &Told) -> String {
+    let mut text = if told.attribution == Attribution::None {
+        "no reconcile tells where the time went".to_owned()
+    } else {
+        let share = |(stage, seconds): (&Stage, &f64)| format!("{} {seconds:.3} s", stage.as_str());
+        let stages: Vec<_> = told.stages.iter().map(share).collect();
+        format!("where the time went: {}", stages.join(", "))
+    };
+    text.push_str(&format!(
+        "; in Vault the operator spent {:.3} s on {} and {:.3} s on {}",
+        numbers.vault_read_seconds,
+        counted(numbers.vault_reads, "read"),
+        numbers.login_seconds,
+        counted(numbers.logins, "login"),
+    ));
+    text
+}
+
+fn failures(failed: f64, numbers: &OperatorDelta, what: &str, of: &str) -> Option<String> {
+    (failed >= 0.5).then(|| {
+        format!(
+            "the operator counts {} {of} that failed in {:.1} s",
+            counted(failed, what),
+            numbers.window_seconds
+        )
+    })
+}
+
+/// Why the numbers of a window say nothing: that itself may speak for a cause of the operator's.
+const fn silence(cause: Cause, void: Void) -> Option<&'static str> {
+    let may = matches!(
+        cause,
+        Cause::OperatorDown
+            | Cause::OperatorStalled
+            | Cause::ResourceIgnored
+            | Cause::FinalizerStuck
+            | Cause::TooSlow
+    );
+    match void {
+        Void::Restart if may => Some("a process of the operator started or ended around the step"),
+        Void::LeaderChanged if may => Some("another replica became the leader around the step"),
+        Void::ScrapeFailed if may => Some("the operator's metrics could not be read"),
+        _ => None,
+    }
+}
+
+fn counted(number: f64, what: &str) -> String {
+    match number {
+        none if none < 0.5 => format!("no {what}"),
+        one if one < 1.5 => format!("1 {what}"),
+        many => format!("{many:.0} {what}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn told(operator: Option<OperatorDelta>, void: Option<Void>) -> Told {
+        Told {
+            stages: BTreeMap::from([(Stage::Queue, 0.25), (Stage::Reconcile, 1.5)]),
+            attribution: Attribution::Shared,
+            operator,
+            void,
+            explained_ratio: None,
+        }
+    }
+
+    fn text(cause: Cause, numbers: OperatorDelta) -> Option<String> {
+        figures(cause, Kind::Static, &numbers, &told(Some(numbers), None))
+    }
+
+    #[test]
+    fn they_speak_in_figures() {
+        let idle = OperatorDelta {
+            window_seconds: 4.25,
+            active_workers: 1.0,
+            ..OperatorDelta::default()
+        };
+        assert_eq!(
+            reconciles(Kind::Static, &idle, Attribution::None),
+            "the operator counts no reconcile of a VaultStaticSecret in 4.2 s; 1 at work at its end"
+        );
+        let busy = OperatorDelta {
+            reconciles: 12.0,
+            vault_reads: 12.0,
+            vault_read_seconds: 0.5,
+            logins: 1.0,
+            login_seconds: 0.125,
+            vault_errors: 2.0,
+            ..idle
+        };
+        let told = |cause| text(cause, busy).expect("it has something to say");
+        assert_eq!(
+            told(Cause::ResourceIgnored),
+            "the operator counts 12 reconciles of a VaultStaticSecret in 4.2 s, others' among them; \
+             1 at work at its end; 2 failed in Vault"
+        );
+        assert_eq!(
+            told(Cause::TooSlow),
+            "where the time went: queue 0.250 s, reconcile 1.500 s; \
+             in Vault the operator spent 0.500 s on 12 reads and 0.125 s on 1 login"
+        );
+        assert_eq!(
+            told(Cause::VaultError),
+            "the operator counts 2 requests to Vault that failed in 4.2 s"
+        );
+    }
+
+    #[test]
+    fn they_are_silent_where_they_prove_nothing() {
+        let nothing = OperatorDelta::default();
+        for cause in [
+            Cause::VaultDenied,
+            Cause::SecretWriteDenied,
+            Cause::ProberStarved,
+        ] {
+            assert_eq!(text(cause, nothing), None, "{cause}");
+        }
+        assert_eq!(
+            silence(Cause::OperatorDown, Void::Restart),
+            Some("a process of the operator started or ended around the step")
+        );
+        assert_eq!(silence(Cause::VaultDenied, Void::Restart), None);
+        assert_eq!(silence(Cause::OperatorDown, Void::NotEnclosed), None);
+    }
+}
