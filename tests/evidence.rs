@@ -448,10 +448,7 @@ fn metrics_speak_for_what_they_can_tell() {
             "12 reconciles of a VaultStaticSecret",
         ),
         (Cause::StaleContent, "3 reconciles"),
-        (
-            Cause::TooSlow,
-            "in Vault the operator spent 0.450 s on 1 read",
-        ),
+        (Cause::TooSlow, "1 read took 0.450 s in Vault"),
         (
             Cause::VaultUnreachable,
             "waited 2.700 s for Vault's answers",

@@ -241,7 +241,7 @@ fn what_vault_took_is_not_the_operators() {
     assert_eq!(vaults.evidence[0].source, Source::Metrics);
     let own = late(1.0);
     assert_eq!(own.cause, Some(Cause::TooSlow), "{own:#?}");
-    let told = "in Vault the operator spent 1.000 s on 1 read";
+    let told = "1 read took 1.000 s in Vault";
     assert!(own.evidence[1].text.contains(told), "{own:#?}");
 }
 

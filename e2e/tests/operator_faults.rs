@@ -44,7 +44,7 @@ async fn operator_frozen(scene: &Scene) -> Result<()> {
     scene.serves().await
 }
 
-/// Started with a ClusterRole that says nothing of its own resources, the operator serves nobody; whether it is
+/// Started with a `ClusterRole` that says nothing of its own resources, the operator serves nobody; whether it is
 /// ready all the same is its own affair.
 async fn without_rights(scene: &Scene) -> Result<()> {
     let group = "secrets.hashicorp.com";

@@ -61,7 +61,7 @@ fn reconciles(kind: Kind, numbers: &OperatorDelta, attribution: Attribution) -> 
         numbers.window_seconds
     );
     if attribution == Attribution::Shared {
-        text.push_str(", others' among them");
+        text.push_str(", more than this resource shows");
     }
     for (number, what) in [
         (numbers.active_workers, "at work at its end"),
@@ -88,13 +88,15 @@ fn times(numbers: &OperatorDelta, told: &Told) -> String {
         let stages: Vec<_> = told.stages.iter().map(share).collect();
         format!("where the time went: {}", stages.join(", "))
     };
-    text.push_str(&format!(
-        "; in Vault the operator spent {:.3} s on {} and {:.3} s on {}",
-        numbers.vault_read_seconds,
-        counted(numbers.vault_reads, "read"),
-        numbers.login_seconds,
-        counted(numbers.logins, "login"),
-    ));
+    for (number, what, seconds) in [
+        (numbers.vault_reads, "read", numbers.vault_read_seconds),
+        (numbers.logins, "login", numbers.login_seconds),
+    ] {
+        if number >= 0.5 {
+            let what = counted(number, what);
+            text.push_str(&format!("; {what} took {seconds:.3} s in Vault"));
+        }
+    }
     text
 }
 
@@ -177,13 +179,13 @@ mod tests {
         let told = |cause| text(cause, busy).expect("it has something to say");
         assert_eq!(
             told(Cause::ResourceIgnored),
-            "the operator counts 12 reconciles of a VaultStaticSecret in 4.2 s, others' among them; \
+            "the operator counts 12 reconciles of a VaultStaticSecret in 4.2 s, more than this resource shows; \
              1 at work at its end; 2 failed in Vault"
         );
         assert_eq!(
             told(Cause::TooSlow),
             "where the time went: queue 0.250 s, reconcile 1.500 s; \
-             in Vault the operator spent 0.500 s on 12 reads and 0.125 s on 1 login"
+             12 reads took 0.500 s in Vault; 1 login took 0.125 s in Vault"
         );
         assert_eq!(
             told(Cause::VaultError),

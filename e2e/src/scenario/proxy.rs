@@ -46,7 +46,7 @@ struct Way {
 impl Proxy {
     /// To Vault at `address`, an `http://` URL; every second request is answered 500.
     pub async fn failing(address: &str) -> Result<Self> {
-        Self::start(address, Client::new(), Some(Arc::default())).await
+        Self::start(address, Client::builder().build()?, Some(Arc::default())).await
     }
 
     /// To the API server of this `cluster` of a kubeconfig.

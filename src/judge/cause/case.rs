@@ -236,7 +236,7 @@ impl Case<'_> {
         })
     }
 
-    /// The operator was silent, and Vault is to the prober too: that clears the operator, and whether
+    /// The operator was silent, and Vault is to the prober too, or fails: that clears the operator, and whether
     /// it is Vault or the way to it can't be told from here.
     pub(super) fn vault_out_of_reach(&self) -> Option<Blame> {
         match &self.step.findings.vault {
