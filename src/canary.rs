@@ -182,7 +182,7 @@ impl Canary {
     pub fn proof(&self, step: Step, seen: &Timeline) -> Proof {
         let secret = || seen.secret();
         let resource = || seen.resource_at(Mark::new(Duration::MAX));
-        let lease = || Some(resource()?.lease.as_ref()?.id.clone());
+        let lease = || Some(resource()?.lease_id()?.to_owned());
         match (step, &self.target) {
             (Step::Delete, _) => Proof::Gone,
             (Step::Renew, Target::Dynamic(_)) => Proof::Prolonged {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Mark;
 use super::reconciles;
-use super::timeline::Timeline;
+use super::timeline::{Resource, Timeline};
 
 /// The operator polls again after a share of `refreshAfter` that it draws between these two.
 pub const POLL_JITTER: (f64, f64) = (0.8, 0.9);
@@ -73,9 +73,13 @@ fn next_poll(period: Duration, timeline: &Timeline, submitted: Mark, until: Mark
 }
 
 /// The last reconcile that went well plus the horizon announced for the next or, where none was, plus the
-/// bound. One that failed moves nothing: else an operator that only fails would never be late.
+/// bound. One that failed moves nothing: else an operator that only fails would never be late. Nor does one that
+/// names another lease than before the step: that is the effect, whose Secret another watch may bring later.
 fn announced(bound: Duration, timeline: &Timeline, submitted: Mark, until: Mark) -> Mark {
-    let last = polls(timeline, until).into_iter().rfind(|poll| poll.ok);
+    let held = timeline.resource_at(submitted).and_then(Resource::lease_id);
+    let last = polls(timeline, until)
+        .into_iter()
+        .rfind(|poll| poll.ok && (held.is_none() || poll.lease == held));
     let (from, horizon) = last.map_or((submitted, None), |poll| (poll.at, poll.horizon));
     from.plus(horizon.unwrap_or(bound))
 }
@@ -88,17 +92,18 @@ fn before_end(offset: Duration, timeline: &Timeline, submitted: Mark) -> Option<
 }
 
 /// A poll that the status shows.
-struct Poll {
+struct Poll<'a> {
     at: Mark,
     /// The time to the next one, where the operator announced it.
     horizon: Option<Duration>,
     /// Whether the operator found all well.
     ok: bool,
+    lease: Option<&'a str>,
 }
 
 /// Every poll seen before `until`. The operator patches the status at each, but announces a horizon
 /// only when the content, or the outcome, changed.
-fn polls(timeline: &Timeline, until: Mark) -> Vec<Poll> {
+fn polls(timeline: &Timeline, until: Mark) -> Vec<Poll<'_>> {
     reconciles::completed(timeline)
         .take_while(|completed| completed.at < until)
         .map(|completed| Poll {
@@ -109,6 +114,7 @@ fn polls(timeline: &Timeline, until: Mark) -> Vec<Poll> {
                 .healthy
                 .as_ref()
                 .is_none_or(|state| state.ok),
+            lease: completed.resource.lease_id(),
         })
         .collect()
 }
@@ -117,7 +123,7 @@ fn polls(timeline: &Timeline, until: Mark) -> Vec<Poll> {
 mod tests {
     use super::*;
     use crate::model::certificate::Certificate;
-    use crate::model::timeline::{Resource, Seen, Sighting, State};
+    use crate::model::timeline::{Lease, Seen, Sighting, State};
 
     const fn at(seconds: u64) -> Mark {
         Mark::new(Duration::from_secs(seconds))
@@ -228,6 +234,26 @@ mod tests {
         }
         let seen = vec![status(at(1), "a", 8.5), failed];
         assert_eq!(announced(seen, 5, 30), Duration::from_secs_f64(9.5));
+    }
+
+    #[test]
+    fn a_status_that_overtakes_its_secret_moves_nothing() {
+        let named = |mark, beat, id: &str| {
+            let mut seen = status(at(mark), beat, 8.5);
+            if let Seen::Resource(resource) = &mut seen.what {
+                let lease = Lease {
+                    id: id.into(),
+                    duration: Duration::from_secs(10),
+                    renewable: true,
+                };
+                resource.lease = Some(lease);
+            }
+            seen
+        };
+        let seen = vec![named(1, "a", "old"), named(9, "b", "new")];
+        assert_eq!(announced(seen.clone(), 5, 10), Duration::from_secs_f64(9.5));
+        // Of a resource of which no lease was known yet, any word counts.
+        assert_eq!(announced(seen, 0, 10), Duration::from_secs_f64(17.5));
     }
 
     #[test]

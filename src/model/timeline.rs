@@ -78,6 +78,11 @@ impl Resource {
             self.renewal.as_ref(),
         )
     }
+
+    /// The ID of the lease that it names.
+    pub fn lease_id(&self) -> Option<&str> {
+        self.lease.as_ref().map(|lease| lease.id.as_str())
+    }
 }
 
 /// One thing seen on a watch, or about one.
