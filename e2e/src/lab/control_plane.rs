@@ -35,6 +35,10 @@ const AUDIT_POLICY: &str = r#"{
 const CONTROLLERS: &str = "garbage-collector-controller,namespace-controller,serviceaccount-controller,\
     root-ca-certificate-publisher-controller,resourcequota-controller,job-controller,cronjob-controller";
 
+/// Those that a node needs besides: what makes Pods of a Deployment, and what takes the taint of a new node away.
+const NODE_CONTROLLERS: &str =
+    "node-lifecycle-controller,deployment-controller,replicaset-controller,disruption-controller";
+
 /// A running API server.
 pub(crate) struct ApiServer {
     pub(crate) process: Process,
@@ -156,7 +160,10 @@ pub(crate) async fn start_controllers(site: &Site, apiserver: &ApiServer) -> Res
             "--leader-elect=false",
             "--secure-port=0",
         ])
-        .arg(format!("--controllers={CONTROLLERS}"));
+        .arg(match site.options.node {
+            true => format!("--controllers={CONTROLLERS},{NODE_CONTROLLERS}"),
+            false => format!("--controllers={CONTROLLERS}"),
+        });
     let process = site.spawn(Part::ControllerManager, &mut command)?;
     process
         .ready(Duration::from_secs(60), async || {
