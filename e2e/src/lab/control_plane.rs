@@ -144,6 +144,11 @@ pub(crate) async fn connect(kubeconfig: &str) -> Result<Client> {
 /// only every 30 s, and would leave Secrets of kinds it does not know until then.
 pub(crate) async fn start_controllers(site: &Site, apiserver: &ApiServer) -> Result<Process> {
     let kubeconfig = apiserver.admin_kubeconfig.display();
+    let controllers = if site.options.node {
+        format!("{CONTROLLERS},{NODE_CONTROLLERS}")
+    } else {
+        CONTROLLERS.to_owned()
+    };
     let mut command = Command::new(site.tools.kube_controller_manager()?);
     command
         .arg(format!("--kubeconfig={kubeconfig}"))
@@ -160,10 +165,7 @@ pub(crate) async fn start_controllers(site: &Site, apiserver: &ApiServer) -> Res
             "--leader-elect=false",
             "--secure-port=0",
         ])
-        .arg(match site.options.node {
-            true => format!("--controllers={CONTROLLERS},{NODE_CONTROLLERS}"),
-            false => format!("--controllers={CONTROLLERS}"),
-        });
+        .arg(format!("--controllers={controllers}"));
     let process = site.spawn(Part::ControllerManager, &mut command)?;
     process
         .ready(Duration::from_secs(60), async || {

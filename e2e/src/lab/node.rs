@@ -64,7 +64,9 @@ impl Node {
         let network = Network::of(namespaces.pid())?;
         let door = |port, url: &str| {
             let address = url.rsplit('/').next().unwrap_or_default();
-            let to = address.parse().with_context(|| format!("`{url}` names a port"))?;
+            let to = address
+                .parse()
+                .with_context(|| format!("`{url}` names a port"))?;
             Door::out(&network, (ADDRESS, port).into(), to)
         };
         let mut doors = vec![door(443, &apiserver.address)?, door(8200, vault)?];
@@ -131,7 +133,14 @@ impl Node {
 async fn start_namespaces(site: &Site) -> Result<Process> {
     let mut command = Command::new("unshare");
     command
-        .args(["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"])
+        .args([
+            "--mount",
+            "--net",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+        ])
         .args(["sh", "-c", include_str!("node/namespaces.sh"), "node"])
         .arg(&site.folder);
     let process = site.spawn(Part::Namespaces, &mut command)?;
@@ -304,7 +313,10 @@ async fn ready(kubelet: &Process, admin: &Client) -> Result<()> {
 fn start_scheduler(site: &Site, apiserver: &ApiServer) -> Result<Process> {
     let mut command = Command::new(site.tools.kube_scheduler()?);
     command
-        .arg(format!("--kubeconfig={}", apiserver.admin_kubeconfig.display()))
+        .arg(format!(
+            "--kubeconfig={}",
+            apiserver.admin_kubeconfig.display()
+        ))
         .args(["--leader-elect=false", "--secure-port=0"]);
     site.spawn(Part::Scheduler, &mut command)
 }

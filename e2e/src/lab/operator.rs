@@ -37,9 +37,10 @@ impl Operator {
         client: Client,
         kubeconfig: PathBuf,
     ) -> Result<Self> {
-        let address = match site.options.node {
-            true => super::node::ADDRESS,
-            false => Ipv4Addr::LOCALHOST,
+        let address = if site.options.node {
+            super::node::ADDRESS
+        } else {
+            Ipv4Addr::LOCALHOST
         };
         let pod = Pod::create(client, address).await?;
         let (metrics, health, process) = port::retry(async || {

@@ -14,8 +14,8 @@ use super::configuration::Configuration;
 use super::control_plane::{self, ApiServer};
 use super::etcd::{self, Etcd};
 use super::keys::Keys;
-use super::node::Node;
 use super::kubeconfig::{self, User};
+use super::node::Node;
 use super::operator::Operator;
 use super::part::Process;
 use super::postgres::{self, Postgres};
@@ -145,12 +145,18 @@ async fn start_operator(
     Operator::start(site, apiserver.admin.clone(), kubeconfig).await
 }
 
-async fn start_node(site: &Arc<Site>, apiserver: &ApiServer, vault: &Vault) -> Result<Option<Node>> {
+async fn start_node(
+    site: &Arc<Site>,
+    apiserver: &ApiServer,
+    vault: &Vault,
+) -> Result<Option<Node>> {
     if !site.options.node {
         return Ok(None);
     }
     apiserver.settled().await?;
-    Node::start(site, apiserver, vault.address()).await.map(Some)
+    Node::start(site, apiserver, vault.address())
+        .await
+        .map(Some)
 }
 
 impl Access {

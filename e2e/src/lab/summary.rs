@@ -142,7 +142,10 @@ impl Lab {
             set.push(("CONTAINERD_ADDRESS", path(node.socket())));
             set.push(("CONTAINERD_NAMESPACE", "k8s.io".to_owned()));
         }
-        Ok(set.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+        Ok(set
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect())
     }
 }
 

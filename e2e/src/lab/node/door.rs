@@ -79,9 +79,8 @@ impl Door {
             let mut connections = JoinSet::new();
             while let Ok((mut near, _)) = listener.accept().await {
                 let far = connect();
-                connections.spawn(async move {
-                    copy_bidirectional(&mut near, &mut far.await?).await
-                });
+                connections
+                    .spawn(async move { copy_bidirectional(&mut near, &mut far.await?).await });
                 while connections.try_join_next().is_some() {}
             }
         });
