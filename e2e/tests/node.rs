@@ -2,6 +2,8 @@
 
 #[path = "node/cluster.rs"]
 mod cluster;
+#[path = "node/owner.rs"]
+mod owner;
 #[path = "manifests/shipped.rs"]
 mod shipped;
 #[path = "attribution/tls.rs"]
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         .trial("a_cronjob_probes_as_a_pod", cronjob)
         .trial("its_job_fails_with_the_reason", reason)
         .trial("a_replica_takes_over", takes_over)
+        .trial("a_killed_owner_leaves_nothing_of_its_node", owner::killed)
         .run()
 }
 
@@ -136,6 +139,7 @@ async fn told<T>(cluster: &Cluster<'_>, outcome: Result<T>) -> Result<T> {
     }
 }
 
+/// Its exit code, and what stands in the termination message.
 async fn reason(scene: &Scene) -> Result<()> {
     let cluster = Cluster::start(scene).await?;
     cluster.apply("cronjob").await?;
@@ -163,6 +167,7 @@ async fn reason(scene: &Scene) -> Result<()> {
     remove_cronjob(scene, &cluster).await
 }
 
+/// The leader's Pod is deleted, as in a rollout or when a node is drained.
 async fn takes_over(scene: &Scene) -> Result<()> {
     let cluster = Cluster::start(scene).await?;
     cluster.apply("deployment").await?;

@@ -121,8 +121,9 @@ impl Lab {
     pub async fn env(&self) -> Result<Vec<(String, String)>> {
         let path = |path: &Path| path.display().to_string();
         let (role_id, secret_id) = self.approle_files();
-        let kubectl = Tools::find()?.kubectl()?;
-        let tools = kubectl.parent().map(path).unwrap_or_default();
+        let tools = Tools::find()?;
+        let kubectl = tools.kubectl()?;
+        let kubectl = kubectl.parent().map(path).unwrap_or_default();
         let mut set = vec![
             ("KUBECONFIG", path(self.kubeconfig())),
             ("VAULT_ADDR", self.vault().address().to_owned()),
@@ -135,10 +136,13 @@ impl Lab {
             ("LAB_ROLE_ID_FILE", path(role_id)),
             ("LAB_SECRET_ID_FILE", path(secret_id)),
             ("LAB_POSTGRES", self.postgres().to_string()),
-            ("PATH", format!("{tools}:$PATH")),
+            ("PATH", format!("{kubectl}:$PATH")),
         ];
         if let Some(node) = self.node() {
-            // As `ctr` reads them.
+            // For `ctr`.
+            let ctr = tools.ctr()?;
+            let ctr = ctr.parent().map(path).unwrap_or_default();
+            set.push(("PATH", format!("{ctr}:$PATH")));
             set.push(("CONTAINERD_ADDRESS", path(node.socket())));
             set.push(("CONTAINERD_NAMESPACE", "k8s.io".to_owned()));
         }

@@ -164,7 +164,9 @@ pub(crate) async fn reach(scene: &Scene, pod: &Pod, port: u16) -> Result<Door> {
         .status
         .as_ref()
         .and_then(|status| status.pod_ip.as_ref());
-    let ip = ip.context("a Pod that runs has an address")?.parse::<Ipv4Addr>()?;
+    let ip = ip
+        .context("a Pod that runs has an address")?
+        .parse::<Ipv4Addr>()?;
     ensure!(ip != NODE_ADDRESS, "a Pod has an address of its own");
     node(scene)?.reach((ip, port).into()).await
 }
