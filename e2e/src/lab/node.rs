@@ -264,9 +264,8 @@ fn start_kubelet(
         "authentication": {"anonymous": {"enabled": true}, "webhook": {"enabled": false}},
         "authorization": {"mode": "AlwaysAllow"},
         "failCgroupV1": false, "failSwapOn": false,
-        // All groups are under one that bears the lab's name, which the watchdog removes.
-        "cgroupDriver": "cgroupfs", "cgroupRoot": format!("/{}", site.name()),
-        "cgroupsPerQOS": false, "enforceNodeAllocatable": [],
+        // Without groups by quality of service, runc's would be below one of containerd's, which is every lab's.
+        "cgroupDriver": "cgroupfs", "cgroupRoot": format!("/{}", site.name()), "enforceNodeAllocatable": [],
         "volumePluginDir": "/var/lib/kubelet/plugins", "podLogsDir": format!("{folder}/pods"),
         // Names are told to Pods by `hostAliases`: nobody listens there.
         "clusterDNS": [ADDRESS], "resolvConf": "", "makeIPTablesUtilChains": false,

@@ -30,8 +30,11 @@ done
 
 # The groups of a node's containers bear the lab's name. The last of those may still be on its way out.
 name=${1##*/}
+groups() {
+  find "/sys/fs/cgroup/$name" /sys/fs/cgroup/*/"$name" -depth -type d 2>/dev/null
+}
 round=0
-while groups=$(find /sys/fs/cgroup/"$name" /sys/fs/cgroup/*/"$name" -depth -type d 2>/dev/null) && [ -n "$groups" ] && [ "$round" -lt 100 ]; do
+while groups=$(groups); [ -n "$groups" ] && [ "$round" -lt 100 ]; do
   printf '%s\n' "$groups" | xargs rmdir 2>/dev/null || sleep 0.05
   round=$((round + 1))
 done

@@ -23,14 +23,17 @@ fn groups(name: &str) -> Result<Vec<PathBuf>> {
     Ok(groups)
 }
 
-/// The processes of the containers below.
-fn contained(groups: &[PathBuf]) -> Result<BTreeSet<PathBuf>> {
-    let mut found = BTreeSet::new();
-    for group in groups {
-        for entry in fs::read_dir(group)? {
-            // Only what is a folder has any.
-            let pids = fs::read_to_string(entry?.path().join("cgroup.procs")).unwrap_or_default();
-            found.extend(pids.lines().map(|pid| Path::new("/proc").join(pid)));
+/// The processes in a group and those below.
+fn contained(group: &Path) -> Result<BTreeSet<PathBuf>> {
+    let pids = fs::read_to_string(group.join("cgroup.procs"))?;
+    let mut found: BTreeSet<_> = pids
+        .lines()
+        .map(|pid| Path::new("/proc").join(pid))
+        .collect();
+    for entry in fs::read_dir(group)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(contained(&path)?);
         }
     }
     Ok(found)
@@ -63,7 +66,10 @@ pub(crate) async fn killed(scene: &Scene) -> Result<()> {
          {kubectl} wait --for condition=Ready pod/held --timeout 60s"
     );
     let held = scene.shell(&pod).await;
-    let pids = contained(&groups(&name)?)?;
+    let mut pids = BTreeSet::new();
+    for group in groups(&name)? {
+        pids.extend(contained(&group)?);
+    }
     let killed = Command::new("kill")
         .args(["-s", "KILL", &summary.owner.to_string()])
         .status()?;

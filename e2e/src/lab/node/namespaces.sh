@@ -16,6 +16,20 @@ for setting in vm/overcommit_memory=1 kernel/panic=10 kernel/panic_on_oops=1; do
   mount --bind "$file" "/proc/sys/$name"
 done
 
+# The groups of Pods are below one of the lab's name, which the watchdog removes. A kubelet wants to find it, in each
+# hierarchy or in the only one, where its parent has to hand every controller on.
+groups=/sys/fs/cgroup
+if [ -f "$groups/cgroup.controllers" ]; then
+  for controller in $(cat "$groups/cgroup.controllers"); do
+    echo "+$controller" >"$groups/cgroup.subtree_control" || true
+  done
+  mkdir "$groups/${1##*/}"
+else
+  for hierarchy in "$groups"/*/; do
+    mkdir "$hierarchy${1##*/}"
+  done
+fi
+
 # Every Pod is on this bridge, and nothing leads away from it.
 ip link set lo up
 ip link add pods type bridge
