@@ -1,3 +1,4 @@
+#!/bin/sh
 # The first process of a node: gives it what it has of its own, and waits. $1 is the lab's folder. All of it goes with
 # this process, as nothing else holds the namespaces: mounts, interfaces, and every process in them.
 set -eu
@@ -20,7 +21,8 @@ done
 # hierarchy or in the only one, where its parent has to hand every controller on.
 groups=/sys/fs/cgroup
 if [ -f "$groups/cgroup.controllers" ]; then
-  for controller in $(cat "$groups/cgroup.controllers"); do
+  read -r controllers <"$groups/cgroup.controllers"
+  for controller in $controllers; do
     echo "+$controller" >"$groups/cgroup.subtree_control" || true
   done
   mkdir "$groups/${1##*/}"
