@@ -70,7 +70,7 @@ async fn main() -> ExitCode {
         Action::Up {
             foreground: true,
             choice,
-        } => hold(&place, choice).await,
+        } => Box::pin(hold(&place, choice)).await,
         Action::Up {
             foreground: false,
             choice,
