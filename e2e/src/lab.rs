@@ -8,6 +8,7 @@ mod etcd;
 mod keys;
 mod kubeconfig;
 mod monitoring;
+mod node;
 mod operator;
 mod options;
 mod part;
@@ -38,6 +39,7 @@ pub use monitoring::{
     Alertmanager, Histograms, Prometheus, Pushgateway, Rules, Scrape, Vector, check_metrics,
     promtool, yaml,
 };
+pub use node::{ADDRESS as NODE_ADDRESS, Door, Node};
 pub use options::{Options, RealOperator};
 pub use part::{Part, Process};
 pub use place::Place;
@@ -149,7 +151,21 @@ impl Lab {
         self.parts.postgres.address
     }
 
+    /// The node, if it has one.
+    pub fn node(&self) -> Option<&Node> {
+        self.parts.node.as_ref()
+    }
+
+    /// The parts that it has.
+    pub fn made_of(&self) -> Vec<Part> {
+        let node = self.node().map_or(&[][..], |_| &Part::NODE);
+        [&Part::ALL, node].concat()
+    }
+
     /// The process of a part.
+    ///
+    /// # Panics
+    /// It is the node's, and there is none.
     pub async fn process(&self, part: Part) -> Process {
         match part {
             Part::Etcd => self.parts.etcd.process.clone(),
@@ -158,12 +174,19 @@ impl Lab {
             Part::Vault => self.parts.vault.process().clone(),
             Part::Postgres => self.parts.postgres.process.clone(),
             Part::Operator => self.parts.operator.lock().await.process().clone(),
+            Part::Namespaces | Part::Containerd | Part::Kubelet | Part::Scheduler => {
+                let process = self.node().and_then(|node| node.process(part));
+                process.expect("a lab with a node").clone()
+            }
         }
     }
 
     /// Fails, with the end of its log, if a part has ended. The operator is left out: tests end it.
     pub async fn check(&self) -> Result<()> {
-        for part in Part::ALL.into_iter().filter(|part| *part != Part::Operator) {
+        for part in self.made_of() {
+            if part == Part::Operator {
+                continue;
+            }
             self.process(part).await.check()?;
         }
         Ok(())

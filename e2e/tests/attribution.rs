@@ -5,6 +5,8 @@
 mod hostile;
 #[path = "attribution/sources.rs"]
 mod sources;
+#[path = "attribution/tls.rs"]
+mod tls;
 #[path = "attribution/truth.rs"]
 mod truth;
 

@@ -1,6 +1,8 @@
 //! The least rights: with what is shipped all works, without any one verb of it something named does not, and nothing else
 //! is allowed.
 
+#[path = "manifests/installed.rs"]
+mod installed;
 #[path = "manifests/shipped.rs"]
 mod shipped;
 
@@ -18,7 +20,8 @@ use serde_json::{Value, json};
 use vso_prober::model::cause::Cause;
 use vso_prober::model::{Step, Verdict};
 
-use shipped::{commands, install, read};
+use installed::install;
+use shipped::{commands, read};
 
 /// How long the API server may take to heed a change of a role, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);

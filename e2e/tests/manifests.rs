@@ -1,5 +1,7 @@
 //! What is shipped for clusters: it renders alike by kustomize and by Helm, a cluster takes it, and it works.
 
+#[path = "manifests/installed.rs"]
+mod installed;
 #[path = "manifests/rendered.rs"]
 mod rendered;
 #[path = "manifests/shipped.rs"]
@@ -15,8 +17,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, PostParams};
 use serde_json::{Value, json};
 
+use installed::install;
 use rendered::kustomize;
-use shipped::install;
 
 /// What renders, but for the base, which runs nothing.
 const OVERLAYS: [&str; 4] = [

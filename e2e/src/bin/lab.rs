@@ -16,7 +16,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use e2e::lab::{Lab, Options, Place, Summary};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
@@ -40,9 +40,8 @@ enum Action {
         /// Stays with the lab until Ctrl-C
         #[arg(long)]
         foreground: bool,
-        /// Keeps the logs when the lab has gone
-        #[arg(long)]
-        keep: bool,
+        #[command(flatten)]
+        choice: Choice,
     },
     /// Stops the lab and removes it
     Down,
@@ -50,6 +49,16 @@ enum Action {
     Status,
     /// Prints the lines that let a shell use the lab: `eval "$(lab env)"`
     Env,
+}
+
+#[derive(Args, Clone, Copy)]
+struct Choice {
+    /// Has a node too, where Pods run (needs root)
+    #[arg(long)]
+    node: bool,
+    /// Keeps the logs when the lab has gone
+    #[arg(long)]
+    keep: bool,
 }
 
 #[tokio::main]
@@ -60,12 +69,12 @@ async fn main() -> ExitCode {
     let outcome = match cli.command {
         Action::Up {
             foreground: true,
-            keep,
-        } => hold(&place, keep).await,
+            choice,
+        } => Box::pin(hold(&place, choice)).await,
         Action::Up {
             foreground: false,
-            keep,
-        } => up(&place, keep).await,
+            choice,
+        } => up(&place, choice).await,
         Action::Down => down(&place).await,
         Action::Status => status(&place).await,
         Action::Env => place
@@ -82,7 +91,7 @@ async fn main() -> ExitCode {
 }
 
 /// Starts an owner that outlives this command, and shows what it says until the lab is ready.
-async fn up(place: &Place, keep: bool) -> Result<()> {
+async fn up(place: &Place, choice: Choice) -> Result<()> {
     let Some(lock) = place.lock()? else {
         let summary = place.running()?;
         let exports = exports(&summary);
@@ -96,7 +105,10 @@ async fn up(place: &Place, keep: bool) -> Result<()> {
     drop(lock);
     let mut owner = Command::new(env::current_exe()?);
     owner.args(["up", "--foreground", "--dir"]).arg(place.dir());
-    if keep {
+    if choice.node {
+        owner.arg("--node");
+    }
+    if choice.keep {
         owner.arg("--keep");
     }
     owner
@@ -158,14 +170,15 @@ impl Drop for Starting {
 }
 
 /// Owns a lab until it is asked to end.
-async fn hold(place: &Place, keep: bool) -> Result<()> {
+async fn hold(place: &Place, choice: Choice) -> Result<()> {
     let Some(_lock) = place.lock()? else {
         bail!("a lab runs in `{place}` already; `lab down` stops it");
     };
     place.unready();
     let mut ended = pin!(asked_to_end());
     let options = Options {
-        keep,
+        node: choice.node,
+        keep: choice.keep,
         say: Some(|line| println!("{line}")),
         ..Options::from_env()?
     };

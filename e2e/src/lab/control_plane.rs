@@ -38,6 +38,10 @@ const AUDIT_POLICY: &str = r#"{
 const CONTROLLERS: &str = "garbage-collector-controller,namespace-controller,serviceaccount-controller,\
     root-ca-certificate-publisher-controller,resourcequota-controller,job-controller,cronjob-controller";
 
+/// Those that a node needs besides: what makes Pods of a Deployment, and what takes the taint of a new node away.
+const NODE_CONTROLLERS: &str =
+    "node-lifecycle-controller,deployment-controller,replicaset-controller,disruption-controller";
+
 /// A running API server.
 pub(crate) struct ApiServer {
     process: Mutex<Process>,
@@ -172,6 +176,11 @@ pub(crate) async fn connect(kubeconfig: &str) -> Result<Client> {
 /// only every 30 s, and would leave Secrets of kinds it does not know until then.
 pub(crate) async fn start_controllers(site: &Site, apiserver: &ApiServer) -> Result<Process> {
     let kubeconfig = apiserver.admin_kubeconfig.display();
+    let controllers = if site.options.node {
+        format!("{CONTROLLERS},{NODE_CONTROLLERS}")
+    } else {
+        CONTROLLERS.to_owned()
+    };
     let mut command = Command::new(site.tools.kube_controller_manager()?);
     command
         .arg(format!("--kubeconfig={kubeconfig}"))
@@ -188,7 +197,7 @@ pub(crate) async fn start_controllers(site: &Site, apiserver: &ApiServer) -> Res
             "--leader-elect=false",
             "--secure-port=0",
         ])
-        .arg(format!("--controllers={CONTROLLERS}"));
+        .arg(format!("--controllers={controllers}"));
     let process = site.spawn(Part::ControllerManager, &mut command)?;
     process
         .ready(Duration::from_secs(60), async || {

@@ -3,6 +3,7 @@
 mod pod;
 
 use std::env;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +37,12 @@ impl Operator {
         client: Client,
         kubeconfig: PathBuf,
     ) -> Result<Self> {
-        let pod = Pod::create(client).await?;
+        let address = if site.options.node {
+            super::node::ADDRESS
+        } else {
+            Ipv4Addr::LOCALHOST
+        };
+        let pod = Pod::create(client, address).await?;
         let (metrics, health, process) = port::retry(async || {
             let (metrics, health) = (port::free()?, port::free()?);
             let mut command = command(site, &kubeconfig, metrics, health, &pod)?;

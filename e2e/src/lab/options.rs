@@ -12,6 +12,8 @@ pub struct Options {
     pub operator: Option<RealOperator>,
     /// A `vault` binary to run in OpenBao's place.
     pub vault: Option<PathBuf>,
+    /// Whether there is a node for Pods to run on, which needs root.
+    pub node: bool,
     /// Whether the logs stay when the lab has gone. They also do when it fails to start.
     pub keep: bool,
     /// Told what is being done, a line at a time.

@@ -31,10 +31,18 @@ pub enum Part {
     Postgres,
     /// The operator under test, or its stand-in.
     Operator,
+    /// What holds the node's namespaces.
+    Namespaces,
+    /// The runtime of the node's containers.
+    Containerd,
+    /// Kubernetes' agent on the node.
+    Kubelet,
+    /// What sends Pods to the node.
+    Scheduler,
 }
 
 impl Part {
-    /// Every part.
+    /// Those of every lab.
     pub const ALL: [Self; 6] = [
         Self::Etcd,
         Self::ApiServer,
@@ -42,6 +50,14 @@ impl Part {
         Self::Vault,
         Self::Postgres,
         Self::Operator,
+    ];
+
+    /// Those that a lab with a node has besides.
+    pub const NODE: [Self; 4] = [
+        Self::Namespaces,
+        Self::Containerd,
+        Self::Kubelet,
+        Self::Scheduler,
     ];
 
     /// Its name, as in the name of its log.
@@ -53,6 +69,10 @@ impl Part {
             Self::Vault => "vault",
             Self::Postgres => "postgres",
             Self::Operator => "operator",
+            Self::Namespaces => "node",
+            Self::Containerd => "containerd",
+            Self::Kubelet => "kubelet",
+            Self::Scheduler => "kube-scheduler",
         }
     }
 }

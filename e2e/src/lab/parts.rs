@@ -15,6 +15,7 @@ use super::control_plane::{self, ApiServer};
 use super::etcd::{self, Etcd};
 use super::keys::Keys;
 use super::kubeconfig::{self, User};
+use super::node::Node;
 use super::operator::Operator;
 use super::part::Process;
 use super::postgres::{self, Postgres};
@@ -31,6 +32,7 @@ pub(crate) struct Parts {
     pub(crate) vault: Vault,
     pub(crate) postgres: Postgres,
     pub(crate) operator: Arc<Mutex<Operator>>,
+    pub(crate) node: Option<Node>,
     pub(crate) access: Access,
 }
 
@@ -65,9 +67,10 @@ impl Parts {
             site.say("vault: logins for Kubernetes' ServiceAccounts");
             setup::logins(&vault, &cluster).await
         };
-        let (controllers, operator, (), (), ()) = try_join!(
+        let (controllers, operator, node, (), (), ()) = try_join!(
             control_plane::start_controllers(site, &apiserver),
             start_operator(site, &apiserver, &tokens),
+            start_node(site, &apiserver, &vault),
             setup::database(&vault, postgres.address),
             cluster::references(&apiserver.admin, vault.address()),
             logins,
@@ -88,6 +91,7 @@ impl Parts {
             vault,
             postgres,
             operator,
+            node,
             access,
         })
     }
@@ -139,6 +143,20 @@ async fn start_operator(
     let text = kubeconfig::render(&apiserver.address, &apiserver.ca, &[user]);
     let kubeconfig = site.write("operator.kubeconfig", text)?;
     Operator::start(site, apiserver.admin.clone(), kubeconfig).await
+}
+
+async fn start_node(
+    site: &Arc<Site>,
+    apiserver: &ApiServer,
+    vault: &Vault,
+) -> Result<Option<Node>> {
+    if !site.options.node {
+        return Ok(None);
+    }
+    apiserver.settled().await?;
+    Node::start(site, apiserver, vault.address())
+        .await
+        .map(Some)
 }
 
 impl Access {

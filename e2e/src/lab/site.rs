@@ -39,6 +39,12 @@ impl Site {
         })
     }
 
+    /// The name of its folder, which no other lab has.
+    pub(crate) fn name(&self) -> String {
+        let name = self.folder.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
+
     pub(crate) fn spawn(&self, part: Part, command: &mut Command) -> Result<Process> {
         Process::spawn(part.name(), &self.folder, command)
     }

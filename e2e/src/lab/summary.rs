@@ -63,6 +63,7 @@ impl Summary {
                         .await?;
                     Ok(())
                 }
+                Part::Namespaces | Part::Containerd | Part::Kubelet | Part::Scheduler => Ok(()),
             }
         };
         timeout(limit, asked)
@@ -82,7 +83,7 @@ impl Lab {
     /// What it is made of, for those outside its process.
     pub async fn summary(&self) -> Result<Summary> {
         let mut parts = Vec::new();
-        for part in Part::ALL {
+        for part in self.made_of() {
             let pid = self.process(part).await.pid();
             let started = started(pid).unwrap_or_default();
             parts.push(PartSummary {
@@ -105,7 +106,11 @@ impl Lab {
         match part {
             Part::Etcd => Some(self.parts.etcd.address.clone()),
             Part::ApiServer => Some(self.parts.apiserver.address.clone()),
-            Part::ControllerManager => None,
+            Part::ControllerManager
+            | Part::Namespaces
+            | Part::Containerd
+            | Part::Kubelet
+            | Part::Scheduler => None,
             Part::Vault => Some(self.vault().address().to_owned()),
             Part::Postgres => Some(self.postgres().to_string()),
             Part::Operator => Some(self.parts.operator.lock().await.health_address()),
@@ -116,9 +121,10 @@ impl Lab {
     pub async fn env(&self) -> Result<Vec<(String, String)>> {
         let path = |path: &Path| path.display().to_string();
         let (role_id, secret_id) = self.approle_files();
-        let kubectl = Tools::find()?.kubectl()?;
-        let tools = kubectl.parent().map(path).unwrap_or_default();
-        let set = [
+        let tools = Tools::find()?;
+        let kubectl = tools.kubectl()?;
+        let kubectl = kubectl.parent().map(path).unwrap_or_default();
+        let mut set = vec![
             ("KUBECONFIG", path(self.kubeconfig())),
             ("VAULT_ADDR", self.vault().address().to_owned()),
             ("VAULT_TOKEN", self.vault().token().to_owned()),
@@ -130,9 +136,20 @@ impl Lab {
             ("LAB_ROLE_ID_FILE", path(role_id)),
             ("LAB_SECRET_ID_FILE", path(secret_id)),
             ("LAB_POSTGRES", self.postgres().to_string()),
-            ("PATH", format!("{tools}:$PATH")),
+            ("PATH", format!("{kubectl}:$PATH")),
         ];
-        Ok(set.map(|(name, value)| (name.to_owned(), value)).into())
+        if let Some(node) = self.node() {
+            // For `ctr`.
+            let ctr = tools.ctr()?;
+            let ctr = ctr.parent().map(path).unwrap_or_default();
+            set.push(("PATH", format!("{ctr}:$PATH")));
+            set.push(("CONTAINERD_ADDRESS", path(node.socket())));
+            set.push(("CONTAINERD_NAMESPACE", "k8s.io".to_owned()));
+        }
+        Ok(set
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect())
     }
 }
 

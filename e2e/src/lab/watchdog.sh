@@ -28,9 +28,20 @@ while pids=$(parts "$1") && [ -n "$pids" ] && [ "$round" -lt 100 ]; do
   round=$((round + 1))
 done
 
+# The groups of a node's containers bear the lab's name. The last of those may still be on its way out.
+name=${1##*/}
+groups() {
+  find "/sys/fs/cgroup/$name" /sys/fs/cgroup/*/"$name" -depth -type d 2>/dev/null
+}
+round=0
+while groups=$(groups); [ -n "$groups" ] && [ "$round" -lt 100 ]; do
+  printf '%s\n' "$groups" | xargs rmdir 2>/dev/null || sleep 0.05
+  round=$((round + 1))
+done
+
 if [ -f "$1/keep" ]; then
   # The logs are kept to be read; the data is bulky and of no use without the parts.
-  rm -rf "$1/etcd" "$1/postgres"
+  rm -rf "$1/etcd" "$1/postgres" "$1/containerd"
 else
   rm -rf "$1"
 fi

@@ -35,9 +35,12 @@ pub struct Scene {
 }
 
 impl Scene {
-    pub(super) async fn start() -> Result<Self> {
+    pub(super) async fn start(node: bool) -> Result<Self> {
         let program = program()?;
-        let options = Options::from_env()?;
+        let options = Options {
+            node,
+            ..Options::from_env()?
+        };
         let real = options.operator.is_some();
         Ok(Self {
             lab: Lab::start_with(options).await?,

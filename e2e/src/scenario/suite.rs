@@ -20,11 +20,15 @@ const LIMIT: Duration = Duration::from_secs(300);
 pub struct Suite {
     name: &'static str,
     limit: Duration,
+    /// Whether its trials are left out.
+    left_out: bool,
     stage: Arc<Stage>,
     trials: Vec<Trial>,
 }
 
 struct Stage {
+    /// Whether the lab has a node.
+    node: bool,
     runtime: Runtime,
     /// The lab, or why there is none.
     scene: Mutex<Option<Result<Scene, String>>>,
@@ -36,11 +40,29 @@ impl Suite {
     /// # Panics
     /// There are no threads to be had.
     pub fn new(name: &'static str) -> Self {
+        Self::start(name, false)
+    }
+
+    /// A file of this name whose lab has a node. `NODE=0` leaves it out where root is not to be had.
+    ///
+    /// # Panics
+    /// There are no threads to be had.
+    pub fn with_node(name: &'static str) -> Self {
+        let left_out = env::var_os("NODE").is_some_and(|value| value == "0");
+        Self {
+            left_out,
+            ..Self::start(name, true)
+        }
+    }
+
+    fn start(name: &'static str, node: bool) -> Self {
         let runtime = Runtime::new().expect("a runtime can be started");
         Self {
             name,
             limit: LIMIT,
+            left_out: false,
             stage: Arc::new(Stage {
+                node,
                 runtime,
                 scene: Mutex::default(),
             }),
@@ -78,7 +100,8 @@ impl Suite {
         F: AsyncFnOnce(&Scene) -> Result<()> + Send + 'static,
     {
         let (stage, limit) = (self.stage.clone(), self.limit);
-        let trial = Trial::test(name, move || stage.run(limit, check)).with_ignored_flag(ignored);
+        let trial = Trial::test(name, move || stage.run(limit, check))
+            .with_ignored_flag(ignored || self.left_out);
         self.trials.push(trial);
         self
     }
@@ -102,7 +125,7 @@ impl Stage {
         let mut scene = self.scene.lock().unwrap_or_else(PoisonError::into_inner);
         let start = || {
             self.runtime
-                .block_on(Scene::start())
+                .block_on(Scene::start(self.node))
                 .map_err(|error| format!("{error:#}"))
         };
         let scene = match scene.get_or_insert_with(start) {

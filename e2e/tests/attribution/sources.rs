@@ -11,14 +11,11 @@ use axum::extract::{Query, State};
 use axum::{Json, Router, routing};
 use e2e::scenario::{Outcome, Probe, Scene, step};
 use jiff::Timestamp;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::interval;
-use tokio_rustls::TlsAcceptor;
 use vso_prober::exposition::samples;
 use vso_prober::model::Step;
 use vso_prober::model::run::Attribution;
@@ -166,16 +163,7 @@ impl Secured {
     where
         A: Future<Output = String> + Send + 'static,
     {
-        let folder = scene.lab().folder().join("certificates");
-        let (certificate, key) = (folder.join("apiserver.crt"), folder.join("apiserver.key"));
-        let chain: Vec<_> =
-            CertificateDer::pem_file_iter(certificate)?.collect::<Result<_, _>>()?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_single_cert(chain, PrivateKeyDer::from_pem_file(key)?)?;
-        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let acceptor = super::tls::acceptor(scene)?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let task = tokio::spawn(async move {

@@ -7,7 +7,8 @@ use e2e::scenario::Scene;
 use serde_json::{Value, json};
 
 use super::OVERLAYS;
-use super::shipped::{documents, read, root};
+use super::installed::documents;
+use super::shipped::{read, root};
 
 /// What a folder of `manifests` renders to.
 pub(super) async fn kustomize(scene: &Scene, folder: &str) -> Result<Vec<Value>> {

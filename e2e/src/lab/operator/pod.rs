@@ -1,5 +1,6 @@
 //! The Pod and the Lease that stand for the operator's process, which runs outside the cluster.
 
+use std::net::Ipv4Addr;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -34,11 +35,13 @@ pub(super) struct Pod {
     shown: Option<(Option<ExitStatus>, bool)>,
     /// How the process before this one ended.
     last: Value,
+    /// Where others reach it: on loopback, or from Pods at the node's address.
+    address: Ipv4Addr,
     renewed: Option<Timestamp>,
 }
 
 impl Pod {
-    pub(super) async fn create(client: Client) -> Result<Self> {
+    pub(super) async fn create(client: Client, address: Ipv4Addr) -> Result<Self> {
         let pod = json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {"name": NAME, "labels": {
@@ -46,8 +49,8 @@ impl Pod {
             }},
             "spec": {
                 "serviceAccountName": OPERATOR, "automountServiceAccountToken": false,
-                // No node takes it: the process runs beside the cluster.
-                "nodeSelector": {"vso-prober.example/lab": "none"},
+                // No scheduler heeds it: the process runs beside the cluster.
+                "schedulerName": "none",
                 "containers": [{"name": "manager", "image": "lab"}],
             },
         });
@@ -70,6 +73,7 @@ impl Pod {
             started: Timestamp::now(),
             shown: None,
             last: json!({}),
+            address,
             renewed: None,
         })
     }
@@ -137,7 +141,7 @@ impl Pod {
             "restartCount": self.restarts, "state": state, "lastState": self.last,
         });
         json!({"status": {
-            "phase": "Running", "podIP": "127.0.0.1", "podIPs": [{"ip": "127.0.0.1"}], "startTime": seconds(self.started),
+            "phase": "Running", "podIP": self.address, "podIPs": [{"ip": self.address}], "startTime": seconds(self.started),
             "conditions": [condition("Ready", ready), condition("ContainersReady", ready), condition("PodScheduled", true)],
             "containerStatuses": [container],
         }})
