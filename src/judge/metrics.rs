@@ -1,5 +1,7 @@
 //! What the operator's own metrics say for a cause, in words and figures.
 
+use std::fmt::Write as _;
+
 use super::stages::Told;
 use crate::model::cause::{Cause, Evidence, Source};
 use crate::model::record::Record;
@@ -73,7 +75,7 @@ fn reconciles(kind: Kind, numbers: &OperatorDelta, attribution: Attribution) -> 
         ),
     ] {
         if number >= 0.5 {
-            text.push_str(&format!("; {number:.0} {what}"));
+            let _ = write!(text, "; {number:.0} {what}");
         }
     }
     text
@@ -94,7 +96,7 @@ fn times(numbers: &OperatorDelta, told: &Told) -> String {
     ] {
         if number >= 0.5 {
             let what = counted(number, what);
-            text.push_str(&format!("; {what} took {seconds:.3} s in Vault"));
+            let _ = write!(text, "; {what} took {seconds:.3} s in Vault");
         }
     }
     text
