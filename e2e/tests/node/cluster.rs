@@ -58,7 +58,7 @@ impl<'a> Cluster<'a> {
         })
     }
 
-    /// Applies an overlay of `tests/node`, or deletes what it holds in the canaries' namespace.
+    /// Applies an overlay of `tests/node`.
     pub(crate) async fn apply(&self, overlay: &str) -> Result<()> {
         let folder = shipped::root().join("e2e/tests/node").join(overlay);
         let script = format!("kubectl kustomize '{}'", folder.display());
