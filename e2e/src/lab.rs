@@ -80,7 +80,8 @@ impl Lab {
     pub async fn start_with(options: Options) -> Result<Self> {
         let site = Arc::new(Site::new(options)?);
         let watchdog = Watchdog::start(&site.folder)?;
-        let parts = Parts::start(&site).await;
+        // Boxed: it is large, with all the parts at once.
+        let parts = Box::pin(Parts::start(&site)).await;
         if parts.is_err() || site.options.keep {
             watchdog.keep_logs();
         }
