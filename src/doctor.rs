@@ -1,6 +1,7 @@
 //! Every precondition of a run, from the configuration to what Vault lets the prober do: looked at one after
 //! the other, and what is wrong comes with what puts it right.
 
+mod ask;
 mod clock;
 mod cluster;
 mod files;
@@ -15,6 +16,7 @@ mod vault;
 
 use std::fmt;
 
+use jiff::SignedDuration;
 use serde::{Serialize, Serializer};
 
 use crate::config::Config;
@@ -202,6 +204,17 @@ impl Ledger {
         let mut findings = self.0.iter().filter(|check| check.result == Found::Finding);
         findings.any(|check| check.check == topic && check.subject.starts_with(prefix))
     }
+}
+
+/// What the cluster tells that others may want to know.
+#[derive(Default)]
+struct Cluster {
+    /// By how much its clock is ahead of this one.
+    ahead: Option<SignedDuration>,
+    /// Where the operator finds Vault.
+    vault_addresses: Vec<String>,
+    /// The Secret that holds the CA of Vault's certificate, for the operator.
+    vault_ca: Option<(String, String)>,
 }
 
 /// Looks at every precondition of `config`; with `leader_elect`, also at what `serve --leader-elect` does.

@@ -3,6 +3,7 @@
 pub mod cause;
 pub mod certificate;
 pub mod correlation;
+pub mod delta;
 pub mod promise;
 pub mod proof;
 pub mod reconciles;

@@ -9,7 +9,7 @@ use kube::Resource as _;
 use kube::core::{ApiResource, GroupVersionKind};
 
 use crate::model::Kind;
-pub use crate::model::promise::POLL_JITTER;
+pub use crate::model::reconciles::POLL_JITTER;
 use api::VaultAuth;
 
 /// The API resource of a kind of canary.

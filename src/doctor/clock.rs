@@ -2,9 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::cluster::Cluster;
 use super::fix::Fix;
-use super::{Ledger, Topic};
+use super::{Cluster, Ledger, Topic};
 use crate::vault::inquiry::State;
 
 /// From where on events are laid to the wrong moment; both clocks are told by the second.

@@ -3,80 +3,22 @@
 mod admission;
 mod rbac;
 
-use std::time::Duration;
-
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Client;
 use kube::api::{Api, PostParams};
 use kube::client::Body;
-use serde::de::DeserializeOwned;
 
+use super::ask::{Asked, LIMIT, ask, get};
 use super::fix::Fix;
-use super::{Ledger, Topic, operator, reference};
+use super::{Cluster, Ledger, Topic, operator, reference};
 use crate::config::Config;
 use crate::kubernetes;
-use crate::model::record::{Hindrance, Obstacle, Peer};
+use crate::model::record::{Hindrance, Peer};
 use crate::operator::{api_version, group};
 use crate::rights::{Rights, Subject, plural};
 use crate::wire;
-
-/// How long one question may take.
-const LIMIT: Duration = Duration::from_secs(10);
-
-/// What the cluster tells that others may want to know.
-#[derive(Default)]
-pub(super) struct Cluster {
-    /// By how much its clock is ahead of this one.
-    pub(super) ahead: Option<SignedDuration>,
-    /// Where the operator finds Vault.
-    pub(super) vault_addresses: Vec<String>,
-    /// The Secret that holds the CA of Vault's certificate, for the operator.
-    pub(super) vault_ca: Option<(String, String)>,
-}
-
-/// An object that was asked for.
-pub(super) enum Asked<T> {
-    /// It is there.
-    There(T),
-    /// It is not.
-    Absent,
-    /// The prober may not look.
-    Denied,
-    /// No answer to go by.
-    Failed(String),
-}
-
-/// A question to the API server that is not waited for too long.
-pub(super) async fn ask<T>(
-    what: &str,
-    question: impl Future<Output = kube::Result<T>>,
-) -> Result<T, Obstacle> {
-    wire::limited(Peer::Kubernetes, what, LIMIT, async {
-        question
-            .await
-            .map_err(|error| kubernetes::obstacle(what, &error))
-    })
-    .await
-}
-
-/// Asks for an object.
-pub(super) async fn get<K>(api: &Api<K>, what: &str, name: &str) -> Asked<K>
-where
-    K: Clone + std::fmt::Debug + DeserializeOwned,
-{
-    let asked = wire::limited(Peer::Kubernetes, what, LIMIT, async {
-        Ok(api.get_opt(name).await)
-    });
-    match asked.await {
-        Ok(Ok(Some(object))) => Asked::There(object),
-        Ok(Ok(None)) => Asked::Absent,
-        Ok(Err(kube::Error::Api(status))) if status.code == 403 => Asked::Denied,
-        Ok(Err(error)) => Asked::Failed(kubernetes::obstacle(what, &error).text),
-        Err(obstacle) => Asked::Failed(obstacle.text),
-    }
-}
 
 /// Looks at everything of Kubernetes, the operator in it included.
 pub(super) async fn look(config: &Config, rights: &Rights, ledger: &mut Ledger) -> Cluster {

@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use super::fix::{Fix, here, word};
-use super::vault::namespace;
+use super::fix::{Fix, here, namespace, word};
 use super::{Ledger, Topic};
 use crate::config::{Auth, Config, MetricsSource, TokenSource};
 use crate::rights::POLICY;

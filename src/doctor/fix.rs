@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
+use crate::config::Config;
+
 /// What puts a finding right.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fix {
@@ -59,6 +61,12 @@ pub(super) fn word(text: &str) -> String {
     } else {
         format!("'{}'", text.replace('\'', r"'\''"))
     }
+}
+
+/// The flag of Vault's commands for the namespace, with the blank before it.
+pub(super) fn namespace(config: &Config) -> String {
+    let namespace = config.vault.namespace.as_ref();
+    namespace.map_or_else(String::new, |name| format!(" -namespace={}", word(name)))
 }
 
 impl fmt::Display for Fix {

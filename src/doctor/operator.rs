@@ -7,7 +7,7 @@ use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt as _};
 use url::Url;
 
-use super::cluster::{Asked, ask, get};
+use super::ask::{Asked, ask, get};
 use super::fix::Fix;
 use super::token::account;
 use super::{Ledger, Topic};

@@ -7,9 +7,9 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Client;
 use kube::api::Api;
 
-use super::cluster::{Asked, Cluster, get};
-use super::fix::{Fix, here};
-use super::{Ledger, Topic};
+use super::ask::{Asked, get};
+use super::fix::{self, Fix, here};
+use super::{Cluster, Ledger, Topic};
 use crate::config::{Config, Target};
 use crate::operator::api::{VaultAuth, VaultConnection};
 use crate::operator::api_version;
@@ -207,7 +207,7 @@ async fn create(client: &Client, config: &Config, namespace: &str, name: &str) -
          kubernetes: {{role: {name}, serviceAccount: {name}, audiences: [vault]}}\n",
         api_version()
     );
-    let flag = super::vault::namespace(config);
+    let flag = fix::namespace(config);
     let policy = format!("{name}-canaries");
     Fix::Run(format!(
         "{}{}vault write{flag} auth/kubernetes/role/{name} bound_service_account_names={name} bound_service_account_namespaces={home} audience=vault token_policies={policy} token_ttl=1h\n",

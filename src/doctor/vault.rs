@@ -5,10 +5,9 @@ mod login;
 
 use std::time::Duration;
 
-use super::cluster::Cluster;
-use super::fix::{Fix, word};
+use super::fix::{Fix, namespace, word};
 use super::network::Place;
-use super::{Ledger, Topic};
+use super::{Cluster, Ledger, Topic};
 use crate::config::Config;
 use crate::model::record::{Obstacle, Peer};
 use crate::rights::{Need, Rights, policy, policy_name};
@@ -210,12 +209,6 @@ pub(super) fn grant(config: &Config, rights: &Rights, policies: Option<&[String]
         text.push_str(&login::attach(config, name, policies));
     }
     Fix::Run(text)
-}
-
-/// The flag of Vault's commands for the namespace, with the blank before it.
-pub(super) fn namespace(config: &Config) -> String {
-    let namespace = config.vault.namespace.as_ref();
-    namespace.map_or_else(String::new, |name| format!(" -namespace={}", word(name)))
 }
 
 /// Whether the token may do what is needed, path by path.

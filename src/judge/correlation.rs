@@ -10,7 +10,8 @@ mod statistics;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use crate::model::correlation::Coefficient;
-use crate::model::run::{OperatorDelta, Run, StepReport};
+use crate::model::delta::OperatorDelta;
+use crate::model::run::{Run, StepReport};
 use crate::model::signal::Signal;
 use crate::model::{Step, Verdict};
 use statistics::{Related, differences, relate};

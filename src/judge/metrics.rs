@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use super::stages::Told;
 use crate::model::cause::{Cause, Evidence, Source};
+use crate::model::delta::OperatorDelta;
 use crate::model::record::Record;
-use crate::model::run::{Attribution, OperatorDelta};
+use crate::model::run::Attribution;
 use crate::model::snapshot::Void;
 use crate::model::{Kind, Stage};
 

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::model::promise::WAKE_JITTER;
+use crate::model::delta::OperatorDelta;
+use crate::model::reconciles::WAKE_JITTER;
 use crate::model::reconciles::{self, Own};
 use crate::model::record::{End, Record, StepRecord};
-use crate::model::run::{Attribution, OperatorDelta};
+use crate::model::run::Attribution;
 use crate::model::snapshot::{Reading, Void};
 use crate::model::timeline::Seen;
 use crate::model::{Mark, Stage, Step};

@@ -5,13 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Mark;
-use super::reconciles;
+use super::reconciles::{self, POLL_JITTER};
 use super::timeline::{Resource, Timeline};
 
-/// The operator polls again after a share of `refreshAfter` that it draws between these two.
-pub const POLL_JITTER: (f64, f64) = (0.8, 0.9);
-/// A Secret that is deleted wakes the operator after a time that it draws, of this length at most.
-pub const WAKE_JITTER: Duration = Duration::from_millis(100);
 /// By how much a poll may seem to come too early, as its predecessor was seen late.
 const WATCH_SLACK: Duration = Duration::from_millis(100);
 

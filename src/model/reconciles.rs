@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use super::Mark;
-use super::promise::{POLL_JITTER, WAKE_JITTER};
 use super::timeline::{Resource, Seen, Timeline};
 
+/// The operator polls again after a share of `refreshAfter` that it draws between these two.
+pub const POLL_JITTER: (f64, f64) = (0.8, 0.9);
+/// A Secret that is deleted wakes the operator after a time that it draws, of this length at most.
+pub const WAKE_JITTER: Duration = Duration::from_millis(100);
 /// The operator writes the time of a heartbeat in whole seconds: two within one can't be told apart.
 const GRAIN: Duration = Duration::from_secs(1);
 /// It looks at a new certificate a second later, and by so much more at the most.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::run::OperatorDelta;
+use super::delta::OperatorDelta;
 use super::{Kind, Mark};
 
 /// A look at the operator's metrics, whatever came of it.

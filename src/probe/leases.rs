@@ -6,7 +6,7 @@ use super::login::Door;
 use super::{Walk, evidence};
 use crate::model::promise::Promise;
 use crate::model::proof::Proof;
-use crate::model::record::{Answer, End, Event, Logins, Peer, StepRecord};
+use crate::model::record::{Answer, End, Event, Peer, StepRecord};
 use crate::model::timeline::{Content, Seen};
 use crate::model::{Kind, Mark, Step};
 use crate::operator;
@@ -194,16 +194,5 @@ fn prolonged(before: Answer<Life>, after: Answer<Life>) -> Answer<bool> {
             })
         }
         _ => Answer::NotAsked,
-    }
-}
-
-/// Adds a login to those before it.
-pub(super) fn note(logins: &mut Vec<Logins>, login: Logins) {
-    match logins.last_mut() {
-        Some(last) if last.outcome == login.outcome && last.content == login.content => {
-            last.last = login.last;
-            last.count += login.count;
-        }
-        _ => logins.push(login),
     }
 }

@@ -10,7 +10,6 @@ use tokio::task::JoinSet;
 use tokio::time::{self, Instant, MissedTickBehavior};
 
 use super::Shell;
-use super::leases::note;
 use crate::canary::{Canary, Salt};
 use crate::kubernetes;
 use crate::model::Mark;
@@ -148,5 +147,16 @@ impl Watch {
             Some(Ok(logins)) => logins,
             Some(Err(_)) | None => Vec::new(),
         }
+    }
+}
+
+/// Adds a login to those before it.
+fn note(logins: &mut Vec<Logins>, login: Logins) {
+    match logins.last_mut() {
+        Some(last) if last.outcome == login.outcome && last.content == login.content => {
+            last.last = login.last;
+            last.count += login.count;
+        }
+        _ => logins.push(login),
     }
 }

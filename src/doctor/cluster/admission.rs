@@ -6,9 +6,9 @@ use kube::Client;
 use kube::api::{Api, ListParams, PostParams};
 use kube::core::DynamicObject;
 
+use super::super::ask::ask;
 use super::super::fix::Fix;
 use super::super::{Ledger, Topic};
-use super::ask;
 use crate::canary::{Action, Canary};
 use crate::config::{Config, Probe};
 use crate::model::{Kind, Step};

@@ -7,9 +7,9 @@ use k8s_openapi::api::authorization::v1::{
 use kube::Client;
 use kube::api::{Api, PostParams};
 
+use super::super::ask::ask;
 use super::super::fix::Fix;
 use super::super::{Ledger, Topic};
-use super::ask;
 use crate::config::Config;
 use crate::model::record::Obstacle;
 use crate::rights::{Need, Rights, Rule, Subject, cluster_role, role};

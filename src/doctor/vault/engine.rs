@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::super::fix::{Fix, here, word};
+use super::super::fix::{Fix, here, namespace, word};
 use super::super::{Ledger, Topic};
-use super::{ask, namespace};
+use super::ask;
 use crate::canary::kv_folder;
 use crate::config::{Config, KvPath, KvVersion, Probe, Target};
 use crate::model::Kind;

@@ -3,10 +3,10 @@
 use jiff::SignedDuration;
 
 use super::super::files;
-use super::super::fix::{Fix, word};
+use super::super::fix::{Fix, namespace, word};
 use super::super::token::{account, audience, claims};
 use super::super::{Ledger, Topic};
-use super::{ask, grant, namespace};
+use super::{ask, grant};
 use crate::config::{Auth, Config, TokenSource};
 use crate::rights::{POLICY, Rights, policy_name};
 use crate::vault::Vault;

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::model::cause::{Blame, Cause, Evidence, Source};
-use crate::model::promise::{POLL_JITTER, Promise, SOONEST_LOOK};
+use crate::model::promise::{Promise, SOONEST_LOOK};
 use crate::model::proof::{Proof, Proven};
+use crate::model::reconciles::POLL_JITTER;
 use crate::model::record::{End, Record, StepRecord};
 use crate::model::timeline::{Lease, Seen};
 use crate::model::{Mark, Step};
