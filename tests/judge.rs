@@ -649,6 +649,20 @@ fn a_vault_that_was_away_clears_the_operator_although_it_is_back() {
 }
 
 #[test]
+fn a_secret_that_is_collected_late_is_not_the_operators_fault() {
+    let deleted = |resource, secret| {
+        let seen = vec![
+            sighting(resource, Seen::ResourceGone),
+            sighting(secret, Seen::SecretGone),
+        ];
+        record(proven(Step::Delete, Proof::Gone), seen)
+    };
+    check(&deleted(500, 900), None);
+    check(&deleted(500, 4000), Some(Cause::NotCollected));
+    check(&deleted(3500, 4000), Some(Cause::TooSlow));
+}
+
+#[test]
 fn what_the_operator_said_meanwhile_explains_a_late_effect() {
     let message = "Failed to update k8s secret: secrets \"x\" is forbidden: exceeded quota: none";
     let event = Event {

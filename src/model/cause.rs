@@ -139,9 +139,9 @@ causes! {
     /// Kubernetes refused the operator's write of the Secret.
     SecretWriteDenied = "secret_write_denied", Kubernetes,
         "look at quotas, admission webhooks and the operator's RBAC in the canaries' namespace";
-    /// The resource is gone and its Secret is not.
+    /// The resource is gone and its Secret is not, or not in time.
     NotCollected = "not_collected", Kubernetes,
-        "look at kube-controller-manager: its garbage collector has not removed the Secret of a deleted owner";
+        "look at kube-controller-manager: its garbage collector has not removed the Secret of a deleted owner, or not in time";
     /// The VaultAuth or its connection is missing, or does not allow the namespace.
     AuthRefInvalid = "auth_ref_invalid", Configuration,
         "create the VaultAuth (and its VaultConnection) that `authRef` names, or let it allow the canaries' namespace";
