@@ -401,9 +401,14 @@ pub(crate) async fn dynamic_secrets_tell_less(bench: Bench) -> Result<()> {
 }
 
 pub(crate) async fn a_sealed_vault(bench: Bench) -> Result<()> {
+    // A client of its own: who shares one waits while each of the others finds out that Vault is sealed.
+    let auth = auth(&bench, "sealed", |_| {}).await?;
+    auth.see_condition("Healthy", true, "", 40.0).await?;
     let canary = Canary::fixed(&bench, "sealed").await?;
     canary.put("one").await?;
-    canary.create(canary.canonical_static("3s")).await?;
+    let mut spec = canary.canonical_static("3s");
+    spec["vaultAuthRef"] = json!(auth.name);
+    canary.create(spec).await?;
     canary.see_nonce("one", 15.0).await?;
     bench.lab.vault().seal().await?;
     let error = format!(
