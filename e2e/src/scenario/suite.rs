@@ -2,7 +2,7 @@
 
 use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -43,12 +43,20 @@ impl Suite {
         Self::start(name, false)
     }
 
-    /// A file of this name whose lab has a node. `NODE=0` leaves it out where root is not to be had.
+    /// A file of this name whose lab has a node. It is left out where the machine grants no namespaces, as it does
+    /// to root alone, and by `NODE=0`; `NODE=1` insists on it.
     ///
     /// # Panics
     /// There are no threads to be had.
     pub fn with_node(name: &'static str) -> Self {
-        let left_out = env::var_os("NODE").is_some_and(|value| value == "0");
+        let left_out = match env::var("NODE").as_deref() {
+            Ok("0") => true,
+            Ok("1") => false,
+            _ => !grants_namespaces(),
+        };
+        if left_out {
+            tell("left out, as a node needs root; NODE=1 insists on it");
+        }
         Self {
             left_out,
             ..Self::start(name, true)
@@ -163,6 +171,15 @@ impl Stage {
             ));
         }
     }
+}
+
+/// Whether the machine grants the namespaces that a node needs.
+fn grants_namespaces() -> bool {
+    let tried = Command::new("unshare")
+        .args(["--mount", "--net", "--pid", "--fork", "true"])
+        .stderr(Stdio::null())
+        .status();
+    tried.is_ok_and(|status| status.success())
 }
 
 #[expect(clippy::print_stderr, reason = "a word to whoever runs the tests")]
