@@ -1,5 +1,6 @@
 //! Whom to blame: tables read from the top, the first rule that matches wins.
 
+mod absence;
 mod case;
 mod churn;
 mod lease;
@@ -12,6 +13,7 @@ use crate::model::cause::{Blame, Cause, Evidence, Source};
 use crate::model::proof::Proven;
 use crate::model::record::{End, Hindrance, Obstacle, Peer, Record, StepRecord};
 use crate::model::timeline::Seen;
+use absence::{blind, starved, vault_away};
 use case::Case;
 
 /// A step that was proven may still be late, unprovable in time, or have left a lease behind.
@@ -146,81 +148,6 @@ fn of_obstacle(obstacle: &Obstacle) -> Blame {
         Peer::Kubernetes | Peer::Postgres => Source::Status,
     };
     Blame::new(cause, Evidence::new(source, obstacle.text.clone()))
-}
-
-/// Blames the prober if it stood still for at least `share` during the step.
-fn starved(record: &Record, step: &StepRecord, share: Duration) -> Option<Blame> {
-    let total = within(record, step, |seen| match seen {
-        Seen::Starved(gap) => Some(*gap),
-        _ => None,
-    });
-    (!total.is_zero() && total >= share).then(|| {
-        let text = format!(
-            "the prober itself stood still for {:.3} s of the step",
-            total.as_secs_f64()
-        );
-        Blame::new(Cause::ProberStarved, Evidence::new(Source::Status, text))
-    })
-}
-
-/// Gives no verdict if the API server was silent for at least `share` of the step: nothing could be seen of
-/// the operator, nor could it do anything.
-fn blind(record: &Record, step: &StepRecord, share: Duration) -> Option<Blame> {
-    let total = within(record, step, |seen| match seen {
-        Seen::Silence(gap) => Some(*gap),
-        _ => None,
-    });
-    (!total.is_zero() && total >= share).then(|| {
-        let text = format!(
-            "the API server gave the prober no sign of life for {:.3} s of the step",
-            total.as_secs_f64()
-        );
-        Blame::new(
-            Cause::ProberKubernetesUnreachable,
-            Evidence::new(Source::Status, text),
-        )
-    })
-}
-
-/// Clears the operator if Vault was sealed or silent for at least `share` of the step, although it may be back since.
-fn vault_away(record: &Record, step: &StepRecord, share: Duration) -> Option<Blame> {
-    let sealed = within(record, step, |seen| match seen {
-        Seen::VaultSealed(gap) => Some(*gap),
-        _ => None,
-    });
-    let silent = within(record, step, |seen| match seen {
-        Seen::VaultSilence(gap) => Some(*gap),
-        _ => None,
-    });
-    let total = sealed + silent;
-    (!total.is_zero() && total >= share).then(|| {
-        let (cause, what) = if sealed >= silent {
-            (Cause::VaultSealed, "was sealed")
-        } else {
-            (
-                Cause::ProberVaultUnreachable,
-                "gave the prober no sign of life",
-            )
-        };
-        let text = format!("Vault {what} for {:.3} s of the step", total.as_secs_f64());
-        Blame::new(cause, Evidence::new(Source::Vault, text))
-    })
-}
-
-/// How much of the step is covered by what `pick` takes of the sightings: each tells of a time up to its moment.
-fn within(
-    record: &Record,
-    step: &StepRecord,
-    pick: impl Fn(&Seen) -> Option<Duration>,
-) -> Duration {
-    record
-        .timeline
-        .between(step.started, step.left)
-        .filter_map(|sighting| {
-            let before = sighting.at.since(step.started).min(pick(&sighting.what)?);
-            Some(before.saturating_sub(sighting.at.since(step.ended)))
-        })
-        .sum()
 }
 
 /// Interruptions of the watches during the step, as evidence.

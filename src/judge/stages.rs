@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::model::delta::OperatorDelta;
-use crate::model::reconciles::WAKE_JITTER;
-use crate::model::reconciles::{self, Own};
+use crate::model::reconciles::{self, Own, WAKE_JITTER};
 use crate::model::record::{End, Record, StepRecord};
 use crate::model::run::Attribution;
 use crate::model::snapshot::{Reading, Void};

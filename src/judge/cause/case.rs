@@ -224,8 +224,8 @@ impl Case<'_> {
                 let cause = words::classify(&event.message)?;
                 let told = evidence_of(event);
                 let others = self.warnings();
-                let others = others.into_iter().filter(|other| *other != told);
-                Some(Blame::new(cause, told.clone()).and(others.collect::<Vec<_>>()))
+                let others: Vec<_> = others.into_iter().filter(|other| *other != told).collect();
+                Some(Blame::new(cause, told).and(others))
             })
     }
 
