@@ -53,7 +53,7 @@ impl Error {
 
 impl From<Obstacle> for Error {
     fn from(obstacle: Obstacle) -> Self {
-        Self::Obstacle(obstacle.text)
+        Self::Obstacle(obstacle.text.into())
     }
 }
 

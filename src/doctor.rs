@@ -20,6 +20,7 @@ use jiff::SignedDuration;
 use serde::{Serialize, Serializer};
 
 use crate::config::Config;
+use crate::model::text::Text;
 use crate::rights::Rights;
 
 pub use fix::Fix;
@@ -147,11 +148,11 @@ pub struct Check {
     /// What was looked at.
     pub check: Topic,
     /// Of what.
-    pub subject: String,
+    pub subject: Text,
     /// What came of it.
     pub result: Found,
     /// In words: what was tried, on what, what came back.
-    pub text: String,
+    pub text: Text,
     /// What puts it right.
     pub fix: Option<Fix>,
 }
@@ -161,19 +162,19 @@ pub struct Check {
 struct Ledger(Vec<Check>);
 
 impl Ledger {
-    fn good(&mut self, check: Topic, subject: &str, text: impl Into<String>) {
+    fn good(&mut self, check: Topic, subject: &str, text: impl Into<Text>) {
         self.note(check, subject, Found::Good, text, None);
     }
 
-    fn finding(&mut self, check: Topic, subject: &str, text: impl Into<String>, fix: Fix) {
+    fn finding(&mut self, check: Topic, subject: &str, text: impl Into<Text>, fix: Fix) {
         self.note(check, subject, Found::Finding, text, Some(fix));
     }
 
-    fn warning(&mut self, check: Topic, subject: &str, text: impl Into<String>, fix: Option<Fix>) {
+    fn warning(&mut self, check: Topic, subject: &str, text: impl Into<Text>, fix: Option<Fix>) {
         self.note(check, subject, Found::Warning, text, fix);
     }
 
-    fn unknown(&mut self, check: Topic, subject: &str, text: impl Into<String>) {
+    fn unknown(&mut self, check: Topic, subject: &str, text: impl Into<Text>) {
         self.note(check, subject, Found::Unknown, text, None);
     }
 
@@ -186,15 +187,14 @@ impl Ledger {
         check: Topic,
         subject: &str,
         result: Found,
-        text: impl Into<String>,
+        text: impl Into<Text>,
         fix: Option<Fix>,
     ) {
-        let text: String = text.into();
         self.0.push(Check {
             check,
-            subject: subject.to_owned(),
+            subject: subject.into(),
             result,
-            text: text.split_whitespace().collect::<Vec<_>>().join(" "),
+            text: text.into(),
             fix,
         });
     }

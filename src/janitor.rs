@@ -128,7 +128,7 @@ async fn delete_resource(
         Ok(Err(error)) => Err(Obstacle {
             at: Peer::Kubernetes,
             how: Hindrance::Unreachable,
-            text: format!("tried to {what}: can't see whether it is gone: {error}"),
+            text: format!("tried to {what}: can't see whether it is gone: {error}").into(),
         }),
         Err(_) => Err(Obstacle {
             at: Peer::Kubernetes,
@@ -136,7 +136,8 @@ async fn delete_resource(
             text: format!(
                 "tried to {what}: it is still there after {} s, held by the operator's finalizer",
                 DELETION_LIMIT.as_secs()
-            ),
+            )
+            .into(),
         }),
     }
 }

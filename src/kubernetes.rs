@@ -19,7 +19,7 @@ pub async fn connect(config: &config::Kubernetes) -> Result<Client, Obstacle> {
     let refused = |text: String| Obstacle {
         at: Peer::Kubernetes,
         how: Hindrance::Denied,
-        text,
+        text: text.into(),
     };
     let in_cluster = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
     let mut kube = if in_cluster && config.context.is_none() {
@@ -39,7 +39,7 @@ pub async fn connect(config: &config::Kubernetes) -> Result<Client, Obstacle> {
         let kubeconfig = read_kubeconfig().map_err(|text| Obstacle {
             at: Peer::Kubernetes,
             how: Hindrance::Unreachable,
-            text,
+            text: text.into(),
         })?;
         let options = KubeConfigOptions {
             context: config.context.clone(),
@@ -142,6 +142,6 @@ pub fn obstacle(what: &str, error: &kube::Error) -> Obstacle {
     Obstacle {
         at: Peer::Kubernetes,
         how,
-        text,
+        text: text.into(),
     }
 }

@@ -209,7 +209,7 @@ impl Candidate {
         };
         wire::limited(Peer::Kubernetes, &what, REQUEST_LIMIT, told)
             .await
-            .map_err(|obstacle| obstacle.text)
+            .map_err(|obstacle| obstacle.text.into())
     }
 }
 

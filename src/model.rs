@@ -11,6 +11,7 @@ pub mod record;
 pub mod run;
 pub mod signal;
 pub mod snapshot;
+pub mod text;
 pub mod timeline;
 
 use std::fmt;

@@ -89,7 +89,7 @@ impl Server {
         };
         let code = said.code();
         if refuses(said) {
-            Login::Refused(code.code().to_owned())
+            Login::Refused(code.code().into())
         } else if *code == SqlState::INSUFFICIENT_PRIVILEGE {
             // Who he is was accepted before what he may do was looked at.
             Login::In
@@ -118,6 +118,7 @@ fn obstacle(target: &PostgresTarget, how: Hindrance, why: &str) -> Obstacle {
             target.port,
             target.database,
             target.ssl_mode.as_str()
-        ),
+        )
+        .into(),
     }
 }

@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::config::{self, MetricsSource};
 use crate::model::snapshot::Snapshot;
+use crate::model::text::Text;
 use crate::operator::exposition;
 use fetch::{Fetch, LIMIT};
 
@@ -40,7 +41,7 @@ pub struct Look {
     /// When it ended: no number is younger.
     pub ended: Instant,
     /// The numbers, or what was tried, on what, what came back, and what to do.
-    pub what: Result<Snapshot, String>,
+    pub what: Result<Snapshot, Text>,
 }
 
 /// How the operator's metrics are read, if they are.
@@ -95,7 +96,8 @@ impl Scraper {
         let begun = Instant::now();
         let what = timeout(LIMIT, self.source.read())
             .await
-            .unwrap_or_else(|_| Err(fetch::silence(&self.source.place())));
+            .unwrap_or_else(|_| Err(fetch::silence(&self.source.place())))
+            .map_err(Text::from);
         self.note(&what);
         let look = Arc::new(Look {
             begun,
@@ -107,11 +109,11 @@ impl Scraper {
     }
 
     /// Says once that the metrics can't be read, and once that they can again.
-    fn note(&self, what: &Result<Snapshot, String>) {
+    fn note(&self, what: &Result<Snapshot, Text>) {
         let failed = self.failing.swap(what.is_err(), Ordering::Relaxed);
         match what {
-            Err(error) if failed => tracing::debug!(error, "no metrics of the operator"),
-            Err(error) => tracing::warn!(error, "no metrics of the operator"),
+            Err(error) if failed => tracing::debug!(%error, "no metrics of the operator"),
+            Err(error) => tracing::warn!(%error, "no metrics of the operator"),
             Ok(_) if failed => tracing::info!("the operator's metrics can be read again"),
             Ok(_) => {}
         }

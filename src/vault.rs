@@ -42,7 +42,7 @@ impl Vault {
         let unusable = |text: String| Obstacle {
             at: Peer::Vault,
             how: Hindrance::Unreachable,
-            text,
+            text: text.into(),
         };
         let ca_file = config.ca_file.as_deref();
         let http = wire::http::builder(&config.address, ca_file.map(|file| ("vault.caFile", file)))
@@ -161,7 +161,8 @@ impl Vault {
                 "tried to {what} on Vault at {}: no answer: {}",
                 self.config.address,
                 causes(error)
-            ),
+            )
+            .into(),
         }
     }
 
@@ -173,7 +174,7 @@ impl Vault {
             other => Obstacle {
                 at: Peer::Vault,
                 how: Hindrance::Unreachable,
-                text: format!("tried to {what} on Vault at {address}: {}", detail(other)),
+                text: format!("tried to {what} on Vault at {address}: {}", detail(other)).into(),
             },
         }
     }
@@ -200,7 +201,7 @@ fn refusal(address: &str, what: &str, code: u16, errors: &[String]) -> Obstacle 
     Obstacle {
         at: Peer::Vault,
         how,
-        text: format!("tried to {what} on Vault at {address}: it answered {code}{said}"),
+        text: format!("tried to {what} on Vault at {address}: it answered {code}{said}").into(),
     }
 }
 

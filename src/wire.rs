@@ -59,6 +59,7 @@ fn timeout(at: Peer, what: &str, limit: Duration) -> Obstacle {
         text: format!(
             "tried to {what}: no answer from {peer} within {:.1} s",
             limit.as_secs_f64()
-        ),
+        )
+        .into(),
     }
 }

@@ -50,7 +50,7 @@ fn status(error: Option<&str>, beat: &str) -> Resource {
     let state = |ok, message: &str, changed: &str| {
         Some(State {
             ok,
-            message: message.to_owned(),
+            message: message.into(),
             changed: changed.to_owned(),
         })
     };
@@ -117,8 +117,8 @@ fn unproven(which: Step, kind: Kind) -> Record {
         },
     };
     let pod = Pod {
-        name: "operator-0".to_owned(),
-        state: "Running, ready".to_owned(),
+        name: "operator-0".into(),
+        state: "Running, ready".into(),
         ready: true,
     };
     let step = StepRecord {
@@ -189,9 +189,9 @@ fn told(reason: &str, message: &str) -> Record {
         let status = status(Some(&format!("Failed to sync, err={message}")), "now");
         findings.resource = Answer::Is(Some(status));
         findings.events = Answer::Is(vec![Event {
-            kind: "Warning".to_owned(),
-            reason: reason.to_owned(),
-            message: message.to_owned(),
+            kind: "Warning".into(),
+            reason: reason.into(),
+            message: message.into(),
             count: 2,
         }]);
     });
@@ -207,7 +207,7 @@ fn met(at: Peer, how: Hindrance, text: &str) -> Record {
     step.end = End::Met(Obstacle {
         at,
         how,
-        text: text.to_owned(),
+        text: text.into(),
     });
     record
 }
@@ -230,12 +230,12 @@ fn example(cause: Cause) -> Record {
         Cause::OperatorDown => {
             let mut record = found(|findings| {
                 findings.pods = Answer::Is(vec![Pod {
-                    name: "operator-0".to_owned(),
-                    state: "Running, not ready: CrashLoopBackOff".to_owned(),
+                    name: "operator-0".into(),
+                    state: "Running, not ready: CrashLoopBackOff".into(),
                     ready: false,
                 }]);
             });
-            record.readings[1].what = Err("no answer".to_owned());
+            record.readings[1].what = Err("no answer".into());
             record
         }
         Cause::OperatorStalled => unproven(Step::Create, Kind::Static),
@@ -345,7 +345,7 @@ fn example(cause: Cause) -> Record {
         }
         Cause::AuthRefInvalid => found(|findings| {
             findings.references = vec![Reference {
-                name: "VaultAuth `vso-probe/probe`".to_owned(),
+                name: "VaultAuth `vso-probe/probe`".into(),
                 exists: Answer::Is(false),
                 valid: None,
             }];

@@ -53,7 +53,7 @@ fn status(ok: bool, message: &str, heartbeat: &str) -> Resource {
     let state = |message: &str| {
         Some(State {
             ok,
-            message: message.to_owned(),
+            message: message.into(),
             changed: heartbeat.to_owned(),
         })
     };
@@ -92,8 +92,8 @@ fn step(step: Step, proof: Proof) -> StepRecord {
 
 fn pod(ready: bool) -> Pod {
     Pod {
-        name: "operator".to_owned(),
-        state: "Running".to_owned(),
+        name: "operator".into(),
+        state: "Running".into(),
         ready,
     }
 }
@@ -351,7 +351,7 @@ fn an_old_error_of_a_healthy_resource_says_nothing() {
     let mut resource = status(false, "err=Code: 503. Errors: * Vault is sealed", "a");
     resource.healthy = Some(State {
         ok: true,
-        message: String::new(),
+        message: "".into(),
         changed: "a".into(),
     });
     failing(
@@ -698,7 +698,7 @@ prop_compose! {
         serial in prop::option::of("[ab]"),
         renewed in 0..9_i64,
     ) -> Resource {
-        let state = state.map(|(ok, message, changed)| State { ok, message, changed });
+        let state = state.map(|(ok, message, changed)| State { ok, message: message.into(), changed });
         Resource {
             generation, last_generation, finalizer, deleting,
             synced: state.clone(), healthy: state.clone(), renewal: state, renewed,
@@ -715,7 +715,7 @@ fn any_seen() -> impl Strategy<Value = Seen> {
         Just(Seen::SecretGone),
         any_resource().prop_map(Seen::Resource),
         Just(Seen::ResourceGone),
-        Just(Seen::WatchLost("cut".to_owned())),
+        Just(Seen::WatchLost("cut".into())),
         (any_absence(), 0..10_000_u64).prop_map(|(kind, gap)| kind(Duration::from_millis(gap))),
     ]
 }
@@ -740,7 +740,7 @@ fn any_obstacle() -> impl Strategy<Value = Obstacle> {
     (peer, how).prop_map(|(at, how)| Obstacle {
         at,
         how,
-        text: "why".to_owned(),
+        text: "why".into(),
     })
 }
 

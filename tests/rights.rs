@@ -64,9 +64,9 @@ fn what_is_granted_is_looked_for() {
 fn checks() -> Vec<Check> {
     let check = |check, subject: &str, result, text: &str, fix| Check {
         check,
-        subject: subject.to_owned(),
+        subject: subject.into(),
         result,
-        text: text.to_owned(),
+        text: text.into(),
         fix,
     };
     let policy = || {

@@ -65,7 +65,7 @@ fn synced(
     let state = |message: String, changed: &str| {
         Some(State {
             ok: true,
-            message,
+            message: message.into(),
             changed: changed.to_owned(),
         })
     };
@@ -301,7 +301,7 @@ fn a_window_that_says_nothing_is_void() {
         stages(&report, [4.0, 0.0, 0.0, 0.0, 16.0]);
     };
     let failed = |at| Reading {
-        what: Err("tried and failed".to_owned()),
+        what: Err("tried and failed".into()),
         ..reading(at, Snapshot::default())
     };
     let restarted = Snapshot {
@@ -442,7 +442,7 @@ prop_compose! {
         took in 0..200_u64,
         what in prop_oneof![9 => any_snapshot().prop_map(Ok), 1 => Just(Err("failed".to_owned()))],
     ) -> Reading {
-        Reading { asked: at(asked), received: at(asked + took), before: Duration::ZERO, what }
+        Reading { asked: at(asked), received: at(asked + took), before: Duration::ZERO, what: what.map_err(Into::into) }
     }
 }
 

@@ -21,9 +21,9 @@ pub(super) async fn run(file: Option<&Path>, args: &DoctorArgs) -> Result<Exit, 
         Err(problems) => {
             let check = Check {
                 check: Topic::Configuration,
-                subject: name,
+                subject: name.into(),
                 result: Found::Finding,
-                text: problems.to_string(),
+                text: problems.to_string().into(),
                 fix: Some(Fix::Do(
                     "put right what is named; `vso-prober config schema` tells what may be written"
                         .to_owned(),

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 
 use crate::kubernetes;
 use crate::model::record::{Obstacle, Peer};
+use crate::model::text::Text;
 use crate::wire;
 
 /// How long one question may take.
@@ -21,7 +22,7 @@ pub(super) enum Asked<T> {
     /// The prober may not look.
     Denied,
     /// No answer to go by.
-    Failed(String),
+    Failed(Text),
 }
 
 /// A question to the API server that is not waited for too long.

@@ -13,6 +13,7 @@ use super::token::account;
 use super::{Ledger, Topic};
 use crate::config::{Access, Config, MetricsSource};
 use crate::model::snapshot::Snapshot;
+use crate::model::text::Text;
 use crate::operator::LEADER_LEASE;
 use crate::rights::{Rights, Subject, cluster_role};
 use crate::scrape::Numbers;
@@ -176,6 +177,7 @@ pub(super) async fn metrics(
                     .map(|last| last.snapshot.clone())
                     .unwrap_or_default()
             })
+            .map_err(Text::from)
         }
     };
     match read {

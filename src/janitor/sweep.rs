@@ -267,8 +267,9 @@ impl Broom<'_> {
 impl Swept {
     /// Notes a hindrance, once.
     fn hindered(&mut self, obstacle: Obstacle) {
-        if !self.unseen.contains(&obstacle.text) {
-            self.unseen.push(obstacle.text);
+        let text = String::from(obstacle.text);
+        if !self.unseen.contains(&text) {
+            self.unseen.push(text);
         }
     }
 
@@ -285,7 +286,7 @@ fn ended(leases: Vec<(String, LeaseState)>) -> Result<(), Obstacle> {
     let lives = |id: String| Obstacle {
         at: Peer::Vault,
         how: Hindrance::Failed,
-        text: format!("its lease `{id}` still lives and could not be revoked"),
+        text: format!("its lease `{id}` still lives and could not be revoked").into(),
     };
     leases.into_iter().try_for_each(|(id, state)| match state {
         LeaseState::Ended

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::Verdict;
+use super::text::Text;
 
 /// The people whom a cause concerns.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -208,12 +209,12 @@ pub struct Evidence {
     /// Where it comes from.
     pub source: Source,
     /// What it says. Never a secret value.
-    pub text: String,
+    pub text: Text,
 }
 
 impl Evidence {
     /// A piece of evidence.
-    pub fn new(source: Source, text: impl Into<String>) -> Self {
+    pub fn new(source: Source, text: impl Into<Text>) -> Self {
         Self {
             source,
             text: text.into(),

@@ -6,12 +6,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::text::Text;
+
 /// A certificate in a Secret, as it was when it was seen there.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Certificate {
     /// Its serial number as Vault writes it: octets in hexadecimal, with colons between. Empty if there is
     /// none to read.
-    pub serial: String,
+    pub serial: Text,
     /// From when on it is valid.
     pub not_before: Timestamp,
     /// Until when.
@@ -25,7 +27,7 @@ pub struct Certificate {
 
 impl Certificate {
     /// One that can't be read at all.
-    pub fn unreadable(why: impl Into<String>) -> Self {
+    pub fn unreadable(why: impl Into<Text>) -> Self {
         Self {
             flaws: vec![Flaw::new(Aspect::Form, why)],
             ..Self::default()
@@ -44,12 +46,12 @@ pub struct Flaw {
     /// Of which part.
     pub of: Aspect,
     /// Why. Never a part of a key.
-    pub why: String,
+    pub why: Text,
 }
 
 impl Flaw {
     /// A flaw of this part, and why it is one.
-    pub fn new(of: Aspect, why: impl Into<String>) -> Self {
+    pub fn new(of: Aspect, why: impl Into<Text>) -> Self {
         let why = why.into();
         Self { of, why }
     }

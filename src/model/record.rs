@@ -9,6 +9,7 @@ use super::certificate::Certificate;
 use super::promise::Promise;
 use super::proof::Proof;
 use super::snapshot::Reading;
+use super::text::Text;
 use super::timeline::{Content, Resource, Timeline};
 use super::{Kind, Mark, Step};
 
@@ -105,7 +106,7 @@ pub struct Obstacle {
     /// In which way.
     pub how: Hindrance,
     /// What was tried, on what, and what came back. Never a secret value.
-    pub text: String,
+    pub text: Text,
 }
 
 /// The other end of a request of the prober's.
@@ -222,7 +223,7 @@ pub enum Login {
     /// The credential is good.
     In,
     /// The credential is refused: the SQLSTATE.
-    Refused(String),
+    Refused(Text),
     /// Nothing can be said of the credential.
     Untold(Obstacle),
 }
@@ -231,11 +232,11 @@ pub enum Login {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Event {
     /// `Warning` or `Normal`.
-    pub kind: String,
+    pub kind: Text,
     /// Its reason.
-    pub reason: String,
+    pub reason: Text,
     /// Its message.
-    pub message: String,
+    pub message: Text,
     /// How often it came.
     pub count: i32,
 }
@@ -244,7 +245,7 @@ pub struct Event {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Reference {
     /// E.g. `VaultAuth vso-probe/probe`.
-    pub name: String,
+    pub name: Text,
     /// Whether it exists.
     pub exists: Answer<bool>,
     /// Whether the operator says that it works, where its word is worth something: of a VaultConnection.
@@ -255,9 +256,9 @@ pub struct Reference {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Pod {
     /// Its name.
-    pub name: String,
+    pub name: Text,
     /// Its phase, and why it is not ready.
-    pub state: String,
+    pub state: Text,
     /// Whether it is ready.
     pub ready: bool,
 }

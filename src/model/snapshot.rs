@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::delta::OperatorDelta;
+use super::text::Text;
 use super::{Kind, Mark};
 
 /// A look at the operator's metrics, whatever came of it.
@@ -21,7 +22,7 @@ pub struct Reading {
     #[serde(default, skip_serializing_if = "Duration::is_zero")]
     pub before: Duration,
     /// The numbers, or what was tried and what came back.
-    pub what: Result<Snapshot, String>,
+    pub what: Result<Snapshot, Text>,
 }
 
 impl Reading {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Mark;
 use super::certificate::Certificate;
+use super::text::Text;
 
 /// The content of a Secret without its values: for each key a salted digest of its value.
 ///
@@ -33,7 +34,7 @@ pub struct State {
     /// Whether its status is `True`.
     pub ok: bool,
     /// Its message.
-    pub message: String,
+    pub message: Text,
     /// When it last changed, as the operator wrote it.
     pub changed: String,
 }
@@ -105,7 +106,7 @@ pub enum Seen {
     /// The resource is gone.
     ResourceGone,
     /// A watch was interrupted: what came in between was not seen.
-    WatchLost(String),
+    WatchLost(Text),
     /// The prober itself stood still.
     Starved(Duration),
     /// The API server gave the prober no sign of life for so long, up to now.

@@ -75,7 +75,7 @@ impl Inspector {
                 .map(|why| Flaw::new(Aspect::Name, why)),
         ];
         Certificate {
-            serial: serial(&x509),
+            serial: serial(&x509).into(),
             not_before: moment(x509.validity().not_before.timestamp()),
             not_after,
             left: Duration::try_from(not_after.duration_since(now)).unwrap_or_default(),

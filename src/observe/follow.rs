@@ -48,7 +48,7 @@ pub(super) async fn follow<K: Watched>(
             shared: &shared,
         };
         let why = match follower.follow(&mut known, &state).await {
-            Ok(why) => why,
+            Ok(why) => why.into(),
             Err(error) => {
                 let obstacle = kubernetes::obstacle(&format!("watch {what}"), &error);
                 if obstacle.how == Hindrance::Denied {

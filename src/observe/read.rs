@@ -88,7 +88,7 @@ fn state(metadata: &ObjectMeta, last_generation: i64, conditions: &[Condition]) 
     let find = |name: &str| conditions.iter().find(|condition| condition.type_ == name);
     let state = |condition: &Condition| State {
         ok: condition.status == "True",
-        message: condition.message.clone(),
+        message: condition.message.as_str().into(),
         changed: condition.last_transition_time.clone(),
     };
     Resource {

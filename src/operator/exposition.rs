@@ -43,8 +43,6 @@ const BUILD: &str = "vso_build_info";
 
 /// No name of a VaultConnection is longer: two names of Kubernetes and a slash.
 const LONGEST_CONNECTION: usize = 253 * 2 + 1;
-/// No version is longer that anyone would read.
-const LONGEST_VERSION: usize = 64;
 /// How many connections are told apart; nobody has more.
 const CONNECTIONS: usize = 10_000;
 
@@ -56,6 +54,15 @@ pub fn read(text: &str, process: &str) -> Option<Snapshot> {
         tally.add(sample.name, |name| sample.label(name), sample.value);
     }
     tally.end(process)
+}
+
+/// Whether a label can be a version: nothing but what versions are written with, and not longer than anyone
+/// would read.
+fn is_version(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b".+_-".contains(&byte))
 }
 
 /// Adds up the samples of one process.
@@ -86,7 +93,7 @@ impl Tally {
             }
             BUILD => {
                 snapshot.version = label("git_version")
-                    .filter(|version| !version.is_empty() && version.len() <= LONGEST_VERSION)
+                    .filter(|version| is_version(version))
                     .map(Cow::into_owned);
             }
             VAULT_COUNT | VAULT_SUM | VAULT_ERRORS => {

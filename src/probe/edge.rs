@@ -144,13 +144,13 @@ impl Walk<'_> {
         loop {
             match self.past(past).await {
                 Err(error) => {
-                    tracing::warn!(error, "no metrics of the operator");
+                    tracing::warn!(%error, "no metrics of the operator");
                     let now = self.now();
                     self.readings = vec![Reading {
                         asked: now,
                         received: now,
                         before: Duration::ZERO,
-                        what: Err(error),
+                        what: Err(error.into()),
                     }];
                     return;
                 }
@@ -253,7 +253,7 @@ async fn connection(shell: &Shell, canary: &Canary) -> Option<String> {
         Ok(auth) => auth?,
         Err(obstacle) => {
             let error = obstacle.text;
-            tracing::debug!(error, "can't tell the canary's VaultConnection");
+            tracing::debug!(%error, "can't tell the canary's VaultConnection");
             return None;
         }
     };

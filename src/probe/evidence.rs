@@ -150,9 +150,9 @@ pub(super) async fn events(
         .collect();
     events.sort_by_key(|(last, _)| *last);
     let read = |event: CoreEvent| Event {
-        kind: event.type_.unwrap_or_default(),
-        reason: event.reason.unwrap_or_default(),
-        message: event.message.unwrap_or_default(),
+        kind: event.type_.unwrap_or_default().into(),
+        reason: event.reason.unwrap_or_default().into(),
+        message: event.message.unwrap_or_default().into(),
         count: event.count.unwrap_or(1),
     };
     Ok(events.into_iter().map(|(_, event)| read(event)).collect())
@@ -172,7 +172,7 @@ async fn references(shell: &Shell, canary: &Canary) -> Vec<Reference> {
     })
     .await;
     let mut references = vec![Reference {
-        name: full_name,
+        name: full_name.into(),
         exists: exists(&auth),
         valid: None,
     }];
@@ -190,7 +190,7 @@ async fn references(shell: &Shell, canary: &Canary) -> Vec<Reference> {
         })
         .await;
         references.push(Reference {
-            name: full_name,
+            name: full_name.into(),
             exists: exists(&connection),
             valid: connection
                 .get()
@@ -247,8 +247,8 @@ fn pod(pod: CorePod) -> Pod {
     let ready_text = if ready { "ready" } else { "not ready" };
     let why = waiting.map(|why| format!(": {why}")).unwrap_or_default();
     Pod {
-        name: pod.metadata.name.unwrap_or_default(),
-        state: format!("{phase}, {ready_text}{why}"),
+        name: pod.metadata.name.unwrap_or_default().into(),
+        state: format!("{phase}, {ready_text}{why}").into(),
         ready,
     }
 }

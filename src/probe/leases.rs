@@ -146,7 +146,7 @@ impl Walk<'_> {
         let events = wire::limited(Peer::Kubernetes, "list events", QUESTION_LIMIT, events);
         events.await.unwrap_or_else(|obstacle| {
             let error = obstacle.text;
-            tracing::debug!(error, "can't tell what the operator announced");
+            tracing::debug!(%error, "can't tell what the operator announced");
             Vec::new()
         })
     }

@@ -120,7 +120,8 @@ impl Door {
                 text: format!(
                     "tried to log in to PostgreSQL: Secret `{}` holds no `username` and `password`",
                     self.name
-                ),
+                )
+                .into(),
             });
         };
         Ok(Some((content, Credential { user, password })))

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use reqwest::StatusCode;
 
+use crate::model::text::Text;
+
 /// Why something could not be pushed: what was tried, on what, what came back, what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -38,7 +40,7 @@ pub enum Error {
         /// What came back.
         status: StatusCode,
         /// The first words of the answer, if there are any.
-        answer: String,
+        answer: Text,
     },
     /// Nothing came back.
     #[error(
@@ -50,7 +52,7 @@ pub enum Error {
         /// Where to, without what may be secret.
         url: String,
         /// What befell it.
-        why: String,
+        why: Text,
     },
 }
 

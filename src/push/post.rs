@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::Error;
+use crate::model::text::Text;
 use crate::retry::Retry;
 use crate::wire::{self, causes, fits_header};
 
@@ -87,7 +88,7 @@ impl Post {
                 Err(_) => Error::Unreachable {
                     what: what.to_owned(),
                     url: shown(url),
-                    why: "no answer in time".to_owned(),
+                    why: "no answer in time".into(),
                 },
             };
             if !error.passes() || timeout_at(until, retry.wait()).await.is_err() {
@@ -104,7 +105,7 @@ impl Post {
         let answer = answer.map_err(|error| Error::Unreachable {
             what: what.to_owned(),
             url: shown(url),
-            why: causes(&error.without_url()),
+            why: causes(&error.without_url()).into(),
         })?;
         let status = answer.status();
         if status.is_success() {
@@ -133,7 +134,7 @@ impl Post {
         let unreachable = |error: reqwest::Error| Error::Unreachable {
             what: what.to_owned(),
             url: shown(url),
-            why: causes(&error.without_url()),
+            why: causes(&error.without_url()).into(),
         };
         let answer = request
             .body(body.to_vec())
@@ -191,17 +192,17 @@ fn shown(url: &Url) -> String {
 }
 
 /// The first words of an answer, without the token that was sent, should it come back.
-fn told(answer: &str, token: Option<&SecretString>) -> String {
+fn told(answer: &str, token: Option<&SecretString>) -> Text {
     let line = answer.lines().map(str::trim).find(|line| !line.is_empty());
     let Some(line) = line else {
-        return String::new();
+        return Text::default();
     };
     let line = match token {
         Some(token) => line.replace(token.expose_secret(), "…"),
         None => line.to_owned(),
     };
     let start: String = line.chars().take(ANSWER_LENGTH).collect();
-    format!(": `{start}`")
+    format!(": `{start}`").into()
 }
 
 #[cfg(test)]

@@ -98,7 +98,7 @@ impl Pods {
             Err(error) => {
                 let what = format!("get the Lease `{}/{LEADER_LEASE}`", self.namespace);
                 let error = kubernetes::obstacle(&what, &error).text;
-                tracing::debug!(error, "can't tell the operator's leader");
+                tracing::debug!(%error, "can't tell the operator's leader");
                 return None;
             }
         };

@@ -85,7 +85,7 @@ impl Vault {
                 "tried to {what} on Vault at {}: it answered {status} with something else than Vault's JSON: {}",
                 self.config.address,
                 causes(&error.without_url())
-            ),
+            ).into(),
         })
     }
 

@@ -122,9 +122,9 @@ pub(super) async fn login(vault: &Vault) -> Result<Session, Obstacle> {
         let mut obstacle =
             vault.obstacle(&format!("log in ({})", method(&vault.config.auth)), &error);
         if obstacle.how == Hindrance::Denied {
-            obstacle
+            obstacle.text = obstacle
                 .text
-                .push_str("; check the role, its bound names and the audience");
+                .and("; check the role, its bound names and the audience");
         }
         obstacle
     })?;
@@ -152,9 +152,9 @@ async fn use_token(vault: &Vault, token: &SecretString) -> Result<Session, Obsta
         }),
         Err(error @ ClientError::APIError { code: 403, .. }) => {
             let mut obstacle = vault.obstacle("look up the prober's own token", &error);
-            obstacle
+            obstacle.text = obstacle
                 .text
-                .push_str("; the token is wrong, expired or revoked");
+                .and("; the token is wrong, expired or revoked");
             return Err(obstacle);
         }
         Err(error) => return Err(vault.obstacle("look up the prober's own token", &error)),
@@ -197,6 +197,6 @@ fn denied(text: String) -> Obstacle {
     Obstacle {
         at: Peer::Vault,
         how: Hindrance::Denied,
-        text,
+        text: text.into(),
     }
 }

@@ -86,7 +86,8 @@ impl Vault {
             text: format!(
                 "tried to {what} on Vault at {}: the answer is not Vault's JSON",
                 self.config.address
-            ),
+            )
+            .into(),
         }
     }
 }

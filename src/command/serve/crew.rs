@@ -18,6 +18,7 @@ use crate::judge::correlation::Windows;
 use crate::judge::judge;
 use crate::model::run::Run;
 use crate::model::snapshot::Snapshot;
+use crate::model::text::Text;
 use crate::publish::{Fact, Publisher};
 use crate::schedule;
 use crate::scrape::Numbers;
@@ -256,7 +257,7 @@ impl Desk {
     }
 
     /// Reports a look at the operator's metrics.
-    fn scraped(&self, what: &Result<Snapshot, String>, took: Duration) {
+    fn scraped(&self, what: &Result<Snapshot, Text>, took: Duration) {
         self.publisher.publish(Fact::Scrape {
             up: what.is_ok(),
             seconds: took.as_secs_f64(),

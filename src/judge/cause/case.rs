@@ -349,8 +349,8 @@ fn by_status(resource: &Resource) -> Option<Blame> {
     let unhealthy = resource.healthy.as_ref().is_none_or(|state| !state.ok);
     let synced = resource.synced.as_ref().filter(|state| !state.ok)?;
     let cause = unhealthy.then(|| words::classify(&synced.message))??;
-    let text = flat(&synced.message);
-    Some(Blame::new(cause, Evidence::new(Source::Status, text)))
+    let said = Evidence::new(Source::Status, synced.message.clone());
+    Some(Blame::new(cause, said))
 }
 
 fn evidence_of(event: &Event) -> Evidence {
@@ -361,11 +361,6 @@ fn evidence_of(event: &Event) -> Evidence {
     };
     Evidence::new(
         Source::Event,
-        format!("{}: {}{times}", event.reason, flat(&event.message)),
+        format!("{}: {}{times}", event.reason, event.message),
     )
-}
-
-/// One line of a message of several.
-fn flat(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -52,7 +52,7 @@ impl Case<'_> {
             return Some(blame(first).and(rest));
         }
         let named = self.resource()?.serial.as_deref()?;
-        (named != certificate.serial).then(|| {
+        (certificate.serial != named).then(|| {
             blame(format!(
                 "the Secret holds certificate `{}`, but the resource's status names `{named}`",
                 certificate.serial
@@ -149,7 +149,7 @@ impl Case<'_> {
         }
         let own = self.record.timeline.certificates().next().is_some();
         let there = matches!(self.step.findings.secret.get(), Some(Some(_)));
-        let told = Evidence::new(Source::Status, super::flat(message));
+        let told = Evidence::new(Source::Status, message.clone());
         Some(if there && !own {
             let text = "a Secret of that name is there that the operator did not write";
             let found = Evidence::new(Source::Status, text);
