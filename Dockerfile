@@ -1,5 +1,8 @@
 # The image, for those who have a container engine; `make image` makes its like without one.
 #   docker build --build-arg REVISION="$(git rev-parse HEAD)" --tag vso-prober:dev .
+# The bases stand here by tag. To have them by digest, which Dependabot then keeps up to date, write `@sha256:…` behind both:
+#   docker buildx imagetools inspect --format '{{.Manifest.Digest}}' rust:1.95-bookworm
+# The release's provenance names the digests that an image was really built from.
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .

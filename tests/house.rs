@@ -297,6 +297,36 @@ fn no_file_outgrows_one_idea() {
     );
 }
 
+/// A tag can be moved to other code, a commit can't.
+#[test]
+fn actions_are_pinned_by_commit() {
+    let folder = root().join(".github/workflows");
+    let entries = fs::read_dir(&folder).expect("there are workflows");
+    let mut wrong = Vec::new();
+    let mut found = 0;
+    for entry in entries {
+        let file = entry.expect("a folder can be read to its end").path();
+        let text = read(&file);
+        for line in text.lines() {
+            let line = line.trim().trim_start_matches("- ");
+            let Some(action) = line.strip_prefix("uses: ") else {
+                continue;
+            };
+            found += 1;
+            let pinned = action.split_once('@').and_then(|(_, rest)| {
+                let (commit, version) = rest.split_once(" # v")?;
+                let hex = commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
+                (hex && version.starts_with(|c: char| c.is_ascii_digit())).then_some(())
+            });
+            if pinned.is_none() {
+                wrong.push(format!("{}: {action}", file.display()));
+            }
+        }
+    }
+    assert!(found > 0, "no action is used");
+    report("not `NAME@COMMIT # vVERSION`", &wrong);
+}
+
 #[test]
 fn the_map_names_every_room_and_every_test_it_names_exists() {
     let map = read(&root().join("ARCHITECTURE.md"));
