@@ -5,6 +5,7 @@
 mod claims;
 mod crowd;
 mod line;
+mod memory;
 mod probe;
 mod prober;
 mod proxy;
@@ -24,6 +25,7 @@ use tokio::time::{interval, timeout};
 pub use claims::{blames, decisive, pods_tell, step};
 pub use crowd::Crowd;
 pub use line::Line;
+pub use memory::SHIPPED;
 pub use probe::{Probe, hashicorp};
 pub use prober::{Outcome, Prober, Running};
 pub use proxy::Proxy;

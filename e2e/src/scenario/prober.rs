@@ -15,6 +15,8 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 use vso_prober::model::run::Run;
 
+use super::memory::{Group, JOIN};
+
 /// No invocation takes this long, whatever befalls it.
 const LIMIT: Duration = Duration::from_secs(100);
 
@@ -26,6 +28,8 @@ pub struct Prober {
     pub(super) file: PathBuf,
     pub(super) config: Value,
     pub(super) env: Vec<(String, OsString)>,
+    /// How much memory it may use, in bytes.
+    pub(super) memory: Option<u64>,
 }
 
 impl Prober {
@@ -83,7 +87,16 @@ impl Prober {
         let text = serde_json::to_string_pretty(&self.config)?;
         fs::write(&self.file, text)
             .with_context(|| format!("could not write `{}`", self.file.display()))?;
-        let mut command = Command::new(&self.program);
+        let group = self.memory.map(Group::new).transpose()?;
+        let mut command = match &group {
+            None => Command::new(&self.program),
+            Some(group) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", JOIN]).arg(group.processes());
+                shell.arg(&self.program);
+                shell
+            }
+        };
         for name in [
             "RUST_LOG",
             "VAULT_ADDR",
@@ -108,6 +121,7 @@ impl Prober {
             child,
             since: Instant::now(),
             arguments: arguments.join(" "),
+            group,
         })
     }
 }
@@ -118,12 +132,23 @@ pub struct Running {
     child: Child,
     since: Instant,
     arguments: String,
+    /// What limits its memory. Dropped after the process.
+    group: Option<Group>,
 }
 
 impl Running {
     /// Its process.
     pub fn id(&self) -> Option<u32> {
         self.child.id()
+    }
+
+    /// How many bytes of memory it used at most so far, files it read included.
+    ///
+    /// # Errors
+    /// Its memory is not limited.
+    pub fn peak(&self) -> Result<u64> {
+        let group = self.group.as_ref().context("its memory is not limited")?;
+        group.peak()
     }
 
     /// Sends it a signal.
@@ -140,6 +165,7 @@ impl Running {
             child,
             since,
             arguments,
+            group: _group,
         } = self;
         let output = timeout(LIMIT, child.wait_with_output())
             .await

@@ -78,6 +78,7 @@ impl Scene {
             file: self.path("yaml"),
             config,
             env: vec![("KUBECONFIG".into(), self.lab.prober_kubeconfig().into())],
+            memory: None,
         }
     }
 

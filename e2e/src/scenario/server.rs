@@ -119,6 +119,11 @@ impl Server {
         Ok(value)
     }
 
+    /// How many bytes of memory it used at most so far, if that is limited.
+    pub fn peak(&self) -> Result<u64> {
+        self.running.peak()
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         self.running.signal(signal)

@@ -11,7 +11,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
-use super::Scene;
+use super::{Scene, memory};
 
 /// No scenario takes this long, unless it is said to.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -101,6 +101,23 @@ impl Suite {
     {
         let real = env::var_os("VSO_BIN").is_some_and(|value| !value.is_empty());
         self.add(name, real, check)
+    }
+
+    /// Leaves out the trials that are added from now on, and says so, where the memory of the binary can't be limited by
+    /// [`super::Prober::within`]: the machine grants control groups to root alone, and not everywhere. So does `CGROUP=0`;
+    /// `CGROUP=1` insists on them.
+    #[must_use]
+    pub fn confined(self) -> Self {
+        let Some(why) = memory::left_out() else {
+            return self;
+        };
+        tell(&format!(
+            "some trials are left out, as the memory can't be limited: {why}"
+        ));
+        Self {
+            left_out: true,
+            ..self
+        }
     }
 
     fn add<F>(mut self, name: &str, ignored: bool, check: F) -> Self
