@@ -2,6 +2,7 @@
 //! silence reads.
 
 pub mod absence;
+pub mod file;
 pub mod http;
 
 use std::time::Duration;

@@ -15,7 +15,7 @@ pub(super) const LIMIT: Duration = Duration::from_secs(5);
 /// How long a connection may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 /// How large an answer may be, in bytes; the operator's own is about 130 KB.
-const LARGEST: usize = 16 << 20;
+const LARGEST: usize = 4 << 20;
 /// How much of an error's text is told, in characters.
 const EXCERPT: usize = 200;
 
@@ -53,9 +53,13 @@ impl Fetch {
             .map_err(|error| failed(error.clone()))?;
         let mut request = client.get(url).header(ACCEPT, "text/plain;version=0.0.4");
         // It is replaced while the prober runs, so it is read each time.
-        let token = self.token_file.as_ref();
-        let token = token.map(|file| wire::credential("`operator.metrics.bearerTokenFile`", file));
-        let token = token.transpose()?;
+        let token = match &self.token_file {
+            Some(file) => {
+                let what = "`operator.metrics.bearerTokenFile`";
+                Some(wire::credential_aside(what, file).await?)
+            }
+            None => None,
+        };
         if let Some(token) = &token {
             request = request.header(AUTHORIZATION, wire::bearer(token));
         }
@@ -94,34 +98,19 @@ pub(super) fn silence(place: &str) -> String {
 }
 
 /// The body of an answer, if it is not too large.
-async fn body(mut answer: Response) -> Result<String, String> {
-    let mut body = Vec::new();
-    loop {
-        match answer.chunk().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() > LARGEST => {
-                return Err(format!(
-                    "it answered with more than {} MB; is it the operator's metrics?",
-                    LARGEST >> 20
-                ));
-            }
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            Ok(None) => break,
-            Err(error) => {
-                return Err(format!(
-                    "the answer broke off: {}",
-                    causes(&error.without_url())
-                ));
-            }
-        }
-    }
-    Ok(String::from_utf8(body)
+async fn body(answer: Response) -> Result<String, String> {
+    let body = wire::body(answer, LARGEST).await;
+    let mut body = body.map_err(|error| match error {
+        wire::body::Error::TooLong(_) => format!("{error}; is it the operator's metrics?"),
+        wire::body::Error::BrokeOff(_) => error.to_string(),
+    })?;
+    Ok(String::from_utf8(std::mem::take(&mut *body))
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
 /// The first words of an answer that refuses; a server may say why. What it may repeat of the token is left out.
-async fn said(mut answer: Response, token: Option<&SecretString>) -> String {
-    let chunk = answer.chunk().await.ok().flatten().unwrap_or_default();
-    let mut text = String::from_utf8_lossy(&chunk).into_owned();
+async fn said(answer: Response, token: Option<&SecretString>) -> String {
+    let mut text = wire::beginning(answer).await;
     if let Some(token) = token {
         text = text.replace(token.expose_secret(), "…");
     }

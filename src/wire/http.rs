@@ -1,6 +1,9 @@
 //! What HTTP clients have in common: whom they trust, where they let themselves be sent, and the
 //! credentials they carry.
 
+pub mod body;
+pub mod redirect;
+
 use std::path::Path;
 
 use http::HeaderValue;
@@ -10,8 +13,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{USER_AGENT, causes, fits_header};
 
-/// How often a client lets itself be sent on.
-const REDIRECTS: usize = 2;
+pub use body::{beginning, body};
 
 /// A builder for a client of the server at `url`, which trusts the system's certificates and those in the CA
 /// file, if one is configured under this key.
@@ -21,15 +23,9 @@ const REDIRECTS: usize = 2;
 pub fn builder(url: &str, ca_file: Option<(&str, &Path)>) -> Result<ClientBuilder, String> {
     let builder = reqwest::Client::builder()
         .user_agent(USER_AGENT)
-        // A credential goes along, so never out of TLS.
-        .redirect(Policy::custom(|attempt| {
-            let secure = attempt.previous().iter().all(|url| url.scheme() == "https");
-            if attempt.previous().len() > REDIRECTS || (secure && attempt.url().scheme() != "https")
-            {
-                attempt.stop()
-            } else {
-                attempt.follow()
-            }
+        .redirect(Policy::custom(|attempt| match attempt.previous() {
+            [from] if redirect::allowed(from, attempt.url(), None).is_ok() => attempt.follow(),
+            _ => attempt.stop(),
         }));
     let Some((key, file)) = ca_file else {
         // Without TLS the system's certificates need not be read.
@@ -40,7 +36,7 @@ pub fn builder(url: &str, ca_file: Option<(&str, &Path)>) -> Result<ClientBuilde
             builder
         });
     };
-    let pem = std::fs::read(file)
+    let pem = super::file::read(file)
         .map_err(|error| format!("tried to read `{key}` {}: {error}", file.display()))?;
     let none = |why: &str| {
         format!(
@@ -61,9 +57,21 @@ pub fn builder(url: &str, ca_file: Option<(&str, &Path)>) -> Result<ClientBuilde
 /// # Errors
 /// There is no such file, or what it holds can be no credential.
 pub fn credential(what: &str, file: &Path) -> Result<SecretString, String> {
-    let text = std::fs::read_to_string(file)
+    let text = super::file::read(file)
         .map_err(|error| format!("tried to read {what} from {}: {error}", file.display()))?;
-    one_line(&text, &format!("{what} in {}", file.display()))
+    let text = std::str::from_utf8(&text)
+        .map_err(|error| format!("tried to read {what} from {}: {error}", file.display()))?;
+    one_line(text, &format!("{what} in {}", file.display()))
+}
+
+/// The same, off the runtime's workers: a file on a network may take its time.
+///
+/// # Errors
+/// As [`credential`].
+pub async fn credential_aside(what: &str, file: &Path) -> Result<SecretString, String> {
+    let (what, file) = (what.to_owned(), file.to_owned());
+    let read = tokio::task::spawn_blocking(move || credential(&what, &file));
+    read.await.unwrap_or_else(|error| Err(error.to_string()))
 }
 
 /// Takes a credential, if it can be one.

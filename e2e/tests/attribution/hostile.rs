@@ -51,8 +51,8 @@ enum Malice {
 
 impl Malice {
     const ALL: [(Self, &'static str); 11] = [
-        (Self::Endless, "more than 16 MB"),
-        (Self::EndlessLine, "more than 16 MB"),
+        (Self::Endless, "more than 4 MB"),
+        (Self::EndlessLine, "more than 4 MB"),
         (Self::Drip, "not through within 5 s"),
         (Self::Silence, "not through within 5 s"),
         (Self::Noise, "it answered with none of them"),
