@@ -1,6 +1,6 @@
 # `make` alone says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help tools build image demo test chaos e2e-kind lint fmt-check clippy doc deny shellcheck actionlint hadolint yamllint advisories bench-accuracy bench-correlation bench-footprint lab-up lab-down clean
+.PHONY: help tools build image demo test chaos e2e-kind lint fmt-check clippy doc deny shellcheck actionlint hadolint yamllint advisories bench-accuracy bench-attribution bench-correlation bench-footprint lab-up lab-down clean
 
 CACHE := $(or $(VSO_PROBER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vso-prober)
 # The linters, in a folder that is named after what it holds.
@@ -73,6 +73,10 @@ bench-accuracy: tools build ## Compare what the prober measures with the API ser
 bench-correlation: tools ## See what latencies move with, over 120 runs each: with a slow Vault, in a crowd, and at rest (half an hour)
 	cargo build --locked --workspace --bins
 	CORRELATION_RUNS=120 cargo test --locked --workspace --test moves_with -- --nocapture
+
+bench-attribution: tools ## Lay the stages of steps beside the audit logs, and insist on milliseconds: for a machine at rest
+	cargo build --locked --workspace --bins
+	ATTRIBUTION_AT_REST=1 cargo test --locked --workspace --test attribution exactly -- --nocapture
 
 bench-footprint: tools build ## Measure what the prober costs: memory, CPU, under load, and many canaries at once
 	cargo build --locked --workspace --bins

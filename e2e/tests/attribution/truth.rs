@@ -1,5 +1,6 @@
 //! What is told of quiet runs, beside what the audit logs of the API server and of Vault tell.
 
+use std::env;
 use std::fmt::Write as _;
 
 use anyhow::{Context, Result, ensure};
@@ -11,12 +12,15 @@ use vso_prober::model::{Stage, Step};
 
 use super::{measured, told, went_well};
 
-/// How far a stage may be from the truth, in seconds, and for which share of all that must hold: the rest is
-/// for a machine that does much else. On an idle one it holds for nearly all, as the figures show.
+/// How far a stage may be from the truth, in seconds, where the machine is at rest: `make bench-attribution`
+/// insists on it, for this share of all, and for the median of each stage of a step on twice as much.
 const NEAR: f64 = 0.005;
 const SHARE: f64 = 0.7;
-/// How far the median of any one stage of a step may be.
-const MEDIAN: f64 = 2.0 * NEAR;
+/// Elsewhere a busy machine makes everything slower, so that a stage may be off by this share of what its step
+/// took, if that is more.
+const OF_LATENCY: f64 = 0.3;
+/// What asks for [`NEAR`] whatever the step took.
+const AT_REST: &str = "ATTRIBUTION_AT_REST";
 
 /// Fifty runs of the steps that the operator answers at once.
 pub(super) async fn quick_steps(scene: &Scene) -> Result<()> {
@@ -49,7 +53,8 @@ async fn compare(scene: &Scene, probe: Probe, count: usize) -> Result<()> {
         kube: scene.lab().kube_audit()?,
         vault: scene.lab().vault_audit()?,
     };
-    let mut errors: Vec<(Step, &str, f64)> = Vec::new();
+    let at_rest = env::var_os(AT_REST).is_some();
+    let mut errors: Vec<Off> = Vec::new();
     for run in &runs {
         went_well(run)?;
         log.reads(run)?;
@@ -64,31 +69,43 @@ async fn compare(scene: &Scene, probe: Probe, count: usize) -> Result<()> {
                 ("reconcile", claim(Stage::Reconcile), truth.reconcile),
                 ("deliver", claim(Stage::Deliver), truth.deliver),
             ] {
-                errors.push((report.step, name, (claimed - true_one).abs()));
+                let share = if at_rest { 0.0 } else { OF_LATENCY };
+                errors.push(Off {
+                    step: report.step,
+                    stage: name,
+                    seconds: (claimed - true_one).abs(),
+                    near: NEAR.max(share * report.latency_seconds),
+                });
             }
         }
     }
     judge(&errors, runs.len())
 }
 
+/// By how much a stage is off.
+struct Off {
+    step: Step,
+    stage: &'static str,
+    seconds: f64,
+    /// Up to where that is near.
+    near: f64,
+}
+
 /// Prints how far the stages are from the truth, and insists that they are near.
-fn judge(errors: &[(Step, &str, f64)], runs: usize) -> Result<()> {
+fn judge(errors: &[Off], runs: usize) -> Result<()> {
     let mut table = format!("{runs} runs, all exact; by how much a stage is off:\n");
     let mut far = Vec::new();
-    let mut groups: Vec<(Step, &str)> = errors
-        .iter()
-        .map(|(step, stage, _)| (*step, *stage))
-        .collect();
+    let mut groups: Vec<(Step, &str)> = errors.iter().map(|off| (off.step, off.stage)).collect();
     groups.sort_unstable();
     groups.dedup();
     for (step, stage) in groups {
         let of = errors
             .iter()
-            .filter(|error| (error.0, error.1) == (step, stage));
-        let mut off: Vec<f64> = of.map(|error| error.2).collect();
-        off.sort_by(f64::total_cmp);
-        let near = off.iter().filter(|off| **off <= NEAR).count();
-        let ms = |share: f64| off[rank(off.len(), share)] * 1e3;
+            .filter(|error| (error.step, error.stage) == (step, stage));
+        let mut off: Vec<&Off> = of.collect();
+        off.sort_by(|one, other| one.seconds.total_cmp(&other.seconds));
+        let near = off.iter().filter(|off| off.seconds <= NEAR).count();
+        let ms = |share: f64| off[rank(off.len(), share)].seconds * 1e3;
         let _ = writeln!(
             table,
             "  {:<9}{stage:<12}p50 {:>6.2} ms   p90 {:>6.2} ms   max {:>6.2} ms   within 5 ms {near}/{}",
@@ -98,7 +115,8 @@ fn judge(errors: &[(Step, &str, f64)], runs: usize) -> Result<()> {
             ms(1.0),
             off.len()
         );
-        if off[rank(off.len(), 0.5)] > MEDIAN {
+        let median = off[rank(off.len(), 0.5)];
+        if median.seconds > 2.0 * median.near {
             far.push(format!("{step} {stage}"));
         }
     }
@@ -106,7 +124,7 @@ fn judge(errors: &[(Step, &str, f64)], runs: usize) -> Result<()> {
     {
         println!("{table}");
     }
-    let near = errors.iter().filter(|error| error.2 <= NEAR).count();
+    let near = errors.iter().filter(|off| off.seconds <= off.near).count();
     ensure!(
         near > rank(errors.len(), SHARE),
         "too few are near the truth: {near} of {}\n{table}",

@@ -158,15 +158,17 @@ async fn proxy(scene: &Scene) -> Result<(JoinHandle<()>, SocketAddr)> {
     Ok((task, address))
 }
 
-/// Where a Pod is reached from the machine.
+/// Where a Pod is reached from the machine. It may hold the Lease before its kubelet has told its address.
 pub(crate) async fn reach(scene: &Scene, pod: &Pod, port: u16) -> Result<Door> {
-    let ip = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.pod_ip.as_ref());
-    let ip = ip
-        .context("a Pod that runs has an address")?
-        .parse::<Ipv4Addr>()?;
+    let pods: Api<Pod> = Api::namespaced(scene.lab().client(), NAMESPACE);
+    let ip = eventually("address of the Pod", PATIENCE, async || {
+        Ok(pods
+            .get(&pod.name_any())
+            .await?
+            .status
+            .and_then(|status| status.pod_ip))
+    });
+    let ip = ip.await?.parse::<Ipv4Addr>()?;
     ensure!(ip != NODE_ADDRESS, "a Pod has an address of its own");
     node(scene)?.reach((ip, port).into()).await
 }
