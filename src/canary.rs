@@ -90,7 +90,7 @@ impl Canary {
             })
             .collect();
         // Twice the longest run: nobody removes a canary in use.
-        let lifetime = SignedDuration::try_from(longest_run(probe) * 2)
+        let lifetime = SignedDuration::try_from(longest_run(probe).saturating_mul(2))
             .unwrap_or(SignedDuration::from_hours(24));
         let nonces = plan
             .iter()

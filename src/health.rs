@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::model::time::Moment as _;
+
 /// Every promise that stands.
 #[derive(Clone, Debug, Default)]
 pub struct Health(Arc<Mutex<Promises>>);
@@ -30,7 +32,7 @@ impl Health {
         let mut promises = self.lock();
         let id = promises.next;
         promises.next += 1;
-        let by = Instant::now() + limit;
+        let by = Instant::now().later(limit);
         promises.standing.insert(id, (who.to_owned(), by));
         Promise {
             id,

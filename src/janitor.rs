@@ -16,6 +16,7 @@ use crate::canary::{Canary, INSTANCE_LABEL};
 use crate::kubernetes;
 use crate::model::Kind;
 use crate::model::record::{Hindrance, LeaseState, Obstacle, Peer};
+use crate::model::time::Moment as _;
 use crate::operator;
 use crate::retry::Retry;
 use crate::vault::Vault;
@@ -83,7 +84,7 @@ pub async fn end_leases(
 }
 
 async fn end_lease(vault: &Vault, id: &str) -> Result<LeaseState, Obstacle> {
-    let deadline = Instant::now() + REQUEST_LIMIT;
+    let deadline = Instant::now().later(REQUEST_LIMIT);
     let mut retry = Retry::default();
     loop {
         match limited(Peer::Vault, "look up the lease", vault.lease_life(id)).await? {

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::health::Promise;
 use crate::kubernetes;
 use crate::model::record::Peer;
+use crate::model::time::Moment as _;
 use crate::shutdown::Shutdown;
 use crate::wire;
 
@@ -101,7 +102,7 @@ impl Candidate {
                 }
             }
             let now = Instant::now();
-            let holds = renewed.is_some_and(|at| now < at + RENEWAL_LIMIT);
+            let holds = renewed.is_some_and(|at| now < at.later(RENEWAL_LIMIT));
             if leading.send_if_modified(|leads| std::mem::replace(leads, holds) != holds) {
                 let what = if holds {
                     "leading"
@@ -110,11 +111,11 @@ impl Candidate {
                 };
                 tracing::info!(lease = self.name, identity = self.identity, "{what}");
             }
-            promise.renew(now + STUCK);
+            promise.renew(now.later(STUCK));
             let pause = if holds { RENEW_EVERY } else { LOOK_EVERY };
             tokio::select! {
                 () = resigned.wait() => {}
-                () = sleep_until(asked + pause) => {}
+                () = sleep_until(asked.later(pause)) => {}
             }
         }
         if renewed.is_some()
@@ -158,7 +159,7 @@ impl Candidate {
                 _ => now,
             };
             self.seen = Some((spec.clone(), since));
-            if now < since + PATIENCE {
+            if now < since.later(PATIENCE) {
                 return Move::Wait;
             }
         }
@@ -171,7 +172,9 @@ impl Candidate {
         } else {
             LeaseSpec {
                 acquire_time: fresh.renew_time.clone(),
-                lease_transitions: Some(spec.lease_transitions.unwrap_or_default() + 1),
+                lease_transitions: Some(
+                    spec.lease_transitions.unwrap_or_default().saturating_add(1),
+                ),
                 ..fresh
             }
         };

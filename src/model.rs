@@ -12,6 +12,7 @@ pub mod run;
 pub mod signal;
 pub mod snapshot;
 pub mod text;
+pub mod time;
 pub mod timeline;
 
 use std::fmt;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use kube::Resource as _;
 use kube::core::{ApiResource, GroupVersionKind};
 
-use crate::model::Kind;
 pub use crate::model::reconciles::POLL_JITTER;
+use crate::model::{Kind, time};
 use api::VaultAuth;
 
 /// The API resource of a kind of canary.
@@ -47,7 +47,7 @@ pub const RENEWAL_JITTER: f64 = 0.1;
 /// The longest that the operator may wait before it renews or replaces a lease of this duration.
 pub fn renewal_bound(duration: Duration, percent: Option<u8>) -> Duration {
     let percent = percent.unwrap_or(RENEWAL_PERCENT).min(RENEWAL_PERCENT_CAP);
-    duration.mul_f64(f64::from(percent) / 100.0 + RENEWAL_JITTER)
+    time::share(duration, f64::from(percent) / 100.0 + RENEWAL_JITTER)
 }
 
 /// The `horizon=` that a message announces, if it is a time ahead.

@@ -21,6 +21,7 @@ use crate::model::promise::Promise;
 use crate::model::proof::Proof;
 use crate::model::record::{End, Findings, Hindrance, Obstacle, Peer, Record, StepRecord};
 use crate::model::snapshot::Reading;
+use crate::model::time::Moment as _;
 use crate::model::timeline::{Sighting, Timeline};
 use crate::model::{Mark, Step};
 use crate::observe::{Inspector, Subscription};
@@ -123,7 +124,7 @@ pub fn not_begun(canary: &Canary, obstacle: Obstacle, waited: Duration) -> Recor
         kind: canary.kind(),
         run: canary.run.clone(),
         canary: canary.full_name(),
-        started: Timestamp::now() - waited,
+        started: Timestamp::now().earlier(waited),
         finished: ended,
         steps: steps.into_iter().collect(),
         timeline: Timeline::default(),
@@ -158,7 +159,7 @@ impl Walk<'_> {
     }
 
     fn instant(&self, mark: Mark) -> Instant {
-        self.epoch + mark.elapsed()
+        self.epoch.later(mark.elapsed())
     }
 
     async fn step(&mut self, planned: &Planned) -> StepRecord {
@@ -230,11 +231,11 @@ impl Walk<'_> {
                 self.inspector.as_deref(),
                 step,
                 self.instant(started),
-                self.wall + started.elapsed(),
+                self.wall.later(started.elapsed()),
             ))
             .await;
         } else if record.end == End::Proven && self.came_late(&record) {
-            let wall = self.wall + started.elapsed();
+            let wall = self.wall.later(started.elapsed());
             record.findings = evidence::words(self.shell, self.canary, step, wall).await;
         }
         if let Some(watch) = watch {
@@ -264,7 +265,7 @@ impl Walk<'_> {
     /// open connections, and what the step builds on. All of it takes no longer than `limit`.
     async fn prepare(&mut self, step: Step, limit: Duration) -> Result<(), End> {
         let selector = canary::selector(&self.canary.instance);
-        let deadline = Instant::now() + limit;
+        let deadline = Instant::now().later(limit);
         let left = || deadline.saturating_duration_since(Instant::now());
         let ready = self.shell.vault.ready();
         self.bounded(Peer::Vault, "log in", left(), ready).await?;

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::config::{Config, Push};
 use crate::model::run::Run;
+use crate::model::time::Moment as _;
 pub use error::Error;
 pub use remote::Remote;
 
@@ -20,7 +21,7 @@ const JOB: &str = "vso-prober";
 
 /// Pushes runs that are over, to all that is configured, and gives up after `limit`. What failed is returned.
 pub async fn once(config: &Config, runs: &[Run], limit: Duration) -> Vec<Error> {
-    let until = Instant::now() + limit;
+    let until = Instant::now().later(limit);
     let Push {
         pushgateway,
         remote_write,
@@ -50,7 +51,7 @@ pub async fn once(config: &Config, runs: &[Run], limit: Duration) -> Vec<Error> 
 
 /// Asks each target that is configured whether it answers, by its key, and pushes nothing.
 pub async fn reach(config: &Config, limit: Duration) -> Vec<(&'static str, Result<(), Error>)> {
-    let until = Instant::now() + limit;
+    let until = Instant::now().later(limit);
     let mut answers = Vec::new();
     if let Some(url) = &config.push.pushgateway {
         answers.push(("push.pushgateway", gateway::reach(url).await));

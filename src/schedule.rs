@@ -4,17 +4,19 @@ use std::time::Duration;
 
 use rand::{Rng, RngExt as _};
 
+use crate::model::time;
+
 /// The longest wait for the first run: a restart must not leave a slow probe blind for long.
 const FIRST: Duration = Duration::from_secs(60);
 
 /// How long after the start the first run is due: anywhere in the first interval, within a minute.
 pub fn first(every: Duration, rng: &mut impl Rng) -> Duration {
-    every.min(FIRST).mul_f64(rng.random())
+    time::share(every.min(FIRST), rng.random())
 }
 
 /// How long after the moment when one run was due the next one is: `every` × [1 - spread, 1 + spread].
 pub fn gap(every: Duration, spread: f64, rng: &mut impl Rng) -> Duration {
-    every.mul_f64(rng.random_range((1.0 - spread)..=(1.0 + spread)))
+    time::share(every, rng.random_range((1.0 - spread)..=(1.0 + spread)))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 pub mod absence;
 pub mod file;
 pub mod http;
+mod moment;
 
 use std::time::Duration;
 

@@ -10,11 +10,11 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 /// nothing points back.
 const ARROWS: &[(&str, &[&str])] = &[
     ("retry", &[]),
-    ("schedule", &[]),
-    ("health", &[]),
     ("shutdown", &[]),
     ("telemetry", &[]),
     ("model", &[]),
+    ("schedule", &["model"]),
+    ("health", &["model"]),
     ("exposition", &[]),
     ("wire", &["model"]),
     ("config", &["model"]),
@@ -167,12 +167,19 @@ const BANS: &[(&str, &[&str], &str)] = &[
         "wait for what is to come, or for a deadline with `sleep_until`",
     ),
     ("reqwest::get", &[], "it has no limit of time"),
+    ("mul_f64", &[], FACTORS),
+    ("mul_f32", &[], FACTORS),
+    ("div_f64", &[], FACTORS),
+    ("div_f32", &[], FACTORS),
+    ("from_secs_f64", &[], FACTORS),
+    ("from_secs_f32", &[], FACTORS),
     ("println!", PRINTERS, PRINTING),
     ("print!", PRINTERS, PRINTING),
     ("eprintln!", PRINTERS, PRINTING),
     ("eprint!", PRINTERS, PRINTING),
     ("dbg!", &[], PRINTING),
 ];
+const FACTORS: &str = "it panics where the span can't be held; `model::time` has what does not";
 const PRINTERS: &[&str] = &["command", "main", "publish"];
 const PRINTING: &str = "results are printed by `command` and `publish`, an error once by `main`, \
                         and all else is logged";

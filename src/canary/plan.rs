@@ -90,7 +90,7 @@ pub(super) fn promise(probe: &Probe, step: Step) -> Promise {
 /// How long a run of this probe takes at the most, cleaning up included.
 pub fn longest_run(probe: &Probe) -> Duration {
     let steps = probe.steps.keys().map(|step| longest(probe, *step));
-    steps.sum::<Duration>() + CLEAN_UP_LIMIT
+    steps.fold(CLEAN_UP_LIMIT, Duration::saturating_add)
 }
 
 /// How long a step is waited for, whatever is announced meanwhile.
@@ -98,10 +98,10 @@ pub(super) fn longest(probe: &Probe, step: Step) -> Duration {
     let ahead = match (promise(probe, step), &probe.target) {
         (Promise::AtOnce, _) => Duration::ZERO,
         // A poll may have been under way when the stimulus came: then it is the next one that counts.
-        (Promise::NextPoll(period), _) => period * 2,
+        (Promise::NextPoll(period), _) => period.saturating_mul(2),
         (Promise::Announced { bound }, _) => bound,
         (Promise::BeforeEnd(_), Target::Pki(target)) => target.life().unwrap_or(UNKNOWN_LIFE),
         (Promise::BeforeEnd(_), Target::Static(_) | Target::Dynamic(_)) => UNKNOWN_LIFE,
     };
-    probe.timeout + ahead
+    probe.timeout.saturating_add(ahead)
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Mark;
 use super::reconciles::{self, POLL_JITTER};
 use super::timeline::{Resource, Timeline};
+use super::{Mark, time};
 
 /// By how much a poll may seem to come too early, as its predecessor was seen late.
 const WATCH_SLACK: Duration = Duration::from_millis(100);
@@ -54,12 +54,12 @@ impl Promise {
 fn next_poll(period: Duration, timeline: &Timeline, submitted: Mark, until: Mark) -> Mark {
     let next = |poll: &Poll, jitter: f64| {
         poll.at
-            .plus(poll.horizon.unwrap_or_else(|| period.mul_f64(jitter)))
+            .plus(poll.horizon.unwrap_or_else(|| time::share(period, jitter)))
     };
     let polls = polls(timeline, until);
     let before = polls.iter().rfind(|poll| poll.at <= submitted);
     let due = before.map_or_else(
-        || submitted.plus(period.mul_f64(POLL_JITTER.1)),
+        || submitted.plus(time::share(period, POLL_JITTER.1)),
         |poll| next(poll, POLL_JITTER.1),
     );
     let in_flight = polls.iter().find(|poll| poll.at > submitted).filter(|_| {
@@ -84,7 +84,7 @@ fn announced(bound: Duration, timeline: &Timeline, submitted: Mark, until: Mark)
 fn before_end(offset: Duration, timeline: &Timeline, submitted: Mark) -> Option<Mark> {
     let (at, certificate) = timeline.certificate_at(submitted)?;
     let until = certificate.left.saturating_sub(offset).max(SOONEST_LOOK);
-    Some(at.plus(until.mul_f64(EXPIRY_JITTER)))
+    Some(at.plus(time::share(until, EXPIRY_JITTER)))
 }
 
 /// A poll that the status shows.

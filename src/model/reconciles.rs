@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::Mark;
 use super::timeline::{Resource, Seen, Timeline};
+use super::{Mark, time};
 
 /// The operator polls again after a share of `refreshAfter` that it draws between these two.
 pub const POLL_JITTER: (f64, f64) = (0.8, 0.9);
@@ -117,11 +117,8 @@ fn poll_meets(timeline: &Timeline, gone: Mark) -> bool {
             let (least, most) = POLL_JITTER;
             (least / most, most / least)
         };
-        let after = |share: f64| {
-            let wait = Duration::try_from_secs_f64(horizon.as_secs_f64() * share);
-            last.at.plus(wait.unwrap_or(Duration::MAX))
-        };
-        after(soonest) <= gone.plus(WAKE_JITTER + EDGE) && gone <= after(latest).plus(EDGE)
+        let after = |share: f64| last.at.plus(time::share(horizon, share));
+        after(soonest) <= gone.plus(WAKE_JITTER).plus(EDGE) && gone <= after(latest).plus(EDGE)
     })
 }
 

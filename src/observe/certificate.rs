@@ -17,6 +17,7 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::public_key::PublicKey;
 
 use crate::model::certificate::{Aspect, Certificate, Flaw};
+use crate::model::time::{self, Moment as _};
 
 /// The keys of a Secret as Vault's answer has them.
 const CERTIFICATE: &str = "certificate";
@@ -52,7 +53,7 @@ impl Inspector {
     /// What is to be told of the certificate in a Secret that was seen at this moment.
     pub fn certificate(&self, secret: &Secret, seen: Instant) -> Certificate {
         let (then, wall) = self.clock;
-        let now = wall + seen.saturating_duration_since(then);
+        let now = wall.later(seen.saturating_duration_since(then));
         let value = |key: &str| {
             let value = secret.data.as_ref().and_then(|data| data.get(key));
             value.map(|value| value.0.as_slice())
@@ -67,6 +68,7 @@ impl Inspector {
             return Certificate::unreadable(format!("`{CERTIFICATE}` is no X.509 certificate"));
         };
         let not_after = moment(x509.validity().not_after.timestamp());
+        let left = not_after.duration_since(now);
         let flaws = [
             self.chain_flaw(&der, value(ISSUING_CA), now)
                 .map(|why| Flaw::new(Aspect::Chain, why)),
@@ -78,7 +80,7 @@ impl Inspector {
             serial: serial(&x509).into(),
             not_before: moment(x509.validity().not_before.timestamp()),
             not_after,
-            left: Duration::try_from(not_after.duration_since(now)).unwrap_or_default(),
+            left: time::clamped(left.try_into().unwrap_or_default()),
             flaws: flaws.into_iter().flatten().collect(),
         }
     }

@@ -112,7 +112,8 @@ impl<K: Watched> Follower<'_, K> {
                 ));
             }
             state.send_replace(State::Synced);
-            let silence = Duration::from_secs(u64::from(WATCH_SECONDS)) + OPENING_LIMIT;
+            let silence =
+                Duration::from_secs(u64::from(WATCH_SECONDS)).saturating_add(OPENING_LIMIT);
             loop {
                 let Ok(event) = time::timeout(silence, stream.next()).await else {
                     return Ok("it fell silent".to_owned());

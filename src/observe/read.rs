@@ -1,7 +1,5 @@
 //! What is remembered of an object: never a value.
 
-use std::time::Duration;
-
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
 use kube::core::dynamic::ParseDynamicObjectError;
@@ -9,6 +7,7 @@ use kube::core::{DynamicObject, ObjectMeta};
 
 use crate::canary::Salt;
 use crate::model::Kind;
+use crate::model::time;
 use crate::model::timeline::{Content, Lease, Resource, State};
 use crate::operator::api::{Condition, VaultDynamicSecret, VaultPKISecret, VaultStaticSecret};
 
@@ -57,7 +56,7 @@ pub(super) fn resource_of_dynamic(resource: &VaultDynamicSecret) -> Resource {
         .filter(|lease| !lease.id.is_empty())
         .map(|lease| Lease {
             id: lease.id,
-            duration: Duration::from_secs(u64::try_from(lease.duration).unwrap_or_default()),
+            duration: time::seconds(lease.duration),
             renewable: lease.renewable,
         });
     Resource {
@@ -112,6 +111,8 @@ fn state(metadata: &ObjectMeta, last_generation: i64, conditions: &[Condition]) 
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::operator::api::{VaultStaticSecretSpec, VaultStaticSecretStatus};
 

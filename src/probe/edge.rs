@@ -16,6 +16,7 @@ use crate::model::reconciles::Own;
 use crate::model::reconciles::WAKE_JITTER;
 use crate::model::record::{End, Peer, StepRecord};
 use crate::model::snapshot::{Reading, Snapshot};
+use crate::model::time::Moment as _;
 use crate::operator;
 use crate::operator::api::VaultAuth;
 use crate::scrape::{Numbers, Past, Sampled, Scraper};
@@ -34,7 +35,7 @@ const PAUSES: [u64; 5] = [0, 10, 20, 40, 80];
 /// beyond the operator's own jitter.
 const WOKEN: Duration = Duration::from_millis(20);
 /// How far before a run Prometheus is asked for a sample.
-const BEFORE: SignedDuration = SignedDuration::from_mins(3);
+const BEFORE: Duration = Duration::from_mins(3);
 /// How long a sample later than the last step is waited for.
 const AFTER: Duration = Duration::from_secs(65);
 /// How long a scrape of Prometheus' takes to be found by a query, and how often it is looked for at most.
@@ -48,7 +49,7 @@ impl Walk<'_> {
 
     /// Waits until the operator has told of what it did in a step, and has finished with the resource.
     pub(super) async fn settle(&mut self, step: &StepRecord) {
-        let deadline = Instant::now() + SETTLE_LIMIT;
+        let deadline = Instant::now().later(SETTLE_LIMIT);
         let before = self.timeline.resource_at(step.started).cloned();
         loop {
             self.collect();
@@ -94,12 +95,13 @@ impl Walk<'_> {
         }
         let gone = step.end == End::Proven && step.proof == Proof::Gone;
         if gone {
-            self.linger(Instant::now() + WAKE_JITTER + WOKEN).await;
+            self.linger(Instant::now().later(WAKE_JITTER).later(WOKEN))
+                .await;
         }
         let mut last = None;
         for pause in PAUSES.map(Duration::from_millis) {
             if !pause.is_zero() {
-                self.linger(Instant::now() + pause).await;
+                self.linger(Instant::now().later(pause)).await;
             }
             let Some(reading) = self.reading(scraper).await else {
                 break;
@@ -131,7 +133,8 @@ impl Walk<'_> {
     pub(super) async fn end(&mut self, last: Option<&StepRecord>, gone: bool) {
         match (&self.shell.numbers, last) {
             (Numbers::Live(_), _) if !gone => {
-                self.linger(Instant::now() + WAKE_JITTER + WOKEN).await;
+                self.linger(Instant::now().later(WAKE_JITTER).later(WOKEN))
+                    .await;
             }
             (Numbers::Past(past), Some(last)) => self.look_back(past, last).await,
             (Numbers::Unread | Numbers::Live(_) | Numbers::Past(_), _) => {}
@@ -140,7 +143,7 @@ impl Walk<'_> {
 
     /// Takes what Prometheus has read meanwhile, once it has read something later than the last step.
     async fn look_back(&mut self, past: &Past, last: &StepRecord) {
-        let deadline = Instant::now() + AFTER;
+        let deadline = Instant::now().later(AFTER);
         loop {
             match self.past(past).await {
                 Err(error) => {
@@ -169,8 +172,10 @@ impl Walk<'_> {
     }
 
     async fn past(&self, past: &Past) -> Result<Vec<Reading>, String> {
-        let wall = |mark: Mark| self.wall + mark.elapsed();
-        let sampled = past.between(self.wall - BEFORE, wall(self.now())).await?;
+        let wall = |mark: Mark| self.wall.later(mark.elapsed());
+        let sampled = past
+            .between(self.wall.earlier(BEFORE), wall(self.now()))
+            .await?;
         Ok(sampled
             .into_iter()
             .map(|sampled| self.sampled(sampled))

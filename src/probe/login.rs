@@ -156,7 +156,7 @@ fn note(logins: &mut Vec<Logins>, login: Logins) {
     match logins.last_mut() {
         Some(last) if last.outcome == login.outcome && last.content == login.content => {
             last.last = login.last;
-            last.count += login.count;
+            last.count = last.count.saturating_add(login.count);
         }
         _ => logins.push(login),
     }

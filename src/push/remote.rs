@@ -13,6 +13,7 @@ use super::post::Post;
 use super::{Error, JOB};
 use crate::config::{Config, RemoteWrite};
 use crate::model::run::Run;
+use crate::model::time::Moment as _;
 use crate::publish::Publisher;
 use crate::publish::once::gauges;
 use crate::shutdown::Shutdown;
@@ -116,7 +117,7 @@ impl Remote {
             let written = tokio::select! {
                 biased;
                 // Not for ever: what is newer is due then.
-                written = self.write(&series, Instant::now() + self.every) => written,
+                written = self.write(&series, Instant::now().later(self.every)) => written,
                 () = over.wait() => break,
             };
             match written {
@@ -124,7 +125,7 @@ impl Remote {
                 Err(error) => tracing::warn!(error = %error, "could not send the metrics"),
             }
         }
-        let until = Instant::now() + FAREWELL_LIMIT;
+        let until = Instant::now().later(FAREWELL_LIMIT);
         let values = if known.alive.is_empty() {
             BTreeMap::new()
         } else {
@@ -132,7 +133,10 @@ impl Remote {
         };
         let mut last = known.turn(values, Timestamp::now());
         for samples in last.values_mut() {
-            let ended = samples.iter().map(|sample| sample.timestamp + 1).max();
+            let ended = samples
+                .iter()
+                .map(|sample| sample.timestamp.saturating_add(1))
+                .max();
             let live = samples.iter().any(|sample| !sample.value.is_nan());
             samples.extend(ended.filter(|_| live).map(stale));
         }

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::fetch::{Fetch, LIMIT, silence};
 use crate::config::Access;
 use crate::model::snapshot::Snapshot;
+use crate::model::time;
 use crate::operator::exposition::{NAMES, Tally};
 
 /// How long a sample is taken for a process's last word, as Prometheus itself has it.
@@ -136,7 +137,7 @@ fn read(series: &[Series]) -> Vec<Sampled> {
             };
             let scrape = scrapes.entry(at).or_default();
             if name == DURATION {
-                scrape.took = Duration::try_from_secs_f64(value).unwrap_or_default();
+                scrape.took = time::fraction(value);
             } else {
                 scrape.tally.add(name, label, value);
             }

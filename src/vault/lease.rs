@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::{Vault, refusal};
 use crate::model::record::Obstacle;
+use crate::model::time;
 
 #[derive(Deserialize)]
 struct Errors {
@@ -75,7 +76,8 @@ impl Vault {
             let whole = data
                 .issue_time
                 .zip(data.expire_time)
-                .and_then(|(from, to)| to.duration_since(from).try_into().ok());
+                .and_then(|(from, to)| to.duration_since(from).try_into().ok())
+                .map(time::clamped);
             return Ok(Life::Lives(Term {
                 whole,
                 ends: data.expire_time,

@@ -11,6 +11,7 @@ use vaultrs::error::ClientError;
 use super::{SecretString, Vault, detail, expose};
 use crate::config::{Auth, TokenSource};
 use crate::model::record::{Hindrance, Obstacle, Peer};
+use crate::model::time::{self, Moment as _};
 use crate::wire::http::{credential, one_line};
 
 /// A token in use.
@@ -32,9 +33,10 @@ impl Life {
     /// A token is renewed after two thirds of its time, as Vault's own agents do.
     fn new(ttl: Duration, renewable: bool) -> Self {
         let now = Instant::now();
+        let ttl = time::clamped(ttl);
         Self {
-            renew: now + ttl * 2 / 3,
-            end: now + ttl,
+            renew: now.later(time::share(ttl, 2.0 / 3.0)),
+            end: now.later(ttl),
             renewable,
         }
     }

@@ -19,6 +19,7 @@ use crate::judge::judge;
 use crate::model::run::Run;
 use crate::model::snapshot::Snapshot;
 use crate::model::text::Text;
+use crate::model::time::Moment as _;
 use crate::publish::{Fact, Publisher};
 use crate::schedule;
 use crate::scrape::Numbers;
@@ -212,7 +213,7 @@ impl Crew {
                     }
                     sweep(&shell, &config).await;
                 }
-                sleep_until(begun + SWEEP_EVERY).await;
+                sleep_until(begun.later(SWEEP_EVERY)).await;
             }
         });
     }
@@ -278,15 +279,15 @@ impl Duty {
             spread,
             ..
         } = &self.probe;
-        let longest = canary::longest_run(&self.probe) * 2;
+        let longest = canary::longest_run(&self.probe).saturating_mul(2);
         let first = schedule::first(*every, &mut rand::rng());
-        let mut due = Instant::now() + first;
+        let mut due = Instant::now().later(first);
         let promise = self
             .desk
             .health
-            .promise(&format!("probe `{name}`"), first + SLACK);
+            .promise(&format!("probe `{name}`"), first.saturating_add(SLACK));
         loop {
-            promise.renew(due + SLACK);
+            promise.renew(due.later(SLACK));
             tokio::select! {
                 biased;
                 () = retired.wait() => return,
@@ -301,16 +302,16 @@ impl Duty {
                 probe: name.clone(),
                 lag_seconds: lag.as_secs_f64(),
             });
-            promise.renew(Instant::now() + longest + SLACK);
+            promise.renew(Instant::now().later(longest).later(SLACK));
             self.run().await;
             drop(turn);
             let gap = || schedule::gap(*every, *spread, &mut rand::rng());
-            due += gap();
+            due = due.later(gap());
             while due <= Instant::now() {
                 self.desk.publisher.publish(Fact::Skipped {
                     probe: name.clone(),
                 });
-                due += gap();
+                due = due.later(gap());
             }
         }
     }

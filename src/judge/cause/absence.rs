@@ -44,7 +44,13 @@ pub(super) fn vault_away(record: &Record, step: &StepRecord, share: Duration) ->
         let what = "Vault gave the prober no sign of life";
         (Cause::ProberVaultUnreachable, what)
     };
-    away(sealed + silent, share, cause, Source::Vault, what)
+    away(
+        sealed.saturating_add(silent),
+        share,
+        cause,
+        Source::Vault,
+        what,
+    )
 }
 
 /// Blames `cause` if `total`, for which `what` is said, is at least `share`.

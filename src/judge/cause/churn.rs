@@ -8,7 +8,7 @@ use crate::model::proof::{Proof, Proven};
 use crate::model::reconciles::POLL_JITTER;
 use crate::model::record::{End, Record, StepRecord};
 use crate::model::timeline::{Lease, Seen};
-use crate::model::{Mark, Step};
+use crate::model::{Mark, Step, time};
 
 /// So many writes more than explained are let pass: an operator that was restarted looks at once.
 const TOLERANCE: usize = 1;
@@ -59,15 +59,15 @@ fn returns(record: &Record, to: Mark) -> usize {
     let lease = leases.iter().map(|lease| lease.duration).min();
     let soonest = record.steps.iter().find_map(|step| match step.promise {
         Promise::AtOnce => None,
-        Promise::NextPoll(period) => Some(period.mul_f64(POLL_JITTER.0)),
-        Promise::Announced { bound } => Some(bound.saturating_sub(lease?.mul_f64(JITTER))),
+        Promise::NextPoll(period) => Some(time::share(period, POLL_JITTER.0)),
+        Promise::Announced { bound } => Some(bound.saturating_sub(time::share(lease?, JITTER))),
         // By what the first one had: one whose end is fixed leaves less and less, and is issued anew without end.
         Promise::BeforeEnd(offset) => {
             let (_, first) = record.timeline.certificates().next()?;
             Some(first.left.saturating_sub(offset).max(SOONEST_LOOK))
         }
     });
-    let soonest = soonest.or_else(|| Some(lease?.mul_f64(JITTER)));
+    let soonest = soonest.or_else(|| Some(time::share(lease?, JITTER)));
     let elapsed = to.elapsed().as_millis();
     let times = soonest.and_then(|soonest| elapsed.checked_div(soonest.as_millis()));
     usize::try_from(times.unwrap_or_default()).unwrap_or(usize::MAX)
@@ -82,7 +82,7 @@ fn generations(record: &Record, to: Mark) -> usize {
             Seen::Resource(resource) => Some(resource.generation),
             _ => None,
         });
-    let moved = seen.max().unwrap_or(1) - 1;
+    let moved = seen.max().unwrap_or(1).saturating_sub(1);
     usize::try_from(moved).unwrap_or_default()
 }
 
@@ -99,7 +99,8 @@ fn early(record: &Record, step: &StepRecord, proven: Proven) -> Option<Blame> {
         .due(&record.timeline, step.submitted, proven.at)?;
     let ahead = due.since(proven.at);
     let touched = generations(record, step.left) > generations(record, step.started);
-    let early = step.end == End::Proven && ahead > old.duration.mul_f64(JITTER) + GRAIN;
+    let early =
+        step.end == End::Proven && ahead.saturating_sub(GRAIN) > time::share(old.duration, JITTER);
     (early && !touched).then(|| {
         let text = format!(
             "a new credential came {:.1} s before the old one was due to be replaced",

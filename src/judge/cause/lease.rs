@@ -176,7 +176,7 @@ pub(super) fn not_prolonged(record: &Record, step: &StepRecord) -> Option<Blame>
 pub(super) fn outlives(step: &StepRecord, measured: Duration) -> Option<Blame> {
     let kept = matches!(step.proof, Proof::Replaced { .. })
         && step.findings.lease == Answer::Is(true)
-        && measured + SLACK < step.timeout;
+        && measured.saturating_add(SLACK) < step.timeout;
     kept.then(|| {
         let seconds = step.ended.since(step.started).as_secs_f64();
         let text = format!(

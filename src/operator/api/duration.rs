@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use crate::model::time;
+
 /// Reads a duration as Go prints it (`8.5877181s`, `1m30s`, `500ms`, `12µs`); `None` if negative or malformed.
+/// Another may have written it: no more than [`time::LONGEST`] comes out.
 pub fn go_duration(text: &str) -> Option<Duration> {
     const UNITS: [(&str, f64); 7] = [
         ("ns", 1e-9),
@@ -27,7 +30,7 @@ pub fn go_duration(text: &str) -> Option<Duration> {
         seconds += number * factor;
         rest = &rest[end + unit.len()..];
     }
-    Duration::try_from_secs_f64(seconds).ok()
+    Some(time::fraction(seconds))
 }
 
 #[cfg(test)]
@@ -47,6 +50,9 @@ mod tests {
         check("1m30s", Some(90.0));
         check("500ms", Some(0.5));
         check("2h45m", Some(9900.0));
+        let longest = time::LONGEST.as_secs_f64();
+        check("10000000000000000000s", Some(longest));
+        check(&format!("{}h", "9".repeat(400)), Some(longest));
         check("-1ns", None);
         check("", None);
         check("5", None);
