@@ -1,6 +1,6 @@
 # `make` alone says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help tools build image demo test chaos e2e-kind lint fmt-check clippy doc deny shellcheck actionlint hadolint yamllint advisories bench-accuracy bench-attribution bench-correlation bench-footprint lab-up lab-down clean
+.PHONY: help tools build image demo test chaos fuzz e2e-kind lint fmt-check clippy doc deny shellcheck actionlint hadolint yamllint advisories bench-accuracy bench-attribution bench-correlation bench-footprint lab-up lab-down clean
 
 CACHE := $(or $(VSO_PROBER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vso-prober)
 # The linters, in a folder that is named after what it holds.
@@ -33,6 +33,9 @@ test: tools ## Run every test, those against the lab too
 chaos: tools ## Have 300 storms of random faults, and see that nobody is blamed who had none (an hour)
 	cargo build --locked --workspace --bins
 	CHAOS_SEEDS=$(or $(CHAOS_SEEDS),300) cargo test --locked --workspace --test chaos
+
+fuzz: ## Give every parser of what comes from outside a million odd inputs (FUZZ_CASES; some minutes)
+	FUZZ_CASES=$(or $(FUZZ_CASES),1000000) cargo test --locked --test fuzz
 
 e2e-kind: ## Try it all in a cluster of kind's: needs docker, kind, helm, kubectl (VSO_VERSION chooses the operator's)
 	e2e/kind/run.sh
