@@ -63,6 +63,12 @@ pub fn lease_in(message: &str) -> Option<&str> {
     (!id.is_empty()).then_some(id)
 }
 
+/// Whether an event about a resource of this kind comes, by the component that it names, from the operator: from
+/// the kind's controller, or from what logs in to Vault for it.
+pub fn speaks(kind: Kind, component: &str) -> bool {
+    component == kind.resource() || component == "vaultClientFactory"
+}
+
 /// Whether a finalizer is one of the operator's.
 pub fn is_finalizer(finalizer: &str) -> bool {
     finalizer.ends_with(".secrets.hashicorp.com/finalizer")
@@ -93,6 +99,15 @@ mod tests {
         assert_eq!(lease_in(renewed), Some("database/creds/probe/uTcr7W"));
         assert_eq!(horizon_in(renewed), Some(Duration::from_millis(7500)));
         assert_eq!(lease_in("Secret synced, lease_id=\"\", horizon=0s"), None);
+    }
+
+    #[test]
+    fn the_operator_speaks_as_the_kinds_controller_or_its_client_factory() {
+        assert!(speaks(Kind::Dynamic, "VaultDynamicSecret"));
+        assert!(speaks(Kind::Static, "vaultClientFactory"));
+        for other in ["", "VaultStaticSecret", "tenant", "kubelet"] {
+            assert!(!speaks(Kind::Dynamic, other), "{other}");
+        }
     }
 
     #[test]

@@ -188,6 +188,7 @@ fn told(reason: &str, message: &str) -> Record {
     let mut record = found(|findings| {
         let status = status(Some(&format!("Failed to sync, err={message}")), "now");
         findings.resource = Answer::Is(Some(status));
+        (findings.secret, findings.vault) = (Answer::NotAsked, Answer::NotAsked);
         findings.events = Answer::Is(vec![Event {
             kind: "Warning".into(),
             reason: reason.into(),

@@ -295,7 +295,13 @@ fn the_operators_own_words_name_the_cause() {
             message: message.into(),
             count: 3,
         };
-        failing(|step| step.findings.events = Answer::Is(vec![event]), cause);
+        failing(
+            |step| {
+                (step.findings.secret, step.findings.vault) = (Answer::NotAsked, Answer::NotAsked);
+                step.findings.events = Answer::Is(vec![event]);
+            },
+            cause,
+        );
     };
     told(
         "URL: PUT http://v/v1/auth/kubernetes/login\nCode: 400. Errors:",
@@ -325,6 +331,37 @@ fn the_operators_own_words_name_the_cause() {
     told(
         "secrets \"x\" is forbidden: exceeded quota: none",
         Cause::SecretWriteDenied,
+    );
+}
+
+/// Anyone who may create events can make up an excuse: the prober saw that Vault served, and that there is no Secret.
+#[test]
+fn an_event_excuses_nobody_against_what_the_prober_saw() {
+    let told = |message: &str, count: i32, seen: Vec<Sighting>, expected| {
+        let mut step = step(Step::Create, proof());
+        step.findings.events = Answer::Is(vec![Event {
+            kind: "Warning".into(),
+            reason: "VaultClientError".into(),
+            message: message.into(),
+            count,
+        }]);
+        check(&record(step, seen), Some(expected));
+    };
+    let sealed = "Code: 503. Errors: * Vault is sealed";
+    let refused = "dial tcp 127.0.0.1:8299: connect: connection refused";
+    let taken = "not the owner of the destination Secret ns/x";
+    told(sealed, 9, vec![], Cause::OperatorStalled);
+    told(refused, 1, vec![], Cause::OperatorStalled);
+    told(taken, 9, vec![], Cause::OperatorStalled);
+    // The way to Vault may be shut to the operator alone, which then says so again.
+    told(refused, 2, vec![], Cause::VaultUnreachable);
+    let away = |what: fn(Duration) -> Seen| vec![sighting(1000, what(Duration::from_millis(200)))];
+    told(sealed, 1, away(Seen::VaultSealed), Cause::VaultSealed);
+    told(
+        refused,
+        1,
+        away(Seen::VaultSilence),
+        Cause::VaultUnreachable,
     );
 }
 

@@ -11,9 +11,9 @@ use tokio::time::Instant;
 use super::Shell;
 use crate::canary::Canary;
 use crate::kubernetes;
-use crate::model::Step;
 use crate::model::record::{Answer, Event, Findings, Obstacle, Peer, Pod, Reference};
 use crate::model::timeline::Resource;
+use crate::model::{Kind, Step};
 use crate::observe::{self, Inspector};
 use crate::operator::{self, api};
 use crate::wire::limited;
@@ -79,8 +79,13 @@ pub(super) async fn gather(
 /// What the operator said while a step that was proven came late: the rest is plain to see by then.
 pub(super) async fn words(shell: &Shell, canary: &Canary, step: Step, wall: Timestamp) -> Findings {
     let said = events(shell, canary, (step != Step::Create).then_some(wall));
+    let (events, vault) = tokio::join!(
+        ask(Peer::Kubernetes, "list the events", said),
+        ask(Peer::Vault, "ask for its health", shell.vault.health()),
+    );
     Findings {
-        events: ask(Peer::Kubernetes, "list the events", said).await,
+        events,
+        vault,
         ..Findings::default()
     }
 }
@@ -141,6 +146,7 @@ pub(super) async fn events(
     let mut events: Vec<_> = list
         .items
         .into_iter()
+        .filter(|event| by_operator(event, canary.kind()))
         .map(|event| {
             let last = event.last_timestamp.as_ref().map(|time| time.0.as_second());
             let last = last.or_else(|| Some(event.event_time.as_ref()?.0.as_second()));
@@ -156,6 +162,15 @@ pub(super) async fn events(
         count: event.count.unwrap_or(1),
     };
     Ok(events.into_iter().map(|(_, event)| read(event)).collect())
+}
+
+/// Whether an event is the operator's, as far as it says so itself: anyone who may create events can say so too.
+fn by_operator(event: &CoreEvent, kind: Kind) -> bool {
+    let source = event.source.as_ref();
+    let component =
+        source.and_then(|source| source.component.as_ref().filter(|name| !name.is_empty()));
+    let component = component.or(event.reporting_component.as_ref());
+    component.is_some_and(|component| operator::speaks(kind, component))
 }
 
 /// The VaultAuth that the canary refers to, and the VaultConnection behind it.

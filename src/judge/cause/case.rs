@@ -1,6 +1,7 @@
 //! What speaks for each cause of a step that was not proven: one question a cause.
 
 mod certificate;
+mod hearsay;
 
 use std::time::Duration;
 
@@ -214,7 +215,7 @@ impl Case<'_> {
         .or_else(|| self.by_event())
     }
 
-    /// The latest event that says who is at fault, with the others.
+    /// The latest event that says who is at fault and that nothing speaks against, with the others.
     fn by_event(&self) -> Option<Blame> {
         self.events()
             .iter()
@@ -222,6 +223,9 @@ impl Case<'_> {
             .filter(|event| event.kind == "Warning")
             .find_map(|event| {
                 let cause = words::classify(&event.message)?;
+                if self.doubt(event).is_some() {
+                    return None;
+                }
                 let told = evidence_of(event);
                 let others = self.warnings();
                 let others: Vec<_> = others.into_iter().filter(|other| *other != told).collect();
@@ -332,7 +336,13 @@ impl Case<'_> {
         self.events()
             .iter()
             .filter(|event| event.kind == "Warning")
-            .map(evidence_of)
+            .map(|event| {
+                let Evidence { source, text } = evidence_of(event);
+                match self.doubt(event) {
+                    Some(doubt) => Evidence::new(source, text.and(&format!("; but {doubt}"))),
+                    None => Evidence { source, text },
+                }
+            })
             .collect()
     }
 
