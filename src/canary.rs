@@ -2,6 +2,8 @@
 //! Builds everything, sends nothing.
 
 mod dynamic_secret;
+mod folder;
+mod own;
 mod pki_secret;
 mod plan;
 mod salt;
@@ -15,7 +17,7 @@ use kube::core::ObjectMeta;
 use rand::{Rng, RngExt as _};
 use serde::Serialize;
 
-use crate::config::{KvPath, Manifest, PkiTarget, PostgresTarget, Probe, Target};
+use crate::config::{DynamicTarget, KvPath, Manifest, PkiTarget, PostgresTarget, Probe, Target};
 use crate::model::promise::Promise;
 use crate::model::proof::Proof;
 use crate::model::timeline::{Content, Timeline};
@@ -23,6 +25,8 @@ use crate::model::{Kind, Mark, Step};
 use crate::operator;
 use crate::operator::api::{Destination, Transformation};
 
+pub use folder::{Cluster, kv_folder, kv_home};
+pub use own::{OwnObject, is_name};
 use plan::promise;
 pub use plan::{Action, Planned, longest_run};
 pub use salt::Salt;
@@ -55,6 +59,8 @@ pub struct Canary {
     pub expires: Timestamp,
     /// What is to be done, in order.
     pub plan: Vec<Planned>,
+    /// The folder in Vault that its secret goes into, if it has one there.
+    folder: Option<KvPath>,
     manifest: Manifest,
     target: Target,
     salt: Salt,
@@ -69,10 +75,11 @@ impl Canary {
         probe: &Probe,
         namespace: &str,
         instance: &str,
+        cluster: &Cluster,
         now: Timestamp,
         rng: &mut impl Rng,
     ) -> Self {
-        let run = word(rng, 16);
+        let run = word(rng, own::RUN_LENGTH);
         let plan: Vec<_> = probe
             .target
             .kind()
@@ -97,11 +104,12 @@ impl Canary {
             .map(|planned| (planned.step, word(rng, 32)))
             .collect();
         Self {
-            name: format!("vsop-{}-{run}", probe.name),
+            name: own::name(&probe.name, &run),
             namespace: namespace.to_owned(),
             probe: probe.name.clone(),
             run,
             instance: instance.to_owned(),
+            folder: kv_home(&probe.target, instance, cluster),
             expires: now.saturating_add(lifetime).unwrap_or(Timestamp::MAX),
             plan,
             manifest: probe.manifest,
@@ -138,10 +146,15 @@ impl Canary {
 
     /// Where its secret is in Vault, if it has one there.
     pub fn kv_path(&self) -> Option<KvPath> {
-        kv_folder(&self.target, &self.instance).map(|folder| KvPath {
-            path: format!("{}/{}", folder.path, self.name),
-            ..folder
-        })
+        self.folder.as_ref().map(|folder| folder.with(&self.name))
+    }
+
+    /// What its credentials are asked for with, if it has some.
+    pub const fn dynamic(&self) -> Option<&DynamicTarget> {
+        match &self.target {
+            Target::Dynamic(target) => Some(target),
+            Target::Static(_) | Target::Pki(_) => None,
+        }
     }
 
     /// What its certificates are asked for with, if it has some.
@@ -349,18 +362,6 @@ fn create(resource: &impl Serialize) -> Action {
 /// The label selector of an instance's resources and Secrets.
 pub fn selector(instance: &str) -> String {
     format!("{INSTANCE_LABEL}={instance}")
-}
-
-/// The folder in Vault that holds the canaries of a probe, if its kind has one.
-pub fn kv_folder(target: &Target, instance: &str) -> Option<KvPath> {
-    match target {
-        Target::Static(target) => Some(KvPath {
-            mount: target.mount.clone(),
-            version: target.version,
-            path: format!("{}/{instance}", target.path),
-        }),
-        Target::Dynamic(_) | Target::Pki(_) => None,
-    }
 }
 
 /// A word of letters and digits that fits any name.

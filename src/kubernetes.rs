@@ -1,6 +1,8 @@
 //! The API server, as the prober reaches it.
 
-use k8s_openapi::api::core::v1::Secret;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{Api, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
@@ -8,7 +10,10 @@ use secrecy::ExposeSecret as _;
 
 use crate::config;
 use crate::model::record::{Hindrance, Obstacle, Peer};
-use crate::wire::{USER_AGENT, causes, fits_header};
+use crate::wire::{self, USER_AGENT, causes, fits_header};
+
+/// How long a question of no weight may take.
+const QUESTION_LIMIT: Duration = Duration::from_secs(5);
 
 /// Makes a client: in a cluster from its ServiceAccount (unless a context is configured), else from the
 /// kubeconfig.
@@ -95,6 +100,25 @@ pub async fn warm(client: &Client, namespace: &str, selector: &str) -> Result<()
         .map_err(|error| obstacle(&format!("list Secrets in `{namespace}`"), &error))
 }
 
+/// Whether a request was refused as its object is not, or not any more, as the request supposed.
+pub fn changed(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409 && status.reason == "Conflict")
+}
+
+/// The UID of a namespace.
+///
+/// # Errors
+/// The API server does not tell.
+pub async fn namespace_uid(client: &Client, namespace: &str) -> Result<String, Obstacle> {
+    let what = format!("get Namespace `{namespace}`");
+    let api: Api<Namespace> = Api::all(client.clone());
+    let found = wire::limited(Peer::Kubernetes, &what, QUESTION_LIMIT, async {
+        let found = api.get_metadata(namespace).await;
+        found.map_err(|error| obstacle(&what, &error))
+    });
+    Ok(found.await?.metadata.uid.unwrap_or_default())
+}
+
 /// Says what stopped a request: `what` reads like "create VaultStaticSecret `ns/name`".
 pub fn obstacle(what: &str, error: &kube::Error) -> Obstacle {
     let (how, text) = match error {
@@ -106,6 +130,7 @@ pub fn obstacle(what: &str, error: &kube::Error) -> Obstacle {
             let hint = match status.code {
                 401 => "; its token is not valid (any more)",
                 403 => "; give it the right by RBAC",
+                409 if changed(error) => "; it was changed meanwhile",
                 // The words for a group that is not there, and for a kind in one that is.
                 404 if [
                     "could not find the requested resource",

@@ -14,7 +14,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::canary::{self, Action, Canary, Planned};
+use crate::canary::{self, Action, Canary, OwnObject, Planned};
 use crate::janitor;
 use crate::kubernetes;
 use crate::model::promise::Promise;
@@ -84,8 +84,9 @@ pub async fn run(
     progress(Progress::CleaningUp);
     let leftovers = janitor::remove(&shell.kube, &shell.vault, canary, gone, walk.written).await;
     walk.collect();
-    let ids = walk.lease_ids().await;
-    let leases = janitor::end_leases(&shell.vault, ids, &leases::replaced(&steps)).await;
+    let (own, foreign) = walk.all_leases().await;
+    let mut leases = janitor::end_leases(&shell.vault, own, &leases::replaced(&steps)).await;
+    leases.extend(foreign);
     walk.end(steps.last(), gone).await;
     Record {
         probe: canary.probe.clone(),
@@ -187,12 +188,16 @@ impl Walk<'_> {
         };
 
         let begun = self.now();
-        let before = match self.prepare(step, timeout).await {
-            Ok(()) => self.life(proof.lease(), timeout).await,
+        let stimulus = self.canary.stimulus(step);
+        let prepared = match self.prepare(step, stimulus.as_ref(), timeout).await {
+            Ok(own) => {
+                let before = self.life(proof.lease(), timeout).await;
+                before.map(|before| (own, before))
+            }
             Err(end) => Err(end),
         };
-        let before = match before {
-            Ok(before) => before,
+        let (own, before) = match prepared {
+            Ok(prepared) => prepared,
             Err(end) => return record(begun, self.now(), self.now(), end),
         };
         let door = Door::new(self.shell, self.canary, self.epoch);
@@ -200,12 +205,11 @@ impl Walk<'_> {
             .as_ref()
             .filter(|_| step == Step::Rotate)
             .map(Door::watch);
-        let stimulus = self.canary.stimulus(step);
         let canary = &self.canary.name;
         let started = self.now();
         let mut submitted = started;
         if let Some(stimulus) = stimulus {
-            let sent = self.send(stimulus, timeout).await;
+            let sent = self.send(&stimulus, own, timeout).await;
             submitted = self.now();
             tracing::debug!(canary, %step, ok = sent.is_ok(), "the stimulus was sent");
             if let Err(end) = sent {
@@ -262,15 +266,21 @@ impl Walk<'_> {
     }
 
     /// Everything that has to be there before the stimulus and is not timed: a session with Vault,
-    /// open connections, and what the step builds on. All of it takes no longer than `limit`.
-    async fn prepare(&mut self, step: Step, limit: Duration) -> Result<(), End> {
+    /// open connections, and what the step builds on. All of it takes no longer than `limit`. Returns what the
+    /// stimulus changes, if it changes what is there.
+    async fn prepare(
+        &mut self,
+        step: Step,
+        stimulus: Option<&Action>,
+        limit: Duration,
+    ) -> Result<Option<OwnObject>, End> {
         let selector = canary::selector(&self.canary.instance);
         let deadline = Instant::now().later(limit);
         let left = || deadline.saturating_duration_since(Instant::now());
         let ready = self.shell.vault.ready();
         self.bounded(Peer::Vault, "log in", left(), ready).await?;
         if let Some(action) = self.canary.preparation(step) {
-            let sent = self.send(action, left()).await;
+            let sent = self.send(&action, None, left()).await;
             // Whether it was written is known only if Vault refused; after a silence it may have been.
             let refused =
                 |end: &End| matches!(end, End::Met(obstacle) if obstacle.how == Hindrance::Denied);
@@ -282,12 +292,23 @@ impl Walk<'_> {
         }
         let warm = kubernetes::warm(&self.shell.kube, &self.shell.namespace, &selector);
         self.bounded(Peer::Kubernetes, "list Secrets", left(), warm)
+            .await?;
+        let Some(stimulus) = stimulus else {
+            return Ok(None);
+        };
+        let object = act::object(self.shell, self.canary, stimulus);
+        self.bounded(Peer::Kubernetes, "look at the object", left(), object)
             .await
     }
 
-    async fn send(&self, action: Action, limit: Duration) -> Result<(), End> {
+    async fn send(
+        &self,
+        action: &Action,
+        own: Option<OwnObject>,
+        limit: Duration,
+    ) -> Result<(), End> {
         let (peer, what) = action.request();
-        let sent = act::send(self.shell, self.canary, action);
+        let sent = act::send(self.shell, self.canary, action, own);
         self.bounded(peer, what, limit, sent).await
     }
 

@@ -1,6 +1,7 @@
 //! The least that a configuration needs: rules in Kubernetes, paths in Vault. The one source of what is
 //! printed to be applied and of what `doctor` looks for.
 
+mod canaries;
 mod manifest;
 mod policy;
 
@@ -11,6 +12,7 @@ use crate::config::{Auth, Config, KvVersion, MetricsSource, Target};
 use crate::model::{Kind, Step};
 use crate::operator::{self, LEADER_LEASE};
 
+pub use canaries::operators;
 pub use manifest::{Subject, cluster_role, role, roles};
 pub use policy::policy;
 
@@ -61,6 +63,9 @@ pub struct Path {
     pub path: String,
     /// The capabilities.
     pub capabilities: Vec<&'static str>,
+    /// The only parameters that a request may have, each with the only values that it may take: a `*` at the end of
+    /// one stands for all that follows, and none for any value. If empty, a request may have all.
+    pub parameters: Vec<(&'static str, Vec<String>)>,
     /// Who needs it.
     pub need: Need,
 }
@@ -185,10 +190,12 @@ fn rules(config: &Config, leader_elect: bool) -> Vec<Rule> {
     };
     rule(home, "", "secrets", verbs, Need::Run);
     rule(home, "", "events", &["list"], Need::Run);
+    // Its UID is that of the cluster, by which the canaries' folder in Vault is called.
+    let namespace = rule(home, "", "namespaces", &["get"], Need::Run);
     let auths = config.probes.iter().map(|probe| auth_ref(&probe.target));
     let auths: BTreeSet<_> = auths.map(|text| reference(text, home)).collect();
     let namespaces: BTreeSet<_> = auths.iter().map(|(namespace, _)| *namespace).collect();
-    let mut named = Vec::new();
+    let mut named = vec![(namespace, vec![home.to_owned()])];
     for namespace in namespaces {
         let own = auths.iter().filter(|(other, _)| *other == namespace);
         let names: Vec<_> = own.map(|(_, name)| (*name).to_owned()).collect();
@@ -213,8 +220,6 @@ fn rules(config: &Config, leader_elect: bool) -> Vec<Rule> {
         let own = rule(home, leases, "leases", &["get", "update"], Need::Run);
         named.push((own, vec![format!("vso-prober-{}", config.instance)]));
     }
-    let namespace = rule(home, "", "namespaces", &["get"], Need::Doctor);
-    named.push((namespace, vec![home.to_owned()]));
     rule(home, "", "resourcequotas", &["list"], Need::Doctor);
     rule(home, "", "serviceaccounts", &["get"], Need::Doctor);
     for (place, names) in named {
@@ -252,6 +257,7 @@ fn paths(config: &Config) -> Vec<Path> {
             paths.push(Path {
                 path,
                 capabilities: capabilities.to_vec(),
+                parameters: Vec::new(),
                 need,
             });
         }
@@ -299,5 +305,24 @@ fn paths(config: &Config) -> Vec<Path> {
             path(role, &["read"], Need::Doctor);
         }
     }
+    for path in &mut paths {
+        let any_value = Vec::new();
+        path.parameters = match path.path.as_str() {
+            "sys/leases/lookup" => vec![("lease_id", leases(config))],
+            "sys/leases/revoke" => vec![("lease_id", leases(config)), ("sync", any_value)],
+            _ => continue,
+        };
+    }
     paths
+}
+
+/// The IDs of the leases that the probes are issued, as a policy has them.
+fn leases(config: &Config) -> Vec<String> {
+    let of = |target: &Target| match target {
+        Target::Dynamic(target) => Some(format!("{}/{}/*", target.mount, target.path)),
+        Target::Static(_) | Target::Pki(_) => None,
+    };
+    let probes = config.probes.iter();
+    let ids: BTreeSet<_> = probes.filter_map(|probe| of(&probe.target)).collect();
+    ids.into_iter().collect()
 }

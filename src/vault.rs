@@ -4,6 +4,7 @@ pub mod inquiry;
 mod kv;
 pub mod lease;
 mod login;
+mod own;
 mod pki;
 
 use std::sync::Arc;
@@ -18,6 +19,8 @@ use vaultrs::error::ClientError;
 use crate::config;
 use crate::model::record::{Hindrance, Obstacle, Peer, VaultHealth};
 use crate::wire::{self, causes};
+
+pub use own::OwnLease;
 
 /// How long one request to Vault may take, unless the step ends before.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);

@@ -3,7 +3,7 @@
 use vso_prober::config::Config;
 use vso_prober::config::check::{EXAMPLE, load};
 use vso_prober::doctor::{Check, Fix, Found, Topic, render};
-use vso_prober::rights::{Need, Rights, Subject, policy, roles};
+use vso_prober::rights::{Need, Rights, Subject, operators, policy, roles};
 
 fn config(text: &str) -> Config {
     load(text, "prober.yaml", |_| None).expect("a configuration that can be used")
@@ -28,6 +28,11 @@ probes:
 #[test]
 fn the_least_of_the_example() {
     insta::assert_snapshot!(printed(&config(EXAMPLE), false));
+}
+
+#[test]
+fn the_least_of_the_operator_in_vault() {
+    insta::assert_snapshot!(policy(&operators(&config(EXAMPLE))));
 }
 
 #[test]

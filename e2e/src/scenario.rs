@@ -4,6 +4,7 @@
 
 mod claims;
 mod crowd;
+mod folder;
 mod line;
 mod memory;
 mod probe;

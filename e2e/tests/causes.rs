@@ -265,10 +265,11 @@ async fn path_deleted(scene: &Scene) -> Result<()> {
         .limits("3s", "6s");
     let running = scene.prober([probe]).start(&["probe", "-o", "json"])?;
     let name = scene.secret("deleted").await?.name_any();
+    let folder = scene.kv_folder("default").await?;
     scene
         .lab()
         .vault()
-        .delete(&format!("kvv2/metadata/vso-prober/default/{name}"))
+        .delete(&format!("kvv2/metadata/{folder}/{name}"))
         .await?;
     let run = running.ended().await?.exits(1)?.only_run()?;
     blames(&run, Step::Tamper, Cause::VaultPathMissing)

@@ -148,6 +148,7 @@ async fn canonical_static(scene: &Scene) -> Result<()> {
         .probe(&[])
         .await?
         .exits(0)?;
+    let folder = scene.kv_folder("default").await?;
     for (probe, times) in [("canonical", 1), ("minimal", 2)] {
         let run = outcome.run_of(probe)?;
         went_well(&run, &[Step::Create, Step::Delete])?;
@@ -156,10 +157,7 @@ async fn canonical_static(scene: &Scene) -> Result<()> {
             generation == Some(times),
             "{probe}: generation {generation:?}, not {times}"
         );
-        let read = reads(
-            scene,
-            &format!("kvv2/data/vso-prober/default/{}", name(&run)),
-        )?;
+        let read = reads(scene, &format!("kvv2/data/{folder}/{}", name(&run)))?;
         ensure!(
             i64::try_from(read)? == times,
             "{probe}: read {read} times, not {times}"
@@ -283,7 +281,8 @@ async fn login(scene: &Scene, auth: Value, own: bool, display_name: &str) -> Res
         "{requests:#?}"
     );
 
-    let path = format!("kvv2/data/vso-prober/default/{}", name(&run));
+    let folder = scene.kv_folder("default").await?;
+    let path = format!("kvv2/data/{folder}/{}", name(&run));
     let writes = asked(scene, &path, display_name)?;
     ensure!(
         !writes.is_empty(),

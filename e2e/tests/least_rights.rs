@@ -27,15 +27,18 @@ use shipped::{commands, read};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a run can't do without a verb: the step that tells, and as what.
-const JOURNEYS: [(&str, &str, Step); 8] = [
+const JOURNEYS: [(&str, &str, Step); 11] = [
     ("vaultstaticsecrets", "create", Step::Create),
+    ("vaultstaticsecrets", "get", Step::Delete),
     ("vaultstaticsecrets", "list", Step::Create),
     ("vaultstaticsecrets", "watch", Step::Create),
     ("vaultstaticsecrets", "delete", Step::Delete),
+    ("secrets", "get", Step::Tamper),
     ("secrets", "list", Step::Create),
     ("secrets", "watch", Step::Create),
     ("secrets", "patch", Step::Tamper),
     ("secrets", "delete", Step::Recreate),
+    ("namespaces", "get", Step::Create),
 ];
 
 fn main() -> ExitCode {
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         "vaultstaticsecrets",
         "secrets",
         "events",
+        "namespaces",
         "vaultauths",
         "vaultconnections",
         "leases",
@@ -63,7 +67,7 @@ fn main() -> ExitCode {
             each_verb(scene, OPERATOR_NAMESPACE, PROBER, "leases").await
         })
         .trial("each_verb_for_doctor", async |scene| {
-            for resource in ["namespaces", "resourcequotas", "serviceaccounts"] {
+            for resource in ["resourcequotas", "serviceaccounts"] {
                 each_verb(scene, NAMESPACE, "vso-prober-doctor", resource).await?;
             }
             Ok(())
@@ -347,8 +351,8 @@ async fn canaries(scene: &Scene) -> Result<()> {
 async fn every_rule(scene: &Scene) -> Result<()> {
     install(scene).await?;
     let tried = [
-        (NAMESPACE, PROBER, 7),
-        (NAMESPACE, "vso-prober-doctor", 3),
+        (NAMESPACE, PROBER, 8),
+        (NAMESPACE, "vso-prober-doctor", 2),
         (OPERATOR_NAMESPACE, PROBER, 2),
     ];
     for (namespace, name, count) in tried {
@@ -387,6 +391,7 @@ async fn nothing_else_in_kubernetes(scene: &Scene) -> Result<()> {
         "get secrets -A",
         "get vaultstaticsecrets.secrets.hashicorp.com -A",
         "get namespaces",
+        "get namespace default",
         "get nodes",
         "get configmaps -n vso-probe",
         "get pods -n vso-probe",

@@ -365,7 +365,8 @@ async fn under_way(scene: &Scene, instance: &str) -> Result<(Prober, e2e::scenar
     let running = prober.start(&["probe", "-o", "json", "--probe", &name])?;
     let secret = scene.secret(&name).await?;
     // The second step is begun once Vault has a second version.
-    let path = format!("kvv2/metadata/vso-prober/{instance}/{}", secret.name_any());
+    let folder = scene.kv_folder(instance).await?;
+    let path = format!("kvv2/metadata/{folder}/{}", secret.name_any());
     eventually("second version", Duration::from_secs(10), async || {
         let metadata = scene.lab().vault().read(&path).await?;
         Ok((metadata["data"]["current_version"] == 2).then_some(()))
@@ -451,9 +452,10 @@ async fn sigkill_then_cleanup(scene: &Scene) -> Result<()> {
             .contains("removed VaultStaticSecret vso-probe/vsop-way-default-"),
         "{all}"
     );
+    let folder = scene.kv_folder("default").await?;
     ensure!(
         all.stdout
-            .contains("removed Vault kvv2/vso-prober/default/vsop-way-default-"),
+            .contains(&format!("removed Vault kvv2/{folder}/vsop-way-default-")),
         "{all}"
     );
     scene.is_clean().await?;
@@ -475,7 +477,8 @@ async fn expire(scene: &Scene) -> Result<()> {
             .labels()
             .get(INSTANCE_LABEL)
             .context("a canary names its prober")?;
-        let path = format!("kvv2/data/vso-prober/{instance}/{name}");
+        let folder = scene.kv_folder(instance).await?;
+        let path = format!("kvv2/data/{folder}/{name}");
         let data = json!({"data": {"nonce": "-", "expires": past}});
         scene.lab().vault().write(&path, data).await?;
         resources

@@ -1,6 +1,8 @@
 //! What an attacker can try on a prober, and what comes of it: never a foreign object touched, never a dead
 //! prober, never a blame that somebody made up.
 
+#[path = "security/ownership.rs"]
+mod ownership;
 #[path = "security/shown.rs"]
 mod shown;
 
@@ -11,5 +13,28 @@ use e2e::scenario::Suite;
 fn main() -> ExitCode {
     Suite::new("security")
         .fault("what_others_write_steers_no_terminal", shown::escapes)
+        .fault("an_event_names_a_foreign_lease", ownership::lease_by_event)
+        .trial("a_status_names_a_foreign_lease", ownership::lease_by_status)
+        .trial("a_label_alone_makes_no_canary", ownership::label_alone)
+        .trial(
+            "a_name_that_is_used_again_is_another",
+            ownership::name_reused,
+        )
+        .trial(
+            "names_in_vault_that_are_no_canarys",
+            ownership::names_in_vault,
+        )
+        .trial(
+            "the_printed_policy_grants_no_foreign_lease",
+            ownership::policy,
+        )
+        .trial(
+            "two_clusters_on_one_vault_keep_apart",
+            ownership::two_clusters,
+        )
+        .fault(
+            "an_event_excuses_nobody_against_the_facts",
+            ownership::forged_excuse,
+        )
         .run()
 }

@@ -34,6 +34,13 @@ pub(super) async fn run(config: &Config, args: &CleanupArgs) -> Result<Exit, Err
     for why in &swept.unseen {
         let _ = writeln!(text, "could not look: {why}");
     }
+    if swept.strangers > 0 {
+        let _ = writeln!(
+            text,
+            "left alone {} that bear the label of this prober's canaries without being any",
+            swept.strangers
+        );
+    }
     let _ = writeln!(
         text,
         "{verb} {}, left {}",

@@ -1,11 +1,12 @@
 //! What every run has in common, whoever asks for it: its record, and the removal of what others left behind.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::canary::Canary;
+use crate::canary::{Canary, Cluster};
 use crate::config::{Config, Probe};
 use crate::janitor::{self, Scope};
 use crate::model::record::{Obstacle, Record};
@@ -24,15 +25,21 @@ pub(super) async fn record(
     shutdown: &Shutdown,
     tell: impl Fn(Progress),
 ) -> Record {
+    let site = match shell {
+        Ok(shell) => shell.cluster().await.map(|cluster| (shell, cluster)),
+        Err(obstacle) => Err(obstacle),
+    };
+    let nowhere = Cluster::unknown();
     let canary = Canary::new(
         probe,
         &config.kubernetes.namespace,
         &config.instance,
+        site.as_ref().map_or(&nowhere, |(_, cluster)| cluster),
         Timestamp::now(),
         &mut rand::rng(),
     );
-    match shell {
-        Ok(shell) => probe::run(&canary, shell, shutdown, tell).await,
+    match site {
+        Ok((shell, _)) => probe::run(&canary, shell, shutdown, tell).await,
         Err(obstacle) => {
             let waited = Instant::now().saturating_duration_since(begun);
             probe::not_begun(&canary, obstacle, waited)
@@ -58,6 +65,13 @@ pub(super) async fn sweep(shell: &Shell, config: &Config) {
         tracing::warn!(
             leftover = what,
             "could not remove what an earlier run left behind"
+        );
+    }
+    let count = swept.strangers;
+    if count > shell.strangers.swap(count, Ordering::Relaxed) {
+        tracing::warn!(
+            count,
+            "objects bear the label of this prober's canaries without being any: they are left alone"
         );
     }
     for why in swept.unseen {

@@ -68,7 +68,7 @@ pub struct Refresh {
 }
 
 /// The version of a KV engine.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq)]
 pub enum KvVersion {
     /// Without versions.
     #[serde(rename = "kv-v1")]
@@ -89,7 +89,7 @@ impl KvVersion {
 }
 
 /// A folder or a secret in a KV engine.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct KvPath {
     /// The mount.
     pub mount: String,
@@ -97,6 +97,17 @@ pub struct KvPath {
     pub version: KvVersion,
     /// The path under the mount, without `data/` or `metadata/`.
     pub path: String,
+}
+
+impl KvPath {
+    /// What has this name in the folder.
+    #[must_use]
+    pub fn with(&self, name: &str) -> Self {
+        Self {
+            path: format!("{}/{name}", self.path),
+            ..self.clone()
+        }
+    }
 }
 
 impl fmt::Display for KvPath {

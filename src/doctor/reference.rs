@@ -10,10 +10,10 @@ use kube::api::Api;
 use super::ask::{Asked, get};
 use super::fix::{self, Fix, here};
 use super::{Cluster, Ledger, Topic};
-use crate::config::{Config, Target};
+use crate::config::Config;
 use crate::operator::api::{VaultAuth, VaultConnection};
 use crate::operator::api_version;
-use crate::rights::{auth_ref, reference};
+use crate::rights::{auth_ref, operators, policy, reference};
 
 /// Looks at what each probe refers to, once.
 pub(super) async fn look(
@@ -208,51 +208,13 @@ async fn create(client: &Client, config: &Config, namespace: &str, name: &str) -
         api_version()
     );
     let flag = fix::namespace(config);
-    let policy = format!("{name}-canaries");
+    let canaries = format!("{name}-canaries");
     Fix::Run(format!(
-        "{}{}vault write{flag} auth/kubernetes/role/{name} bound_service_account_names={name} bound_service_account_namespaces={home} audience=vault token_policies={policy} token_ttl=1h\n",
+        "{}{}vault write{flag} auth/kubernetes/role/{name} bound_service_account_names={name} bound_service_account_namespaces={home} audience=vault token_policies={canaries} token_ttl=1h\n",
         here("kubectl apply -f -", &manifests),
         here(
-            &format!("vault policy write{flag} {policy} -"),
-            &operators(config)
+            &format!("vault policy write{flag} {canaries} -"),
+            &policy(&operators(config))
         ),
     ))
-}
-
-/// The policy that lets the operator read what the probes ask it for.
-fn operators(config: &Config) -> String {
-    let mut lines = BTreeSet::new();
-    for probe in &config.probes {
-        let mut line = |path: &str, capabilities: &str| {
-            lines.insert(format!(
-                "path \"{path}\" {{ capabilities = [{capabilities}] }}"
-            ));
-        };
-        match &probe.target {
-            Target::Static(target) => {
-                let (mount, path) = (&target.mount, &target.path);
-                let data = match target.version {
-                    crate::config::KvVersion::V1 => "",
-                    crate::config::KvVersion::V2 => "data/",
-                };
-                line(&format!("{mount}/{data}{path}/*"), "\"read\"");
-            }
-            Target::Dynamic(target) => {
-                line(&format!("{}/{}", target.mount, target.path), "\"read\"");
-                line("sys/leases/renew", "\"update\"");
-                line("sys/leases/revoke", "\"update\"");
-            }
-            Target::Pki(target) => {
-                line(
-                    &format!("{}/issue/{}", target.mount, target.role),
-                    "\"create\", \"update\"",
-                );
-                line(
-                    &format!("{}/revoke", target.mount),
-                    "\"create\", \"update\"",
-                );
-            }
-        }
-    }
-    lines.into_iter().collect::<Vec<_>>().join("\n")
 }

@@ -6,18 +6,20 @@ use futures::{StreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, ListParams, Patch, PatchParams};
-use kube::core::DynamicObject;
+use kube::core::{DynamicObject, ObjectMeta};
 use kube::{Client, ResourceExt as _};
 
-use super::{delete_resource, delete_secret, end_leases, limited, resources};
-use crate::canary::{self, EXPIRES, EXPIRES_KEY};
-use crate::config::{Config, KvPath};
+use super::own::{delete_resource, delete_secret, resources};
+use super::{cluster, end_leases, limited};
+use crate::canary::{self, EXPIRES, EXPIRES_KEY, OwnObject};
+use crate::config::{Config, KvPath, Target};
 use crate::kubernetes;
 use crate::model::Kind;
 use crate::model::record::{Hindrance, LeaseState, Obstacle, Peer};
+use crate::model::text::Text;
 use crate::observe;
 use crate::operator;
-use crate::vault::Vault;
+use crate::vault::{OwnLease, Vault};
 
 /// How long after its expiry a resource that is being deleted has its finalizer taken off: the
 /// operator has had its time, and only a canary of the prober's own is ever touched.
@@ -43,6 +45,8 @@ pub struct Swept {
     pub left: Vec<String>,
     /// Where the prober itself was hindered from looking.
     pub unseen: Vec<String>,
+    /// How many objects bear the label of this prober's canaries but are none. They are left alone.
+    pub strangers: usize,
 }
 
 /// Removes the leftovers of this prober in Kubernetes and in Vault.
@@ -62,6 +66,7 @@ pub async fn sweep(
         now: Timestamp::now(),
     };
     let mut swept = Swept::default();
+    let mut seen = HashSet::new();
     let kinds: HashSet<_> = config
         .probes
         .iter()
@@ -77,23 +82,25 @@ pub async fn sweep(
         Ok(held) => broom.secrets(&held, &mut swept).await,
         Err(obstacle) => swept.hindered(obstacle),
     }
-    for folder in folders(config) {
-        broom.kv(&folder, &mut swept).await;
+    let own = cluster(kube, &config.kubernetes.namespace).await;
+    if let Err(obstacle) = &own {
+        swept.hindered(obstacle.clone());
     }
-    swept
-}
-
-/// The folders in Vault that hold this prober's canaries, each once.
-fn folders(config: &Config) -> Vec<KvPath> {
-    let mut folders = Vec::new();
-    for probe in &config.probes {
-        if let Some(folder) = canary::kv_folder(&probe.target, &config.instance)
-            && !folders.contains(&folder)
-        {
-            folders.push(folder);
+    for target in config.probes.iter().map(|probe| &probe.target) {
+        // Canaries of before there was a folder a cluster may be another cluster's, and in use.
+        let old = canary::kv_folder(target, &config.instance);
+        let home = own
+            .as_ref()
+            .ok()
+            .and_then(|own| canary::kv_home(target, &config.instance, own));
+        let folders = [(old, Scope::Expired), (home, scope)];
+        for (folder, scope) in folders {
+            if let Some(folder) = folder.filter(|folder| seen.insert(folder.clone())) {
+                broom.kv(&folder, scope, &mut swept).await;
+            }
         }
     }
-    folders
+    swept
 }
 
 struct Broom<'a> {
@@ -110,8 +117,18 @@ impl Broom<'_> {
         &self.config.kubernetes.namespace
     }
 
-    fn takes(&self, expires: Option<&str>) -> bool {
-        self.scope == Scope::All || expired(expires, self.now)
+    /// The object of this metadata, if it is a canary's of this prober.
+    fn own(&self, metadata: &ObjectMeta) -> Option<OwnObject> {
+        OwnObject::of(metadata, &self.config.instance)
+    }
+
+    fn takes(&self, metadata: &ObjectMeta) -> bool {
+        self.scope == Scope::All || expired(expires(metadata), self.now)
+    }
+
+    /// The object of this metadata, if it is still one to be removed.
+    fn still(&self, metadata: &ObjectMeta) -> Option<OwnObject> {
+        self.own(metadata).filter(|_| self.takes(metadata))
     }
 
     fn selector(&self) -> ListParams {
@@ -128,17 +145,20 @@ impl Broom<'_> {
                 .await
                 .map_err(|error| kubernetes::obstacle(&what, &error))
         });
-        let leftovers = listed
-            .await?
-            .items
-            .into_iter()
-            .filter(|object| self.takes(object.annotations().get(EXPIRES).map(String::as_str)));
-        let removals = stream::iter(leftovers).map(|object| async move {
+        let mut leftovers = Vec::new();
+        for object in listed.await?.items {
+            match self.own(&object.metadata) {
+                Some(own) if self.takes(&object.metadata) => leftovers.push((own, object)),
+                Some(_) => {}
+                None => swept.strangers += 1,
+            }
+        }
+        let removals = stream::iter(leftovers).map(|(own, object)| async move {
             let name = object.name_any();
             let done = if self.dry_run {
                 Ok(())
             } else {
-                self.resource(kind, object).await
+                self.resource(kind, own, object).await
             };
             (name, done)
         });
@@ -155,45 +175,75 @@ impl Broom<'_> {
 
     /// Removes one resource, by force if the operator had its time and did not let it go, and sees to
     /// it that its lease ends with it.
-    async fn resource(&self, kind: Kind, object: DynamicObject) -> Result<(), Obstacle> {
+    async fn resource(
+        &self,
+        kind: Kind,
+        own: OwnObject,
+        object: DynamicObject,
+    ) -> Result<(), Obstacle> {
         let namespace = self.namespace();
-        let name = object.name_any();
-        let lease = observe::resource(kind, object.clone())
-            .ok()
-            .and_then(|resource| resource.lease);
-        let lease = || lease.iter().map(|lease| lease.id.clone()).collect();
+        let lease = self.own_lease(kind, &object);
+        let lease = || lease.iter().cloned().collect();
         let had_its_time = object
             .metadata
             .deletion_timestamp
             .as_ref()
             .is_some_and(|deleted| deleted.0 + PATIENCE < self.now);
-        let expires = object.annotations().get(EXPIRES).map(String::as_str);
-        if had_its_time && expired(expires, self.now) {
+        if had_its_time && expired(expires(&object.metadata), self.now) {
             // With the resource goes the only record of its lease.
             ended(end_leases(self.vault, lease(), &[]).await)?;
-            self.let_go(kind, &object).await?;
+            self.let_go(kind, &own, &object).await?;
         }
-        delete_resource(self.kube, kind, namespace, &name).await?;
+        let still = |metadata: &ObjectMeta| self.still(metadata);
+        delete_resource(self.kube, kind, namespace, own, still).await?;
         ended(end_leases(self.vault, lease(), &[]).await)
     }
 
-    /// Takes the operator's finalizer off a canary.
-    async fn let_go(&self, kind: Kind, object: &DynamicObject) -> Result<(), Obstacle> {
-        let name = object.name_any();
+    /// The lease that a resource names, if it is of one of the probes.
+    fn own_lease(&self, kind: Kind, object: &DynamicObject) -> Option<OwnLease> {
+        let resource = observe::resource(kind, object.clone()).ok()?;
+        let id = resource.lease?.id;
+        let targets = self.config.probes.iter().map(|probe| &probe.target);
+        let own = targets
+            .filter_map(|target| match target {
+                Target::Dynamic(target) => Some(target),
+                Target::Static(_) | Target::Pki(_) => None,
+            })
+            .find_map(|target| self.vault.own_lease(target, &id));
+        if own.is_none() {
+            let (resource, lease) = (Text::from(object.name_any()), Text::from(id));
+            tracing::warn!(
+                resource = resource.as_str(),
+                lease = lease.as_str(),
+                "a leftover names a lease that is of none of the probes: it is left alone"
+            );
+        }
+        own
+    }
+
+    /// Takes the operator's finalizer off a canary, if nobody has changed it since it was listed.
+    async fn let_go(
+        &self,
+        kind: Kind,
+        own: &OwnObject,
+        object: &DynamicObject,
+    ) -> Result<(), Obstacle> {
+        let name = own.name();
         let what = format!(
             "take the finalizer off {} `{}/{name}`",
             kind.resource(),
             self.namespace()
         );
-        let others: Vec<_> = object
-            .finalizers()
-            .iter()
-            .filter(|finalizer| !operator::is_finalizer(finalizer))
-            .collect();
-        let patch = Patch::Merge(serde_json::json!({ "metadata": { "finalizers": others } }));
+        let others = object.finalizers().iter();
+        let others = others.filter(|finalizer| !operator::is_finalizer(finalizer));
+        let metadata = ObjectMeta {
+            finalizers: Some(others.cloned().collect()),
+            ..own.metadata()
+        };
+        let patch = Patch::Merge(serde_json::json!({ "metadata": metadata }));
         limited(Peer::Kubernetes, &what, async {
             let api = resources(self.kube, kind, self.namespace());
-            let patched = api.patch(&name, &PatchParams::default(), &patch).await;
+            let patched = api.patch(name, &PatchParams::default(), &patch).await;
             patched
                 .map(drop)
                 .map_err(|error| kubernetes::obstacle(&what, &error))
@@ -214,31 +264,32 @@ impl Broom<'_> {
             Err(obstacle) => return swept.hindered(obstacle),
         };
         for object in objects {
-            let name = object.name_any();
-            let expires = object.annotations().get(EXPIRES).map(String::as_str);
-            if self.takes(expires) && !held.contains(&name) {
+            let Some(own) = self.own(&object.metadata) else {
+                swept.strangers += 1;
+                continue;
+            };
+            if self.takes(&object.metadata) && !held.contains(own.name()) {
+                let name = own.name().to_owned();
                 let done = if self.dry_run {
                     Ok(())
                 } else {
-                    delete_secret(self.kube, namespace, &name).await
+                    let still = |metadata: &ObjectMeta| self.still(metadata);
+                    delete_secret(self.kube, namespace, own, still).await
                 };
                 swept.note(format!("Secret {namespace}/{name}"), done);
             }
         }
     }
 
-    async fn kv(&self, folder: &KvPath, swept: &mut Swept) {
+    async fn kv(&self, folder: &KvPath, scope: Scope, swept: &mut Swept) {
         let listed = limited(Peer::Vault, "list it", self.vault.kv_list(folder));
         let names = match listed.await {
             Ok(names) => names,
             Err(obstacle) => return swept.hindered(obstacle),
         };
-        for name in names.into_iter().filter(|name| name.starts_with("vsop-")) {
-            let path = KvPath {
-                path: format!("{}/{name}", folder.path),
-                ..folder.clone()
-            };
-            let done = match self.takes_kv(&path).await {
+        for name in names.into_iter().filter(|name| canary::is_name(name)) {
+            let path = folder.with(&name);
+            let done = match self.takes_kv(&path, scope).await {
                 Ok(false) => continue,
                 Ok(true) if self.dry_run => Ok(()),
                 Ok(true) => limited(Peer::Vault, "delete it", self.vault.kv_delete(&path)).await,
@@ -248,8 +299,8 @@ impl Broom<'_> {
         }
     }
 
-    async fn takes_kv(&self, path: &KvPath) -> Result<bool, Obstacle> {
-        if self.scope == Scope::All {
+    async fn takes_kv(&self, path: &KvPath, scope: Scope) -> Result<bool, Obstacle> {
+        if scope == Scope::All {
             return Ok(true);
         }
         let read = self
@@ -296,6 +347,12 @@ fn ended(leases: Vec<(String, LeaseState)>) -> Result<(), Obstacle> {
         LeaseState::Leaked { revoked: false } => Err(lives(id)),
         LeaseState::Untold(obstacle) => Err(obstacle),
     })
+}
+
+/// The moment that is written on an object.
+fn expires(metadata: &ObjectMeta) -> Option<&str> {
+    let annotations = metadata.annotations.as_ref()?;
+    annotations.get(EXPIRES).map(String::as_str)
 }
 
 /// Whether the moment written on a canary is past. Without one that can be read it never is.

@@ -1,57 +1,128 @@
-//! Sends what a canary says.
+//! Sends what a canary says, and changes nothing but what is the canary's own.
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
-use kube::core::DynamicObject;
+use kube::core::{DynamicObject, ObjectMeta};
 
 use super::Shell;
-use crate::canary::{Action, Canary, NONCE_KEY};
+use crate::canary::{Action, Canary, NONCE_KEY, OwnObject};
 use crate::kubernetes;
-use crate::model::record::Obstacle;
+use crate::model::record::{Hindrance, Obstacle, Peer};
 use crate::operator;
 
-/// Sends one action, and returns when it is acknowledged.
-pub(super) async fn send(shell: &Shell, canary: &Canary, action: Action) -> Result<(), Obstacle> {
+/// How often an action is tried on an object that others change meanwhile.
+const TRIES: u32 = 5;
+
+fn secrets(shell: &Shell, canary: &Canary) -> Api<Secret> {
+    Api::namespaced(shell.kube.clone(), &canary.namespace)
+}
+
+fn resources(shell: &Shell, canary: &Canary) -> Api<DynamicObject> {
+    let resource = operator::api_resource(canary.kind());
+    Api::namespaced_with(shell.kube.clone(), &canary.namespace, &resource)
+}
+
+/// What an action is to be done to, as it is now; nothing if the action makes it.
+///
+/// # Errors
+/// It is not there, or not the canary's own.
+pub(super) async fn object(
+    shell: &Shell,
+    canary: &Canary,
+    action: &Action,
+) -> Result<Option<OwnObject>, Obstacle> {
     let name = &canary.name;
-    let kind = canary.kind();
-    let secrets = Api::<Secret>::namespaced(shell.kube.clone(), &canary.namespace);
-    let resources = Api::<DynamicObject>::namespaced_with(
-        shell.kube.clone(),
-        &canary.namespace,
-        &operator::api_resource(kind),
-    );
-    let (what, answer) = match action {
-        Action::WriteKv { at, data } => {
-            let data = data
-                .iter()
-                .map(|(key, value)| (key.as_str(), value.as_str()))
-                .collect();
-            return shell.vault.kv_write(&at, &data).await;
-        }
-        Action::Create(resource) => {
-            let answer = resources.create(&PostParams::default(), &resource).await;
-            (format!("create {}", kind.resource()), answer.map(drop))
-        }
-        Action::EditSecret { value } => {
-            let edit = Secret {
-                data: Some([(NONCE_KEY.to_owned(), ByteString(value.into_bytes()))].into()),
-                ..Secret::default()
-            };
-            let answer = secrets
-                .patch(name, &PatchParams::default(), &Patch::Merge(edit))
-                .await;
-            ("edit Secret".to_owned(), answer.map(drop))
-        }
-        Action::DeleteSecret => {
-            let answer = secrets.delete(name, &DeleteParams::default()).await;
-            ("delete Secret".to_owned(), answer.map(drop))
+    let (kind, found) = match action {
+        Action::WriteKv { .. } | Action::Create(_) => return Ok(None),
+        Action::EditSecret { .. } | Action::DeleteSecret => {
+            let found = secrets(shell, canary).get_metadata(name).await;
+            ("Secret", found.map(|found| found.metadata))
         }
         Action::Delete => {
-            let answer = resources.delete(name, &DeleteParams::default()).await;
-            (format!("delete {}", kind.resource()), answer.map(drop))
+            let found = resources(shell, canary).get_metadata(name).await;
+            (canary.kind().resource(), found.map(|found| found.metadata))
         }
     };
-    answer
-        .map_err(|error| kubernetes::obstacle(&format!("{what} `{}`", canary.full_name()), &error))
+    let full_name = canary.full_name();
+    let metadata: ObjectMeta = found
+        .map_err(|error| kubernetes::obstacle(&format!("get {kind} `{full_name}`"), &error))?;
+    let own = OwnObject::of(&metadata, &canary.instance);
+    own.map(Some).ok_or_else(|| Obstacle {
+        at: Peer::Kubernetes,
+        how: Hindrance::Denied,
+        text: format!(
+            "looked at {kind} `{full_name}` before it is changed: it does not bear the canary's labels any more, so that it is left alone"
+        )
+        .into(),
+    })
+}
+
+/// Sends one action, and returns when it is acknowledged. What is there already is changed only if it is still `own`; if
+/// somebody else, as the operator does, changed it meanwhile, it is looked at anew.
+pub(super) async fn send(
+    shell: &Shell,
+    canary: &Canary,
+    action: &Action,
+    mut own: Option<OwnObject>,
+) -> Result<(), Obstacle> {
+    let name = &canary.name;
+    let (secrets, resources) = (secrets(shell, canary), resources(shell, canary));
+    let mut tries = 0;
+    loop {
+        let answer = match (action, &own) {
+            (Action::WriteKv { at, data }, _) => {
+                let data = data
+                    .iter()
+                    .map(|(key, value)| (key.as_str(), value.as_str()))
+                    .collect();
+                return shell.vault.kv_write(at, &data).await;
+            }
+            (Action::Create(resource), _) => {
+                let answer = resources.create(&PostParams::default(), resource).await;
+                answer.map(drop)
+            }
+            (Action::EditSecret { value }, Some(own)) => {
+                let value = ByteString(value.clone().into_bytes());
+                let edit = Patch::Merge(Secret {
+                    metadata: own.metadata(),
+                    data: Some([(NONCE_KEY.to_owned(), value)].into()),
+                    ..Secret::default()
+                });
+                let answer = secrets.patch(name, &PatchParams::default(), &edit).await;
+                answer.map(drop)
+            }
+            (Action::DeleteSecret, Some(own)) => {
+                secrets.delete(name, &deletion(own)).await.map(drop)
+            }
+            (Action::Delete, Some(own)) => resources.delete(name, &deletion(own)).await.map(drop),
+            (Action::EditSecret { .. } | Action::DeleteSecret | Action::Delete, None) => {
+                own = object(shell, canary, action).await?;
+                continue;
+            }
+        };
+        tries += 1;
+        match answer {
+            Err(error) if kubernetes::changed(&error) && tries < TRIES => own = None,
+            answer => {
+                let what = format!("{} `{}`", what(canary, action), canary.full_name());
+                return answer.map_err(|error| kubernetes::obstacle(&what, &error));
+            }
+        }
+    }
+}
+
+fn deletion(own: &OwnObject) -> DeleteParams {
+    DeleteParams::default().preconditions(own.preconditions())
+}
+
+fn what(canary: &Canary, action: &Action) -> String {
+    let kind = canary.kind().resource();
+    match action {
+        Action::WriteKv { .. } => "write".to_owned(),
+        Action::Create(_) => format!("create {kind}"),
+        Action::EditSecret { .. } => "edit Secret".to_owned(),
+        Action::DeleteSecret => "delete Secret".to_owned(),
+        Action::Delete => format!("delete {kind}"),
+    }
 }

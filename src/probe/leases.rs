@@ -6,10 +6,12 @@ use super::login::Door;
 use super::{Walk, evidence};
 use crate::model::promise::Promise;
 use crate::model::proof::Proof;
-use crate::model::record::{Answer, End, Event, Peer, StepRecord};
+use crate::model::record::{Answer, End, Event, Hindrance, LeaseState, Obstacle, Peer, StepRecord};
+use crate::model::text::Text;
 use crate::model::timeline::{Content, Seen};
 use crate::model::{Kind, Mark, Step};
 use crate::operator;
+use crate::vault::OwnLease;
 use crate::vault::lease::Life;
 use crate::wire;
 
@@ -19,16 +21,39 @@ const QUESTION_LIMIT: Duration = Duration::from_secs(5);
 const ANNOUNCING: [&str; 2] = ["Secret synced", "Renewed lease"];
 
 impl Walk<'_> {
+    /// The lease that the resource's status names, if it is of what the probe asks.
+    fn own_lease(&self, id: &str) -> Result<OwnLease, Obstacle> {
+        let target = self.canary.dynamic();
+        let own = target.and_then(|target| self.shell.vault.own_lease(target, id));
+        own.ok_or_else(|| {
+            let of = target.map_or_else(String::new, |target| {
+                format!("{}/{}", target.mount, target.path)
+            });
+            Obstacle {
+                at: Peer::Vault,
+                how: Hindrance::Denied,
+                text: format!(
+                    "the resource's status names lease `{id}`, which is not of `{of}`: the prober neither looks it up nor revokes it"
+                )
+                .into(),
+            }
+        })
+    }
+
     /// What Vault says of a lease.
     pub(super) async fn life(
         &self,
         lease: Option<&str>,
         limit: Duration,
     ) -> Result<Answer<Life>, End> {
-        let Some(lease) = lease else {
+        let Some(id) = lease else {
             return Ok(Answer::NotAsked);
         };
-        let life = self.shell.vault.lease_life(lease);
+        let lease = match self.own_lease(id) {
+            Ok(lease) => lease,
+            Err(obstacle) => return Ok(Answer::Obstructed(obstacle)),
+        };
+        let life = self.shell.vault.lease_life(&lease);
         match self
             .bounded(Peer::Vault, "look up the lease", limit, life)
             .await
@@ -151,21 +176,31 @@ impl Walk<'_> {
         })
     }
 
-    /// Every lease that the canary got, in order. The watch may have missed one that was named for a moment
-    /// only; the operator's events name each.
-    pub(super) async fn lease_ids(&self) -> Vec<String> {
-        let leases = self.timeline.leases();
-        let mut ids: Vec<_> = leases.into_iter().map(|lease| lease.id.clone()).collect();
-        if self.canary.kind() == Kind::Dynamic {
-            for event in self.events().await {
-                if let Some(id) = operator::lease_in(&event.message)
-                    && !ids.iter().any(|known| known == id)
-                {
-                    ids.push(id.to_owned());
+    /// Every lease that the canary got, in order, and what can't be said of those that its status names and that
+    /// are not of what the probe asks. The watch may have missed one that was named for a moment only; the
+    /// operator's events name each.
+    pub(super) async fn all_leases(&self) -> (Vec<OwnLease>, Vec<(String, LeaseState)>) {
+        let (mut own, mut foreign) = (Vec::new(), Vec::new());
+        for lease in self.timeline.leases() {
+            match self.own_lease(&lease.id) {
+                Ok(lease) => own.push(lease),
+                Err(obstacle) => {
+                    let id = Text::new(&lease.id).as_str().to_owned();
+                    foreign.push((id, LeaseState::Untold(obstacle)));
                 }
             }
         }
-        ids
+        if self.canary.kind() == Kind::Dynamic {
+            for event in self.events().await {
+                let named = operator::lease_in(&event.message);
+                if let Some(Ok(lease)) = named.map(|id| self.own_lease(id))
+                    && !own.contains(&lease)
+                {
+                    own.push(lease);
+                }
+            }
+        }
+        (own, foreign)
     }
 }
 

@@ -2,11 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 use tokio::task::JoinSet;
 
+use crate::canary::Cluster;
 use crate::config::{self, Config};
+use crate::janitor;
 use crate::kubernetes;
 use crate::model::Kind;
 use crate::model::record::{Obstacle, VaultHealth};
@@ -30,6 +33,10 @@ pub struct Shell {
     pub operator: config::Operator,
     /// The operator's own numbers.
     pub numbers: Numbers,
+    /// How many objects were told last to bear the canaries' label without being any.
+    pub strangers: AtomicUsize,
+    /// The cluster of the canaries, once it has been asked for.
+    cluster: OnceCell<Cluster>,
     /// The VaultConnection behind each VaultAuth that was asked for.
     pub(super) connections: Mutex<HashMap<String, String>>,
     /// What listens for Vault's signs of life.
@@ -56,9 +63,20 @@ impl Shell {
             namespace,
             operator: config.operator.clone(),
             numbers,
+            strangers: AtomicUsize::default(),
+            cluster: OnceCell::default(),
             connections: Mutex::default(),
             _listener: listener,
         })
+    }
+
+    /// The cluster of the canaries.
+    ///
+    /// # Errors
+    /// The API server does not tell. The next call asks again.
+    pub async fn cluster(&self) -> Result<&Cluster, Obstacle> {
+        let ask = || janitor::cluster(&self.kube, &self.namespace);
+        self.cluster.get_or_try_init(ask).await
     }
 }
 

@@ -14,18 +14,34 @@ pub fn policy(paths: &[Path]) -> String {
         }
         let width = own.iter().map(|path| path.path.len()).max().unwrap_or(0) + 2;
         for path in own {
-            let capabilities: Vec<_> = path
-                .capabilities
-                .iter()
-                .map(|capability| format!("\"{capability}\""))
-                .collect();
-            let quoted = format!("\"{}\"", path.path);
-            let _ = writeln!(
-                text,
-                "path {quoted:width$} {{ capabilities = [{}] }}",
-                capabilities.join(", ")
-            );
+            let name = quoted(&path.path);
+            let capabilities = list(&path.capabilities);
+            let _ = if path.parameters.is_empty() {
+                writeln!(
+                    text,
+                    "path {name:width$} {{ capabilities = {capabilities} }}"
+                )
+            } else {
+                let parameters = path.parameters.iter();
+                let parameters: Vec<_> = parameters
+                    .map(|(name, values)| format!("{} = {}", quoted(name), list(values)))
+                    .collect();
+                let parameters = parameters.join(", ");
+                writeln!(
+                    text,
+                    "path {name} {{\n  capabilities       = {capabilities}\n  allowed_parameters = {{ {parameters} }}\n}}"
+                )
+            };
         }
     }
     text
+}
+
+fn list(words: &[impl AsRef<str>]) -> String {
+    let quoted: Vec<_> = words.iter().map(|word| quoted(word.as_ref())).collect();
+    format!("[{}]", quoted.join(", "))
+}
+
+fn quoted(word: &str) -> String {
+    format!("\"{word}\"")
 }

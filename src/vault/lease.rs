@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Vault, refusal};
+use super::{OwnLease, Vault, refusal};
 use crate::model::record::Obstacle;
 use crate::model::time;
 
@@ -59,7 +59,8 @@ impl Life {
 
 impl Vault {
     /// What Vault says of a lease.
-    pub async fn lease_life(&self, id: &str) -> Result<Life, Obstacle> {
+    pub async fn lease_life(&self, lease: &OwnLease) -> Result<Life, Obstacle> {
+        let id = lease.id();
         let what = format!("look up lease `{id}`");
         let answer = self
             .put("sys/leases/lookup", &json!({ "lease_id": id }))
@@ -96,7 +97,8 @@ impl Vault {
     }
 
     /// Revokes the lease, and returns when it is done.
-    pub async fn lease_revoke(&self, id: &str) -> Result<(), Obstacle> {
+    pub async fn lease_revoke(&self, lease: &OwnLease) -> Result<(), Obstacle> {
+        let id = lease.id();
         let body = json!({ "lease_id": id, "sync": true });
         let answer = self.put("sys/leases/revoke", &body).await?;
         let status = answer.status();

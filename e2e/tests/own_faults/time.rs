@@ -24,7 +24,8 @@ const MOST_OF_IT: SignedDuration = SignedDuration::from_mins(50);
 /// Waits until a run has begun its second step: Vault has a second version by then.
 pub(crate) async fn updated(scene: &Scene, probe: &str) -> Result<()> {
     let name = scene.secret(probe).await?.name_any();
-    let path = format!("kvv2/metadata/vso-prober/default/{name}");
+    let folder = scene.kv_folder("default").await?;
+    let path = format!("kvv2/metadata/{folder}/{name}");
     eventually("second version", Duration::from_secs(10), async || {
         let metadata = scene.lab().vault().read(&path).await?;
         Ok((metadata["data"]["current_version"] == 2).then_some(()))

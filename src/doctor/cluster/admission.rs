@@ -9,7 +9,7 @@ use kube::core::DynamicObject;
 use super::super::ask::ask;
 use super::super::fix::Fix;
 use super::super::{Ledger, Topic};
-use crate::canary::{Action, Canary};
+use crate::canary::{Action, Canary, Cluster};
 use crate::config::{Config, Probe};
 use crate::model::{Kind, Step};
 use crate::operator::api_resource;
@@ -45,6 +45,7 @@ fn resource(config: &Config, probe: &Probe) -> Option<DynamicObject> {
         probe,
         home,
         &config.instance,
+        &Cluster::unknown(),
         Timestamp::now(),
         &mut rand::rng(),
     );

@@ -32,6 +32,7 @@ pub(super) async fn grant(client: &Client) -> Result<()> {
             &["get", "list", "watch", "delete", "patch"],
         ),
         rule("", &["events"], &["get", "list"]),
+        rule("", &["namespaces"], &["get"]),
         rule(LEASES, &["leases"], &["create", "get", "update"]),
     ];
     let prober_at_operator = [

@@ -18,8 +18,14 @@ path "kvv2/data/vso-prober/*" { capabilities = ["read"] }
 path "database/creds/*" { capabilities = ["read"] }
 path "pki/issue/*" { capabilities = ["create", "update"] }
 path "pki/revoke" { capabilities = ["create", "update"] }
-path "sys/leases/renew" { capabilities = ["update"] }
-path "sys/leases/revoke" { capabilities = ["update"] }
+path "sys/leases/renew" {
+  capabilities = ["update"]
+  allowed_parameters = { "lease_id" = ["database/creds/*"], "increment" = [] }
+}
+path "sys/leases/revoke" {
+  capabilities = ["update"]
+  allowed_parameters = { "lease_id" = ["database/creds/*"] }
+}
 "#;
 
 /// What the prober needs, and no more.
@@ -27,8 +33,14 @@ const PROBER_POLICY: &str = r#"
 path "kvv1/vso-prober/*" { capabilities = ["create", "update", "read", "delete", "list"] }
 path "kvv2/data/vso-prober/*" { capabilities = ["create", "update", "read"] }
 path "kvv2/metadata/vso-prober/*" { capabilities = ["read", "delete", "list"] }
-path "sys/leases/lookup" { capabilities = ["update"] }
-path "sys/leases/revoke" { capabilities = ["update"] }
+path "sys/leases/lookup" {
+  capabilities = ["update"]
+  allowed_parameters = { "lease_id" = ["database/creds/*"] }
+}
+path "sys/leases/revoke" {
+  capabilities = ["update"]
+  allowed_parameters = { "lease_id" = ["database/creds/*"], "sync" = [] }
+}
 path "auth/token/lookup-self" { capabilities = ["read"] }
 path "auth/token/renew-self" { capabilities = ["update"] }
 "#;

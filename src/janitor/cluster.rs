@@ -1,0 +1,20 @@
+//! Which cluster the canaries are in.
+
+use kube::Client;
+
+use crate::canary::Cluster;
+use crate::kubernetes;
+use crate::model::record::{Hindrance, Obstacle, Peer};
+
+/// Asks for the cluster's ID, which the canaries' folder in Vault is called by.
+///
+/// # Errors
+/// The API server does not tell it, or tells one that is no name in Vault.
+pub async fn cluster(kube: &Client, namespace: &str) -> Result<Cluster, Obstacle> {
+    let uid = kubernetes::namespace_uid(kube, namespace).await?;
+    Cluster::of(&uid).ok_or_else(|| Obstacle {
+        at: Peer::Kubernetes,
+        how: Hindrance::Failed,
+        text: format!("asked for the UID of Namespace `{namespace}`, to name a folder in Vault by it: `{uid}` is no UID").into(),
+    })
+}

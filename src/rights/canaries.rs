@@ -1,0 +1,59 @@
+//! What the operator needs in Vault for the canaries: to read what the probes ask it for, and to keep their leases.
+
+use super::{Need, Path, leases};
+use crate::config::{Config, KvVersion, Target};
+
+/// The paths that the policy of the operator's role is to grant.
+pub fn operators(config: &Config) -> Vec<Path> {
+    let mut paths: Vec<Path> = Vec::new();
+    let mut path = |path: String, capabilities: &[&'static str], parameters| {
+        if !paths.iter().any(|known| known.path == path) {
+            paths.push(Path {
+                path,
+                capabilities: capabilities.to_vec(),
+                parameters,
+                need: Need::Run,
+            });
+        }
+    };
+    let any = Vec::new;
+    let own_leases = || ("lease_id", leases(config));
+    for probe in &config.probes {
+        match &probe.target {
+            Target::Static(target) => {
+                let data = match target.version {
+                    KvVersion::V1 => "",
+                    KvVersion::V2 => "data/",
+                };
+                let all = format!("{}/{data}{}/*", target.mount, target.path);
+                path(all, &["read"], any());
+            }
+            Target::Dynamic(target) => {
+                path(
+                    format!("{}/{}", target.mount, target.path),
+                    &["read"],
+                    any(),
+                );
+                let increment = ("increment", Vec::new());
+                let renewal = vec![own_leases(), increment];
+                path("sys/leases/renew".to_owned(), &["update"], renewal);
+                path(
+                    "sys/leases/revoke".to_owned(),
+                    &["update"],
+                    vec![own_leases()],
+                );
+            }
+            Target::Pki(target) => {
+                let both = ["create", "update"];
+                path(
+                    format!("{}/issue/{}", target.mount, target.role),
+                    &both,
+                    any(),
+                );
+                path(format!("{}/revoke", target.mount), &both, any());
+            }
+        }
+    }
+    paths.sort_by(|one, other| one.path.cmp(&other.path));
+    paths
+}
