@@ -157,6 +157,17 @@ pub enum MetricsSource {
     },
 }
 
+impl MetricsSource {
+    /// How to be let in there.
+    pub const fn access(&self) -> &Access {
+        match self {
+            Self::Url { access, .. }
+            | Self::Pods { access, .. }
+            | Self::Prometheus { access, .. } => access,
+        }
+    }
+}
+
 /// How an HTTP endpoint is served.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(rename_all = "lowercase")]
@@ -183,10 +194,19 @@ impl Scheme {
 pub struct Access {
     /// A file with a bearer token.
     pub bearer_token_file: Option<PathBuf>,
+    /// The `ServiceAccount`, in the canaries' namespace, that bearer tokens are asked for instead.
+    pub service_account: Option<String>,
     /// A file with the CA's certificates (PEM).
     pub ca_file: Option<PathBuf>,
     /// Whether the server's certificate goes unchecked.
     pub insecure_skip_verify: bool,
+}
+
+impl Access {
+    /// Whether a bearer token goes along.
+    pub const fn has_bearer(&self) -> bool {
+        self.service_account.is_some() || self.bearer_token_file.is_some()
+    }
 }
 
 /// One probe.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{Api, ListParams};
-use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::config;
 use crate::model::record::{Hindrance, Obstacle, Peer};
@@ -21,6 +21,17 @@ const QUESTION_LIMIT: Duration = Duration::from_secs(5);
 /// # Errors
 /// The configuration is missing or can't be read. The API server itself is not asked yet.
 pub async fn connect(config: &config::Kubernetes) -> Result<Client, Obstacle> {
+    connect_as(config, None).await
+}
+
+/// As [`connect`], but as whom `token` is of, if there is one.
+///
+/// # Errors
+/// The configuration is missing or can't be read. The API server itself is not asked yet.
+pub async fn connect_as(
+    config: &config::Kubernetes,
+    token: Option<SecretString>,
+) -> Result<Client, Obstacle> {
     let refused = |text: String| Obstacle {
         at: Peer::Kubernetes,
         how: Hindrance::Denied,
@@ -53,6 +64,12 @@ pub async fn connect(config: &config::Kubernetes) -> Result<Client, Obstacle> {
         let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
         config.map_err(|error| unusable(&error))?
     };
+    if token.is_some() {
+        kube.auth_info = AuthInfo {
+            token,
+            ..AuthInfo::default()
+        };
+    }
     let token = kube.auth_info.token.as_ref();
     if token.is_some_and(|token| !fits_header(token.expose_secret())) {
         let text = "tried to use the kubeconfig, but its token is not one line of printable characters without blanks";

@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod exposition;
+mod pods;
 
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 pub use crate::model::reconciles::POLL_JITTER;
 use crate::model::{Kind, time};
 use api::VaultAuth;
+pub use pods::{Pods, holder};
 
 /// The API resource of a kind of canary.
 pub fn api_resource(kind: Kind) -> ApiResource {

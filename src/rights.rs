@@ -24,8 +24,11 @@ pub const POLICY: &str = "vso-prober";
 pub struct Rights {
     /// What the prober may do with objects of Kubernetes.
     pub rules: Vec<Rule>,
-    /// The paths of Kubernetes that are no objects and that the prober may get.
+    /// The paths of Kubernetes that are no objects and that may be got: by the prober, or by the `ServiceAccount` of
+    /// this name in its stead.
     pub urls: Vec<String>,
+    /// That `ServiceAccount`, with its namespace.
+    pub metrics: Option<Subject>,
     /// What the prober may do in Vault.
     pub paths: Vec<Path>,
 }
@@ -148,6 +151,10 @@ impl Rights {
         Self {
             rules: rules(config, leader_elect),
             urls: urls(config),
+            metrics: metrics_account(config).map(|name| Subject::Account {
+                namespace: config.kubernetes.namespace.clone(),
+                name: name.to_owned(),
+            }),
             paths: paths(config),
         }
     }
@@ -206,14 +213,19 @@ fn rules(config: &Config, leader_elect: bool) -> Vec<Rule> {
         rule(namespace, &group, "vaultconnections", &["get"], Need::Run);
     }
     rule(operator, "", "pods", &["list"], Need::Run);
+    // Who holds it is the operator's, whatever its image is called, and works.
     let lease = rule(
         operator,
         "coordination.k8s.io",
         "leases",
         &["get"],
-        lease_need(config),
+        Need::Run,
     );
     named.push((lease, vec![LEADER_LEASE.to_owned()]));
+    if let Some(account) = metrics_account(config) {
+        let token = rule(home, "", "serviceaccounts/token", &["create"], Need::Run);
+        named.push((token, vec![account.to_owned()]));
+    }
     if leader_elect {
         let leases = "coordination.k8s.io";
         rule(home, leases, "leases", &["create"], Need::Run);
@@ -228,21 +240,19 @@ fn rules(config: &Config, leader_elect: bool) -> Vec<Rule> {
     rules
 }
 
-/// The Lease says which of the operator's pods works, which runs need only where they read the metrics of all.
-fn lease_need(config: &Config) -> Need {
-    match config.operator.metrics {
-        Some(MetricsSource::Pods { .. }) => Need::Run,
-        _ => Need::Doctor,
-    }
+/// The ServiceAccount that gets the operator's metrics, if it is not the prober's own.
+pub fn metrics_account(config: &Config) -> Option<&str> {
+    let metrics = config.operator.metrics.as_ref()?;
+    metrics.access().service_account.as_deref()
 }
 
 /// The operator's metrics are behind a proxy that asks the API server what the bearer of a token may get.
 fn urls(config: &Config) -> Vec<String> {
     match &config.operator.metrics {
-        Some(MetricsSource::Pods { access, .. }) if access.bearer_token_file.is_some() => {
+        Some(MetricsSource::Pods { access, .. }) if access.has_bearer() => {
             vec!["/metrics".to_owned()]
         }
-        Some(MetricsSource::Url { url, access }) if access.bearer_token_file.is_some() => {
+        Some(MetricsSource::Url { url, access }) if access.has_bearer() => {
             let path = url::Url::parse(url).map_or("/metrics".to_owned(), |url| url.path().into());
             vec![path]
         }

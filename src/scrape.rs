@@ -1,5 +1,6 @@
 //! The operator's metrics, as the prober reads them: at one URL, of all its pods, or from Prometheus.
 
+mod bearer;
 mod fetch;
 mod past;
 mod pods;
@@ -11,12 +12,14 @@ use kube::Client;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-use crate::config::{self, MetricsSource};
+use crate::config::{Config, MetricsSource};
 use crate::model::snapshot::Snapshot;
 use crate::model::text::Text;
 use crate::operator::exposition;
+use bearer::Bearer;
 use fetch::{Fetch, LIMIT};
 
+pub use bearer::token;
 pub use past::{Past, Sampled};
 
 /// Reads the operator's metrics. Each reading costs the operator some work, so those who ask share.
@@ -56,25 +59,29 @@ pub enum Numbers {
 
 impl Numbers {
     /// Reads them as it is configured. Nothing is sent yet.
-    pub fn new(operator: &config::Operator, kube: &Client) -> Self {
+    pub fn new(config: &Config, kube: &Client) -> Self {
+        let operator = &config.operator;
+        let fetch = |url: &str, access| {
+            let bearer = Bearer::new(access, kube, &config.kubernetes.namespace);
+            Fetch::new(url, access, bearer)
+        };
         let source = match &operator.metrics {
             None => return Self::Unread,
-            Some(MetricsSource::Url { url, access }) => {
-                Live::Url(Fetch::new(url, access), url.clone())
-            }
+            Some(MetricsSource::Url { url, access }) => Live::Url(fetch(url, access), url.clone()),
             Some(MetricsSource::Pods {
                 port,
                 scheme,
                 access,
             }) => {
-                let pods = pods::Pods::new(operator, kube, *port, *scheme, access);
+                let fetch = fetch(&format!("{}://", scheme.as_str()), access);
+                let pods = pods::Pods::new(operator, kube, fetch, *port, *scheme);
                 Live::Pods(Box::new(pods))
             }
             Some(MetricsSource::Prometheus {
                 url,
                 selector,
                 access,
-            }) => return Self::Past(Box::new(Past::new(url, selector, access))),
+            }) => return Self::Past(Box::new(Past::new(fetch(url, access), url, selector))),
         };
         Self::Live(Box::new(Scraper {
             source,

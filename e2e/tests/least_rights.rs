@@ -23,6 +23,9 @@ use vso_prober::model::{Step, Verdict};
 use installed::install;
 use shipped::{commands, read};
 
+/// The ServiceAccount that gets the operator's metrics, and its role.
+const METRICS: &str = "vso-prober-metrics";
+
 /// How long the API server may take to heed a change of a role, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         "vaultauths",
         "vaultconnections",
         "leases",
+        "serviceaccounts/token",
     ];
     for resource in home {
         suite = suite.trial(&format!("each_verb_on_{resource}"), async move |scene| {
@@ -250,7 +254,7 @@ async fn journey(prober: &Prober, resource: &str, verb: &str) -> Result<()> {
 async fn metrics(scene: &Scene) -> Result<()> {
     let prober = install(scene).await?;
     let roles: Api<ClusterRole> = Api::all(scene.lab().client());
-    let name = "vso-prober-metrics";
+    let name = METRICS;
     let rules = roles.get(name).await?.rules;
     let patch = async |rules: Value| {
         let params = PatchParams::default();
@@ -351,7 +355,7 @@ async fn canaries(scene: &Scene) -> Result<()> {
 async fn every_rule(scene: &Scene) -> Result<()> {
     install(scene).await?;
     let tried = [
-        (NAMESPACE, PROBER, 8),
+        (NAMESPACE, PROBER, 9),
         (NAMESPACE, "vso-prober-doctor", 2),
         (OPERATOR_NAMESPACE, PROBER, 2),
     ];
@@ -365,7 +369,7 @@ async fn every_rule(scene: &Scene) -> Result<()> {
     let bindings = list["items"].as_array().into_iter().flatten();
     let own = bindings.filter(|binding| {
         let mut subjects = binding["subjects"].as_array().into_iter().flatten();
-        subjects.any(|subject| subject["name"] == PROBER)
+        subjects.any(|subject| subject["name"] == PROBER || subject["name"] == METRICS)
     });
     let mut bound: Vec<_> = own
         .map(|binding| binding["roleRef"]["name"].as_str().unwrap_or_default())
@@ -401,6 +405,7 @@ async fn nothing_else_in_kubernetes(scene: &Scene) -> Result<()> {
         "create secret generic taken -n vso-probe",
         "create token probe -n vso-probe",
         "create token vso-prober -n vso-probe",
+        "create token default -n vso-probe",
         "create configmap taken -n vso-probe",
         "create rolebinding taken --clusterrole=cluster-admin --serviceaccount=vso-probe:vso-prober -n vso-probe",
         "run taken --image=taken -n vso-probe",
@@ -409,6 +414,7 @@ async fn nothing_else_in_kubernetes(scene: &Scene) -> Result<()> {
         "delete lease b0d477c0.hashicorp.com -n vault-secrets-operator-system",
         &format!("delete pods --all -n {OPERATOR_NAMESPACE}"),
         "get --raw /logs/",
+        "get --raw /metrics",
         "get --raw /metrics/slis",
     ];
     for command in refused {

@@ -3,6 +3,8 @@
 
 #[path = "security/ownership.rs"]
 mod ownership;
+#[path = "security/metrics.rs"]
+mod metrics;
 #[path = "security/shown.rs"]
 mod shown;
 
@@ -36,5 +38,10 @@ fn main() -> ExitCode {
             "an_event_excuses_nobody_against_the_facts",
             ownership::forged_excuse,
         )
+        .trial(
+            "a_foreign_pod_is_not_asked_nor_blamed",
+            metrics::foreign_pod,
+        )
+        .trial("the_metrics_token_opens_nothing_else", metrics::token)
         .run()
 }

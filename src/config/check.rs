@@ -276,11 +276,20 @@ impl Checker {
 
     fn metrics(&mut self, raw: &raw::Metrics) -> Option<MetricsSource> {
         let at = |key: &str| format!("operator.metrics.{key}");
+        if raw.service_account.is_some() && raw.bearer_token_file.is_some() {
+            let both = "`operator.metrics` has `serviceAccount` and `bearerTokenFile`; at most one of them is allowed";
+            self.report_key(&at("bearerTokenFile"), both.to_owned());
+        }
         let access = Access {
             bearer_token_file: self.by(
                 &at("bearerTokenFile"),
                 raw.bearer_token_file.as_deref(),
                 rule::file,
+            ),
+            service_account: self.by(
+                &at("serviceAccount"),
+                raw.service_account.as_deref(),
+                rule::account,
             ),
             ca_file: self.by(&at("caFile"), raw.ca_file.as_deref(), rule::file),
             insecure_skip_verify: raw.insecure_skip_verify.unwrap_or_default(),

@@ -204,6 +204,9 @@ pub(super) struct Metrics {
     pub(super) pods: Option<Pods>,
     /// Prometheus, which scrapes the operator already.
     pub(super) prometheus: Option<Prometheus>,
+    /// A ServiceAccount in the canaries' namespace: a token of it, which the prober asks for itself, is sent to the source.
+    #[schemars(length(min = 1, max = 63), extend("examples" = ["vso-prober-metrics"]))]
+    pub(super) service_account: Option<String>,
     /// A file with a bearer token, sent to the source.
     #[schemars(length(min = 1), extend("examples" = [SERVICE_ACCOUNT_TOKEN]))]
     pub(super) bearer_token_file: Option<String>,

@@ -62,6 +62,11 @@ pub(super) fn namespace(text: &str) -> Checked<String> {
     label(text, 63)
 }
 
+/// A `ServiceAccount`'s name.
+pub(super) fn account(text: &str) -> Checked<String> {
+    label(text, 63)
+}
+
 /// A `VaultAuth`: `name` or `namespace/name`.
 pub(super) fn auth_ref(text: &str) -> Checked<String> {
     let (space, name) = text.split_once('/').unwrap_or(("default", text));

@@ -43,14 +43,7 @@ pub(super) fn look(config: &Config, ledger: &mut Ledger) {
             credential(ledger, "vault.auth.jwt.tokenFile", token_file, fix);
         }
     }
-    let access = match &config.operator.metrics {
-        Some(
-            MetricsSource::Url { access, .. }
-            | MetricsSource::Pods { access, .. }
-            | MetricsSource::Prometheus { access, .. },
-        ) => Some(access),
-        None => None,
-    };
+    let access = config.operator.metrics.as_ref().map(MetricsSource::access);
     if let Some(file) = access.and_then(|access| access.ca_file.as_ref()) {
         authority(ledger, "operator.metrics.caFile", file);
     }

@@ -14,14 +14,14 @@ use super::{Ledger, Topic};
 use crate::config::{Access, Config, MetricsSource};
 use crate::model::snapshot::Snapshot;
 use crate::model::text::Text;
-use crate::operator::LEADER_LEASE;
-use crate::rights::{Rights, Subject, cluster_role};
+use crate::operator::{self, LEADER_LEASE, Pods};
+use crate::rights::{Need, Rights, Subject, cluster_role, role};
 use crate::scrape::Numbers;
 
 /// How far back Prometheus is asked.
 const BACK: SignedDuration = SignedDuration::from_mins(5);
-/// Where a pod finds the token of its ServiceAccount.
-const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+/// What the ServiceAccount is called, where it is shipped, that may get the metrics and nothing else.
+const METRICS_ACCOUNT: &str = "vso-prober-metrics";
 
 /// Looks at its pods and its Lease; `ahead` is by how much the cluster's clock is ahead of this one.
 pub(super) async fn look(
@@ -30,12 +30,17 @@ pub(super) async fn look(
     ahead: SignedDuration,
     ledger: &mut Ledger,
 ) {
-    let ready = pods(client, config, ledger).await;
     let namespace = &config.operator.namespace;
     let full = format!("{namespace}/{LEADER_LEASE}");
     let topic = Topic::OperatorLease;
     let api: Api<Lease> = Api::namespaced(client.clone(), namespace);
-    match get(&api, &format!("get Lease `{full}`"), LEADER_LEASE).await {
+    let lease = get(&api, &format!("get Lease `{full}`"), LEADER_LEASE).await;
+    let holder = match &lease {
+        Asked::There(lease) => operator::holder(lease),
+        Asked::Absent | Asked::Denied | Asked::Failed(_) => None,
+    };
+    let ready = pods(client, config, holder, ledger).await;
+    match lease {
         Asked::There(lease) => {
             let now = Timestamp::now()
                 .saturating_add(ahead)
@@ -66,7 +71,7 @@ fn restart(config: &Config) -> Fix {
 }
 
 /// Whether any of its pods is ready.
-async fn pods(client: &Client, config: &Config, ledger: &mut Ledger) -> bool {
+async fn pods(client: &Client, config: &Config, holder: Option<&str>, ledger: &mut Ledger) -> bool {
     let topic = Topic::Operator;
     let (namespace, selector) = (&config.operator.namespace, &config.operator.pod_selector);
     let subject = format!("{selector} in {namespace}");
@@ -84,9 +89,19 @@ async fn pods(client: &Client, config: &Config, ledger: &mut Ledger) -> bool {
             return true;
         }
     };
+    let Pods { own: pods, foreign } = Pods::tell(pods, holder);
+    if !foreign.is_empty() {
+        let text = format!(
+            "listed the pods `{selector}` in `{namespace}`: {} is not the operator's, by what it runs and by who holds the \
+             operator's Lease, and is left out",
+            foreign.join(", ")
+        );
+        let fix = "make `operator.podSelector` narrower, e.g. `control-plane=controller-manager,app.kubernetes.io/name=vault-secrets-operator`";
+        ledger.warning(topic, &subject, text, Some(Fix::Do(fix.to_owned())));
+    }
     if pods.is_empty() {
         let text = format!(
-            "tried to {what}: there are none; it is not installed there, or scaled to zero, or `operator.namespace` or `operator.podSelector` is not right"
+            "tried to {what}: there are none of the operator's; it is not installed there, or scaled to zero, or `operator.namespace` or `operator.podSelector` is not right"
         );
         let fix = format!("kubectl scale deployment -n {namespace} -l '{selector}' --replicas=1\n");
         ledger.finding(topic, &subject, text, Fix::Run(fix));
@@ -162,10 +177,18 @@ pub(super) async fn metrics(
         Some(MetricsSource::Url { url, .. } | MetricsSource::Prometheus { url, .. }) => shown(url),
         Some(MetricsSource::Pods { port, .. }) => format!("pods, port {port}"),
     };
+    let access = config.operator.metrics.as_ref().map(MetricsSource::access);
+    if access
+        .is_some_and(|access| access.insecure_skip_verify && access.bearer_token_file.is_some())
+    {
+        let text = "a token is sent to whoever answers there, as `operator.metrics.insecureSkipVerify` leaves his certificate unchecked; set `caFile`, or send a token that is good for nothing else";
+        let fix = Fix::set(&["operator", "metrics", "serviceAccount"], METRICS_ACCOUNT);
+        ledger.warning(topic, &place, text, Some(fix));
+    }
     if ledger.found(Topic::Operator, "") {
         return ledger.skipped(topic, &place, "the operator is not up");
     }
-    let read = match Numbers::new(&config.operator, client) {
+    let read = match Numbers::new(config, client) {
         Numbers::Unread => return,
         Numbers::Live(scraper) => scraper.look().await.what.clone(),
         Numbers::Past(past) => {
@@ -232,23 +255,28 @@ fn told(config: &Config, place: &str, snapshot: &Snapshot, ledger: &mut Ledger) 
 
 /// What opens the way to the metrics, by what came back.
 fn repair(config: &Config, rights: &Rights, subject: &Subject, said: &str) -> Fix {
-    let access = match &config.operator.metrics {
-        Some(
-            MetricsSource::Url { access, .. }
-            | MetricsSource::Pods { access, .. }
-            | MetricsSource::Prometheus { access, .. },
-        ) => access.clone(),
-        None => Access::default(),
-    };
+    let access = config.operator.metrics.as_ref().map(MetricsSource::access);
+    let file = access.and_then(|access| access.bearer_token_file.as_deref());
     let key = ["operator", "metrics"];
+    if said.contains("a token of the ServiceAccount")
+        && let Some(Subject::Account { namespace, name }) = &rights.metrics
+    {
+        return if said.contains("answered 404") {
+            Fix::Run(format!(
+                "kubectl create serviceaccount {name} -n {namespace}\n"
+            ))
+        } else {
+            Fix::apply(&role(rights, subject, namespace, Need::Run))
+        };
+    }
     if said.contains("answered 403") && !rights.urls.is_empty() {
         // Whose token it is may be another than he who asks the API server here.
-        let bearer = access.bearer_token_file.as_deref().and_then(account);
+        let bearer = file.and_then(account);
         let bearer = bearer.map(|(namespace, name)| Subject::Account { namespace, name });
         return Fix::apply(&cluster_role(rights, bearer.as_ref().unwrap_or(subject)));
     }
-    if said.contains("answered 401") && access.bearer_token_file.is_none() {
-        return Fix::set(&[key[0], key[1], "bearerTokenFile"], TOKEN);
+    if said.contains("answered 401") && !access.is_some_and(Access::has_bearer) {
+        return Fix::set(&[key[0], key[1], "serviceAccount"], METRICS_ACCOUNT);
     }
     if said.contains("certificate") {
         return Fix::set(&[key[0], key[1], "insecureSkipVerify"], true);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Event as CoreEvent, Pod as CorePod, Secret};
 use kube::api::{Api, ListParams};
 use kube::core::DynamicObject;
@@ -15,7 +16,7 @@ use crate::model::record::{Answer, Event, Findings, Obstacle, Peer, Pod, Referen
 use crate::model::timeline::Resource;
 use crate::model::{Kind, Step};
 use crate::observe::{self, Inspector};
-use crate::operator::{self, api};
+use crate::operator::{self, LEADER_LEASE, api};
 use crate::wire::limited;
 
 /// How long one question may take.
@@ -231,7 +232,11 @@ async fn pods(shell: &Shell) -> Result<Vec<Pod>, Obstacle> {
         .list(&params)
         .await
         .map_err(|error| kubernetes::obstacle(&what, &error))?;
-    Ok(pods.items.into_iter().map(pod).collect())
+    // Who may not look at the Lease tells the operator's pods by what they run alone.
+    let leases = Api::<Lease>::namespaced(shell.kube.clone(), &shell.operator.namespace);
+    let lease = leases.get_opt(LEADER_LEASE).await.ok().flatten();
+    let pods = operator::Pods::tell(pods.items, lease.as_ref().and_then(operator::holder));
+    Ok(pods.own.into_iter().map(pod).collect())
 }
 
 fn pod(pod: CorePod) -> Pod {

@@ -53,7 +53,7 @@ impl Shell {
         let vault = Arc::new(Vault::new(&config.vault)?);
         let namespace = config.kubernetes.namespace.clone();
         let observer = Observer::start(&kube, &namespace, &config.instance, kinds);
-        let numbers = Numbers::new(&config.operator, &kube);
+        let numbers = Numbers::new(config, &kube);
         let mut listener = JoinSet::new();
         listener.spawn(listen(vault.clone(), &observer));
         Ok(Self {

@@ -92,9 +92,14 @@ pub fn role(rights: &Rights, subject: &Subject, namespace: &str, need: Need) -> 
     text
 }
 
-/// The manifests of what is needed of the paths that are no objects.
+/// The manifests of what is needed of the paths that are no objects: by `subject`, unless another gets them.
 pub fn cluster_role(rights: &Rights, subject: &Subject) -> String {
-    let name = format!("{}-metrics", subject.role(Need::Run));
+    let other = rights.metrics.as_ref();
+    let name = other.map_or_else(
+        || format!("{}-metrics", subject.role(Need::Run)),
+        |other| other.role(Need::Run),
+    );
+    let subject = other.unwrap_or(subject);
     let metadata = format!("{{name: {name}}}");
     format!(
         "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {metadata}\nrules:\n- nonResourceURLs: {}\n  verbs: [\"get\"]\n{}",

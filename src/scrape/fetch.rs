@@ -1,12 +1,12 @@
 //! One request for metrics, with limits: of time, of size, and of where the token may go.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use http::header::{ACCEPT, AUTHORIZATION};
 use reqwest::{Client, Response, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::bearer::Bearer;
 use crate::config::Access;
 use crate::wire::{causes, http as wire};
 
@@ -22,12 +22,12 @@ const EXCERPT: usize = 200;
 /// A client that may read metrics, or why there is none.
 pub(super) struct Fetch {
     client: Result<Client, String>,
-    token_file: Option<PathBuf>,
+    bearer: Bearer,
 }
 
 impl Fetch {
     /// A client of `url` and what lies beside it.
-    pub(super) fn new(url: &str, access: &Access) -> Self {
+    pub(super) fn new(url: &str, access: &Access, bearer: Bearer) -> Self {
         let ca_file = access.ca_file.as_deref();
         let ca_file = ca_file.map(|file| ("operator.metrics.caFile", file));
         let client = wire::builder(url, ca_file).and_then(|builder| {
@@ -37,10 +37,7 @@ impl Fetch {
                 .build()
                 .map_err(|error| format!("can't make an HTTP client: {}", causes(&error)))
         });
-        Self {
-            client,
-            token_file: access.bearer_token_file.clone(),
-        }
+        Self { client, bearer }
     }
 
     /// The text at `url`, which is called `place` in errors.
@@ -52,14 +49,7 @@ impl Fetch {
             .as_ref()
             .map_err(|error| failed(error.clone()))?;
         let mut request = client.get(url).header(ACCEPT, "text/plain;version=0.0.4");
-        // It is replaced while the prober runs, so it is read each time.
-        let token = match &self.token_file {
-            Some(file) => {
-                let what = "`operator.metrics.bearerTokenFile`";
-                Some(wire::credential_aside(what, file).await?)
-            }
-            None => None,
-        };
+        let token = self.bearer.token().await?;
         if let Some(token) = &token {
             request = request.header(AUTHORIZATION, wire::bearer(token));
         }
@@ -79,6 +69,9 @@ impl Fetch {
         let status = answer.status();
         if status.is_success() {
             return body(answer).await.map_err(failed);
+        }
+        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            self.bearer.refused().await;
         }
         let said = said(answer, token.as_ref()).await;
         Err(failed(format!(
@@ -130,7 +123,7 @@ async fn said(answer: Response, token: Option<&SecretString>) -> String {
 fn hint(status: StatusCode) -> &'static str {
     match status {
         StatusCode::UNAUTHORIZED => {
-            "; set `operator.metrics.bearerTokenFile` to a token of a ServiceAccount"
+            "; set `operator.metrics.serviceAccount` to a ServiceAccount that may get `/metrics` and nothing else"
         }
         StatusCode::FORBIDDEN => {
             "; let the token's ServiceAccount get the nonResourceURL `/metrics` (the chart's ClusterRole \

@@ -9,7 +9,6 @@ use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::fetch::{Fetch, LIMIT, silence};
-use crate::config::Access;
 use crate::model::snapshot::Snapshot;
 use crate::model::time;
 use crate::operator::exposition::{NAMES, Tally};
@@ -41,9 +40,9 @@ pub struct Sampled {
 }
 
 impl Past {
-    pub(super) fn new(url: &str, selector: &str, access: &Access) -> Self {
+    pub(super) fn new(fetch: Fetch, url: &str, selector: &str) -> Self {
         Self {
-            fetch: Fetch::new(url, access),
+            fetch,
             url: url.to_owned(),
             selector: selector.to_owned(),
         }

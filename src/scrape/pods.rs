@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::coordination::v1::Lease;
@@ -11,10 +12,10 @@ use kube::{Client, ResourceExt as _};
 
 use super::fetch::Fetch;
 use super::read;
-use crate::config::{self, Access, Scheme};
+use crate::config::{self, Scheme};
 use crate::kubernetes;
 use crate::model::snapshot::Snapshot;
-use crate::operator::LEADER_LEASE;
+use crate::operator::{self, LEADER_LEASE};
 
 /// How many pods are asked at once.
 const AT_ONCE: usize = 4;
@@ -28,33 +29,43 @@ pub(super) struct Pods {
     selector: String,
     port: u16,
     scheme: Scheme,
+    /// Those under the selector that are not the operator's, as far as they were told.
+    foreign: Mutex<Vec<String>>,
 }
 
 impl Pods {
     pub(super) fn new(
         operator: &config::Operator,
         kube: &Client,
+        fetch: Fetch,
         port: u16,
         scheme: Scheme,
-        access: &Access,
     ) -> Self {
         let namespace = operator.namespace.clone();
         Self {
-            fetch: Fetch::new(&format!("{}://", scheme.as_str()), access),
+            fetch,
             api: Api::namespaced(kube.clone(), &namespace),
             leases: Api::namespaced(kube.clone(), &namespace),
             namespace,
             selector: operator.pod_selector.clone(),
             port,
             scheme,
+            foreign: Mutex::default(),
         }
     }
 
     /// Reads them all. One that can't be read makes the sum wrong, so there is none then.
     pub(super) async fn read(&self) -> Result<Snapshot, String> {
-        let (pods, leader) = tokio::join!(self.running(), self.leader());
+        let (listed, leader) = tokio::join!(self.list(), self.leader());
+        let pods = operator::Pods::tell(listed?, leader.as_deref());
+        self.tell(&pods.foreign);
+        let running: Vec<_> = pods
+            .own
+            .iter()
+            .filter_map(|pod| Some((pod.name_any(), self.url(address(pod)?))))
+            .collect();
         let mut whole: Option<Snapshot> = None;
-        let mut parts = futures::stream::iter(pods?)
+        let mut parts = futures::stream::iter(running)
             .map(|(name, url)| async move { read(&self.fetch, &url, &name).await })
             .buffered(AT_ONCE);
         while let Some(part) = parts.try_next().await? {
@@ -65,8 +76,8 @@ impl Pods {
         }
         let mut whole = whole.ok_or_else(|| {
             format!(
-                "tried to read the metrics of the operator's pods: no pod that runs matches `{}` in `{}`; is \
-                 `operator.podSelector` right, and is the operator up?",
+                "tried to read the metrics of the operator's pods: no pod that runs and is the operator's matches `{}` \
+                 in `{}`; is `operator.podSelector` right, and is the operator up?",
                 self.selector, self.namespace
             )
         })?;
@@ -74,16 +85,26 @@ impl Pods {
         Ok(whole)
     }
 
-    /// The pods that run: their names, and where their metrics are.
-    async fn running(&self) -> Result<Vec<(String, String)>, String> {
+    /// Says of each Pod once that it is left out.
+    fn tell(&self, foreign: &[String]) {
+        let mut told = self.foreign.lock().unwrap_or_else(PoisonError::into_inner);
+        for pod in foreign.iter().filter(|pod| !told.contains(pod)) {
+            tracing::warn!(
+                pod,
+                selector = self.selector,
+                "left out a pod under `operator.podSelector`: it is not the operator's"
+            );
+        }
+        foreign.clone_into(&mut told);
+    }
+
+    /// The pods under the selector, whoever's they are.
+    async fn list(&self) -> Result<Vec<Pod>, String> {
         let params = ListParams::default().labels(&self.selector);
         let pods = self.api.list(&params).await.map_err(|error| {
             kubernetes::obstacle(&format!("list pods in `{}`", self.namespace), &error).text
         })?;
-        Ok(pods
-            .into_iter()
-            .filter_map(|pod| Some((pod.name_any(), self.url(address(&pod)?))))
-            .collect())
+        Ok(pods.items)
     }
 
     fn url(&self, address: IpAddr) -> String {
@@ -91,7 +112,7 @@ impl Pods {
         format!("{}://{host}/metrics", self.scheme.as_str())
     }
 
-    /// The pod that holds the Lease, if it may be asked who does. The holder is `<pod>_<UUID>`.
+    /// The pod that holds the Lease, if it may be asked who does.
     async fn leader(&self) -> Option<String> {
         let lease = match self.leases.get_opt(LEADER_LEASE).await {
             Ok(lease) => lease?,
@@ -102,11 +123,7 @@ impl Pods {
                 return None;
             }
         };
-        let holder = lease.spec?.holder_identity?;
-        let pod = holder
-            .rsplit_once('_')
-            .map_or(holder.as_str(), |(pod, _)| pod);
-        (!pod.is_empty()).then(|| pod.to_owned())
+        operator::holder(&lease).map(str::to_owned)
     }
 }
 

@@ -66,7 +66,7 @@ pub(super) async fn pods(scene: &Scene) -> Result<()> {
         "spec": {
             "serviceAccountName": "vault-secrets-operator-controller-manager", "automountServiceAccountToken": false,
             "nodeSelector": {"vso-prober.example/lab": "none"},
-            "containers": [{"name": "manager", "image": "lab"}],
+            "containers": [{"name": "manager", "image": "lab.example/vault-secrets-operator:lab"}],
         },
     });
     scene.apply(pod.clone()).await?;

@@ -39,8 +39,11 @@ pub(super) async fn each_rule(scene: &Scene) -> Result<()> {
     let patient = Patient::with(scene, "ruled", prober).await?;
     patient.is_well().await?;
     let mut missed = 0;
-    for namespace in [NAMESPACE, e2e::lab::OPERATOR_NAMESPACE] {
-        for name in ["ruled", "ruled-doctor"] {
+    for (namespace, names) in [
+        (NAMESPACE, &["ruled", "ruled-doctor"][..]),
+        (e2e::lab::OPERATOR_NAMESPACE, &["ruled"]),
+    ] {
+        for name in names {
             let roles: Api<Role> = Api::namespaced(scene.lab().client(), namespace);
             let role = roles.get(name).await?;
             let rules = role.rules.clone().context("a role has rules")?;
@@ -49,7 +52,7 @@ pub(super) async fn each_rule(scene: &Scene) -> Result<()> {
                 let rule = less.rules.as_mut().context("rules")?.remove(place);
                 let resource = rule.resources.unwrap_or_default().join("");
                 roles.replace(name, &PostParams::default(), &less).await?;
-                let alone = name == "ruled-doctor";
+                let alone = *name == "ruled-doctor";
                 let seen = missed_rule(scene, &patient, &resource, alone).await?;
                 ensure!(
                     seen.1 == i32::from(!alone),

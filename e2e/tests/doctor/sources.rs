@@ -1,11 +1,13 @@
 //! What can be wrong with where the operator's numbers come from, and where outcomes go to.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Router, routing};
 use e2e::lab::free_port;
-use e2e::scenario::{Probe, Scene};
+use e2e::scenario::{Probe, Scene, eventually};
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
 use k8s_openapi::api::authorization::v1::{
     NonResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
@@ -94,22 +96,37 @@ pub(super) async fn refused(scene: &Scene) -> Result<()> {
     let patient = patient.edit(|config| config["operator"]["metrics"] = json!({"url": url}));
     let report = Report::of(scene, &patient.prober, 1).await?;
     let fix = report
-        .finding("metrics", "bearerTokenFile")?
+        .finding("metrics", "serviceAccount")?
         .fix
         .clone()
         .unwrap_or_default();
-    // What is set is where a pod finds its token; this is none.
-    let file = scene.file(&scene.token("unread", None).await?)?;
-    let fix = fix.replace(
-        "/var/run/secrets/kubernetes.io/serviceaccount/token",
-        &file.display().to_string(),
-    );
-    let patient = patient.treated(&fix).await?;
-    let report = Report::of(scene, &patient.prober, 1).await?;
-    report.finding("rbac", "nonResourceURLs")?;
-    patient.cured("metrics", "nonResourceURLs").await?;
+    let mut patient = patient.treated(&fix).await?;
+    // The right to its token, the account, and its right to the metrics are missed one after the other.
+    for (topic, words) in [
+        ("rbac", "serviceaccounts/token"),
+        (
+            "metrics",
+            "kubectl create serviceaccount vso-prober-metrics",
+        ),
+        ("rbac", "nonResourceURLs"),
+    ] {
+        let fix = eventually(words, Duration::from_secs(20), async || {
+            let (_, report) = Report::any(scene, &patient.prober, &[]).await?;
+            Ok(report
+                .finding(topic, words)
+                .ok()
+                .and_then(|check| check.fix.clone()))
+        })
+        .await?;
+        patient = patient.treated(&fix).await?;
+    }
+    patient.is_well().await?;
     server.abort();
-    scene.shell("kubectl delete clusterrolebinding unread-metrics && kubectl delete clusterrole unread-metrics")
+    scene
+        .shell(
+            "kubectl delete clusterrolebinding,clusterrole vso-prober-metrics\n\
+             kubectl delete serviceaccount vso-prober-metrics -n vso-probe",
+        )
         .await
         .map(drop)
 }

@@ -67,6 +67,5 @@ async fn prober(scene: &Scene) -> Result<Prober> {
     let port: u16 = port.context("the URL has a port")?.parse()?;
     let metrics = &mut config["operator"]["metrics"];
     metrics["pods"] = json!({"port": port, "scheme": "http"});
-    metrics["bearerTokenFile"] = json!(scene.file(&scene.token("vso-prober", None).await?)?);
     Ok(scene.prober([]).edit(|whole| *whole = config))
 }

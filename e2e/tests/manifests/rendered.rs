@@ -211,10 +211,9 @@ pub(super) async fn rights_of_values(scene: &Scene) -> Result<()> {
         "pki": {"authRef": "other", "mount": "pki", "role": "probe", "commonName": "canary.example", "ttl": "1h", "expiryOffset": "10m"},
     });
     let kv = json!({"name": "kv", "static": {"authRef": "probe", "mount": "kv", "type": "kv-v1", "path": "a"}, "steps": {"create": "5s"}});
-    let url =
-        json!({"pods": null, "url": "http://10.0.0.1:8080/stats", "bearerTokenFile": "/token"});
+    let url = json!({"pods": null, "url": "http://10.0.0.1:8080/stats", "serviceAccount": null, "bearerTokenFile": "/token"});
     let prometheus = json!({
-        "pods": null, "bearerTokenFile": null, "insecureSkipVerify": null,
+        "pods": null, "serviceAccount": null, "insecureSkipVerify": null,
         "prometheus": {"url": "http://prometheus:9090", "selector": "{job=\"vso\"}"},
     });
     let configs = [
@@ -222,7 +221,8 @@ pub(super) async fn rights_of_values(scene: &Scene) -> Result<()> {
         json!({"probes": [pki], "operator": {"metrics": null, "namespace": "vso"}}),
         json!({"probes": [dynamic], "operator": {"metrics": url}}),
         json!({"probes": [kv], "operator": {"metrics": prometheus}}),
-        json!({"operator": {"metrics": {"pods": {"scheme": "http"}, "bearerTokenFile": null, "insecureSkipVerify": null}}}),
+        json!({"probes": [kv], "operator": {"metrics": {"serviceAccount": "reader"}}}),
+        json!({"operator": {"metrics": {"pods": {"scheme": "http"}, "serviceAccount": null, "insecureSkipVerify": null}}}),
     ];
     for config in configs {
         for mode in ["deployment", "cronjob"] {

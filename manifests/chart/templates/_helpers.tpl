@@ -54,11 +54,3 @@ volumeMounts:
 {{ toYaml . }}
 {{- end }}
 {{- end }}
-
-{{- /* Which of the operator's pods works: for runs where the metrics of all are read, else for `doctor`. */}}
-{{- define "vso-prober.leader" -}}
-- apiGroups: [coordination.k8s.io]
-  resources: [leases]
-  resourceNames: [b0d477c0.hashicorp.com]
-  verbs: [get]
-{{- end }}

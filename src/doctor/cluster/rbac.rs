@@ -11,8 +11,10 @@ use super::super::ask::ask;
 use super::super::fix::Fix;
 use super::super::{Ledger, Topic};
 use crate::config::Config;
+use crate::kubernetes;
 use crate::model::record::Obstacle;
-use crate::rights::{Need, Rights, Rule, Subject, cluster_role, role};
+use crate::rights::{Need, Rights, Rule, Subject, cluster_role, metrics_account, role};
+use crate::scrape;
 
 /// How many questions are asked at once.
 const AT_ONCE: usize = 8;
@@ -74,6 +76,35 @@ pub(super) async fn look(
             }
         }
     }
+    urls(client, config, rights, subject, ledger).await;
+    any
+}
+
+/// Looks at the paths that are no objects, as whoever gets them.
+async fn urls(
+    client: &Client,
+    config: &Config,
+    rights: &Rights,
+    subject: &Subject,
+    ledger: &mut Ledger,
+) {
+    let mut who = "the prober".to_owned();
+    let mut other = None;
+    if let (Some(name), false) = (metrics_account(config), rights.urls.is_empty()) {
+        let home = &config.kubernetes.namespace;
+        who = format!("the ServiceAccount `{home}/{name}`");
+        let connected = match scrape::token(client, home, name).await {
+            Ok(token) => kubernetes::connect_as(&config.kubernetes, Some(token))
+                .await
+                .map_err(|obstacle| obstacle.text),
+            Err(text) => Err(text.into()),
+        };
+        match connected {
+            Ok(client) => other = Some(client),
+            Err(text) => return ledger.unknown(Topic::Rbac, "nonResourceURL", text),
+        }
+    }
+    let client = other.as_ref().unwrap_or(client);
     for url in &rights.urls {
         let what = format!("nonResourceURL {url}");
         let attributes = NonResourceAttributes {
@@ -88,7 +119,7 @@ pub(super) async fn look(
             Ok(true) => ledger.good(Topic::Rbac, &what, "get"),
             Ok(false) => {
                 let text =
-                    format!("asked the API server what the prober may do with the {what}: not get");
+                    format!("asked the API server what {who} may do with the {what}: not get");
                 ledger.finding(
                     Topic::Rbac,
                     &what,
@@ -99,7 +130,6 @@ pub(super) async fn look(
             Err(obstacle) => ledger.unknown(Topic::Rbac, &what, obstacle.text),
         }
     }
-    any
 }
 
 /// The namespace itself with all that a run needs in it.
@@ -119,12 +149,19 @@ async fn missing(client: &Client, rule: &Rule) -> Result<Vec<&'static str>, Obst
     } else {
         &rule.names
     };
+    let (resource, subresource) = rule
+        .resource
+        .split_once('/')
+        .map_or((rule.resource.as_str(), None), |(resource, sub)| {
+            (resource, Some(sub))
+        });
     for verb in &rule.verbs {
         for name in names {
             let attributes = ResourceAttributes {
                 namespace: Some(rule.namespace.clone()),
                 group: Some(rule.group.clone()),
-                resource: Some(rule.resource.clone()),
+                resource: Some(resource.to_owned()),
+                subresource: subresource.map(str::to_owned),
                 verb: Some((*verb).to_owned()),
                 name: Some(name.clone()).filter(|name| !name.is_empty()),
                 ..ResourceAttributes::default()

@@ -264,7 +264,12 @@ impl Case<'_> {
         let mut states = pods
             .iter()
             .map(|pod| Evidence::new(Source::Pod, format!("{} is {}", pod.name, pod.state)));
-        let none = || Evidence::new(Source::Pod, "no pod matches `operator.podSelector`");
+        let none = || {
+            Evidence::new(
+                Source::Pod,
+                "no pod of the operator's matches `operator.podSelector`",
+            )
+        };
         Some(Blame::new(Cause::OperatorDown, states.next().unwrap_or_else(none)).and(states))
     }
 

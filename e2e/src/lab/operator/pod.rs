@@ -21,6 +21,9 @@ use crate::lab::cluster::{OPERATOR, create};
 /// The name of the Pod.
 pub(super) const NAME: &str = "vault-secrets-operator-controller-manager-lab";
 
+/// What its container would run, as far as its image's name tells.
+const IMAGE: &str = "lab.example/vault-secrets-operator:lab";
+
 /// How often a leader renews its Lease, and for how long it holds (client-go's defaults).
 const RENEW: Duration = Duration::from_secs(2);
 const LEASE_SECONDS: u32 = 15;
@@ -51,7 +54,7 @@ impl Pod {
                 "serviceAccountName": OPERATOR, "automountServiceAccountToken": false,
                 // No scheduler heeds it: the process runs beside the cluster.
                 "schedulerName": "none",
-                "containers": [{"name": "manager", "image": "lab"}],
+                "containers": [{"name": "manager", "image": IMAGE}],
             },
         });
         let path = format!("/api/v1/namespaces/{OPERATOR_NAMESPACE}/pods");
@@ -137,7 +140,7 @@ impl Pod {
             None => json!({"running": {"startedAt": seconds(self.started)}, "terminated": null}),
         };
         let container = json!({
-            "name": "manager", "image": "lab", "imageID": "", "ready": ready, "started": exit.is_none(),
+            "name": "manager", "image": IMAGE, "imageID": "", "ready": ready, "started": exit.is_none(),
             "restartCount": self.restarts, "state": state, "lastState": self.last,
         });
         json!({"status": {

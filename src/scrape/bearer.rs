@@ -1,0 +1,116 @@
+//! The token that metrics are asked for with: from a file, or of a ServiceAccount that may do nothing else.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::Client;
+use kube::api::{Api, PostParams};
+use secrecy::SecretString;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::config::Access;
+use crate::kubernetes;
+use crate::wire::http;
+
+/// How long a token is good for, in seconds: the API server grants no shorter life.
+const LIFE: i64 = 600;
+/// How long it is used, so that one that is on its way never ends there.
+const USED: Duration = Duration::from_secs(300);
+
+/// Where the token comes from.
+pub(super) enum Bearer {
+    /// None is sent.
+    None,
+    /// It is replaced while the prober runs, so it is read each time.
+    File(PathBuf),
+    /// The API server issues it, and this keeps it for a while.
+    Account(Account),
+}
+
+/// A ServiceAccount that tokens are asked for.
+pub(super) struct Account {
+    kube: Client,
+    namespace: String,
+    name: String,
+    issued: Mutex<Option<(Instant, SecretString)>>,
+}
+
+impl Bearer {
+    /// What `access` names; a ServiceAccount is in the namespace `home`.
+    pub(super) fn new(access: &Access, kube: &Client, home: &str) -> Self {
+        match (&access.service_account, &access.bearer_token_file) {
+            (Some(name), _) => Self::Account(Account {
+                kube: kube.clone(),
+                namespace: home.to_owned(),
+                name: name.clone(),
+                issued: Mutex::default(),
+            }),
+            (None, Some(file)) => Self::File(file.clone()),
+            (None, None) => Self::None,
+        }
+    }
+
+    /// The token, if one is to be sent.
+    pub(super) async fn token(&self) -> Result<Option<SecretString>, String> {
+        match self {
+            Self::None => Ok(None),
+            Self::File(file) => {
+                let what = "`operator.metrics.bearerTokenFile`";
+                http::credential_aside(what, file).await.map(Some)
+            }
+            Self::Account(account) => account.token().await.map(Some),
+        }
+    }
+
+    /// Forgets a token that was refused: the ServiceAccount may have been made anew.
+    pub(super) async fn refused(&self) {
+        if let Self::Account(account) = self {
+            *account.issued.lock().await = None;
+        }
+    }
+}
+
+impl Account {
+    async fn token(&self) -> Result<SecretString, String> {
+        let mut issued = self.issued.lock().await;
+        if let Some((since, token)) = issued.as_ref()
+            && since.elapsed() < USED
+        {
+            return Ok(token.clone());
+        }
+        let since = Instant::now();
+        let token = token(&self.kube, &self.namespace, &self.name).await?;
+        *issued = Some((since, token.clone()));
+        Ok(token)
+    }
+}
+
+/// Asks the API server for a token of a ServiceAccount, for itself.
+///
+/// # Errors
+/// What was tried and what came back.
+pub async fn token(kube: &Client, namespace: &str, name: &str) -> Result<SecretString, String> {
+    let accounts: Api<ServiceAccount> = Api::namespaced(kube.clone(), namespace);
+    let request = TokenRequest {
+        spec: TokenRequestSpec {
+            expiration_seconds: Some(LIFE),
+            ..TokenRequestSpec::default()
+        },
+        ..TokenRequest::default()
+    };
+    let what = format!("ask for a token of the ServiceAccount `{namespace}/{name}`");
+    let answer = accounts
+        .create_token_request(name, &PostParams::default(), &request)
+        .await
+        .map_err(|error| String::from(kubernetes::obstacle(&what, &error).text))?;
+    let token = answer.status.map(|status| status.token).unwrap_or_default();
+    if token.is_empty() {
+        return Err(format!(
+            "tried to {what}: the API server answered without one"
+        ));
+    }
+    http::one_line(&token, "the token that the API server issued")
+}
