@@ -1,10 +1,12 @@
 //! What an attacker can try on a prober, and what comes of it: never a foreign object touched, never a dead
 //! prober, never a blame that somebody made up.
 
-#[path = "security/ownership.rs"]
-mod ownership;
+#[path = "security/guard.rs"]
+mod guard;
 #[path = "security/metrics.rs"]
 mod metrics;
+#[path = "security/ownership.rs"]
+mod ownership;
 #[path = "security/shown.rs"]
 mod shown;
 
@@ -43,5 +45,6 @@ fn main() -> ExitCode {
             metrics::foreign_pod,
         )
         .trial("the_metrics_token_opens_nothing_else", metrics::token)
+        .trial("the_canaries_label_can_be_guarded", guard::label)
         .run()
 }

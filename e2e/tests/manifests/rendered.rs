@@ -113,6 +113,10 @@ pub(super) async fn alike(scene: &Scene) -> Result<()> {
         }
         same(folder, &objects, &chart)?;
     }
+    let guard = normal(kustomize(scene, "guard").await?)?;
+    let mut chart = helm(scene, &json!({"guard": {"enabled": true}})).await?;
+    chart.retain(|name, _| guard.contains_key(name));
+    same("guard", &guard, &chart)?;
     let chart = root().join("manifests/chart");
     scene
         .shell(&format!("helm lint --strict '{}'", chart.display()))
