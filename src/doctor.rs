@@ -12,6 +12,7 @@ mod push;
 mod reference;
 mod report;
 mod token;
+mod trust;
 mod vault;
 
 use std::fmt;
@@ -23,7 +24,7 @@ use crate::config::Config;
 use crate::model::text::Text;
 use crate::rights::Rights;
 
-pub use fix::Fix;
+pub use fix::{Fix, Script, Settings};
 pub use report::render;
 
 /// What is looked at.
@@ -211,10 +212,18 @@ impl Ledger {
 struct Cluster {
     /// By how much its clock is ahead of this one.
     ahead: Option<SignedDuration>,
-    /// Where the operator finds Vault.
-    vault_addresses: Vec<String>,
-    /// The Secret that holds the CA of Vault's certificate, for the operator.
-    vault_ca: Option<(String, String)>,
+    /// Every VaultConnection of the prober's and the operator's own namespaces that the operator calls valid.
+    connections: Vec<Known>,
+}
+
+/// Where the operator finds Vault.
+struct Known {
+    /// The VaultConnection that says so, `namespace/name`.
+    name: String,
+    /// Its address.
+    address: String,
+    /// The Secret beside it that holds the CA of Vault's certificate.
+    ca: Option<String>,
 }
 
 /// Looks at every precondition of `config`; with `leader_elect`, also at what `serve --leader-elect` does.

@@ -4,6 +4,7 @@
 mod canaries;
 mod manifest;
 mod policy;
+mod yaml;
 
 use std::collections::BTreeSet;
 
@@ -15,6 +16,7 @@ use crate::operator::{self, LEADER_LEASE};
 pub use canaries::operators;
 pub use manifest::{Subject, cluster_role, role, roles};
 pub use policy::policy;
+pub use yaml::{document, json};
 
 /// The name of the prober's policy in Vault where its login has none to go by.
 pub const POLICY: &str = "vso-prober";

@@ -1,8 +1,7 @@
-//! What `doctor` prints: the least rights of a configuration, and what it found, for people and for programs.
+//! The least rights of a configuration, as `doctor` prints them.
 
 use vso_prober::config::Config;
 use vso_prober::config::check::{EXAMPLE, load};
-use vso_prober::doctor::{Check, Fix, Found, Topic, render};
 use vso_prober::rights::{Need, Rights, Subject, operators, policy, roles};
 
 fn config(text: &str) -> Config {
@@ -64,95 +63,4 @@ fn what_is_granted_is_looked_for() {
             );
         }
     }
-}
-
-fn checks() -> Vec<Check> {
-    let check = |check, subject: &str, result, text: &str, fix| Check {
-        check,
-        subject: subject.into(),
-        result,
-        text: text.into(),
-        fix,
-    };
-    let policy = || {
-        Some(Fix::Run(
-            "vault policy write vso-prober - <<'EOF'\npath \"kvv2/*\" {}\nEOF\n".to_owned(),
-        ))
-    };
-    let name = "kvv2/data/vso-prober/default/*";
-    vec![
-        check(
-            Topic::Configuration,
-            "default",
-            Found::Good,
-            "1 probe",
-            None,
-        ),
-        check(
-            Topic::VaultLogin,
-            "kubernetes",
-            Found::Good,
-            "policies vso-prober; 1h",
-            None,
-        ),
-        check(
-            Topic::VaultPolicy,
-            name,
-            Found::Finding,
-            "asked Vault what the prober's token may do on it: it lacks create",
-            policy(),
-        ),
-        check(
-            Topic::VaultPolicy,
-            "sys/leases/lookup",
-            Found::Finding,
-            "asked Vault what the prober's token may do on it: it lacks update",
-            policy(),
-        ),
-        check(
-            Topic::VaultMount,
-            "kvv2/ (one)",
-            Found::Finding,
-            "it is of type kv-v1",
-            Some(Fix::Set("probes: []\n".to_owned())),
-        ),
-        check(
-            Topic::VaultRole,
-            "database/roles/probe",
-            Found::Skipped,
-            "the mount is not well",
-            None,
-        ),
-        check(
-            Topic::Crd,
-            "secrets.hashicorp.com/v1beta1",
-            Found::Unknown,
-            "tried to ask for the operator's kinds: no answer",
-            None,
-        ),
-        check(
-            Topic::Schedule,
-            "every",
-            Found::Warning,
-            "40 probes make 40 runs a minute",
-            None,
-        ),
-        check(
-            Topic::Push,
-            "push.pushgateway",
-            Found::Finding,
-            "no answer",
-            Some(Fix::Do("start the receiver".to_owned())),
-        ),
-    ]
-}
-
-#[test]
-fn a_table_that_needs_no_colour() {
-    insta::assert_snapshot!(render(&checks()));
-}
-
-#[test]
-fn an_array_for_programs() {
-    insta::assert_json_snapshot!(checks());
 }

@@ -1,6 +1,8 @@
 //! What an attacker can try on a prober, and what comes of it: never a foreign object touched, never a dead
 //! prober, never a blame that somebody made up.
 
+#[path = "security/doctor.rs"]
+mod doctor;
 #[path = "security/guard.rs"]
 mod guard;
 #[path = "security/metrics.rs"]
@@ -46,5 +48,7 @@ fn main() -> ExitCode {
         )
         .trial("the_metrics_token_opens_nothing_else", metrics::token)
         .trial("the_canaries_label_can_be_guarded", guard::label)
+        .trial("names_of_others_are_no_commands", doctor::injections)
+        .trial("a_vault_of_others_is_not_proposed", doctor::foreign_vault)
         .run()
 }

@@ -26,7 +26,7 @@ pub(super) async fn run(file: Option<&Path>, args: &DoctorArgs) -> Result<Exit, 
                 text: problems.to_string().into(),
                 fix: Some(Fix::Do(
                     "put right what is named; `vso-prober config schema` tells what may be written"
-                        .to_owned(),
+                        .into(),
                 )),
             };
             print(&report(&[check], args.output_format)?)?;

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::fix::Fix;
+use super::fix::{Command, Fix, Script};
 use super::{Cluster, Ledger, Topic};
 use crate::vault::inquiry::State;
 
@@ -34,10 +34,11 @@ fn judge(whose: &str, ahead: SignedDuration, ledger: &mut Ledger) {
         "compared the clock of {whose} with this one: it is {} s {side} it",
         seconds.abs()
     );
-    let fix = Fix::Run(
-        "timedatectl set-ntp true && chronyc makestep    # on the host whose clock is wrong\n"
-            .to_owned(),
-    );
+    let fix: Fix = Script::default()
+        .remark("on the host whose clock is wrong")
+        .run(Command::new("timedatectl set-ntp true"))
+        .run(Command::new("chronyc makestep"))
+        .into();
     if apart < MUCH {
         ledger.warning(Topic::Clock, whose, text, Some(fix));
     } else {

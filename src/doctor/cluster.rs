@@ -11,7 +11,7 @@ use kube::api::{Api, PostParams};
 use kube::client::Body;
 
 use super::ask::{Asked, LIMIT, ask, get};
-use super::fix::Fix;
+use super::fix::{Command, Fix, Name, Script};
 use super::{Cluster, Ledger, Topic, operator, reference};
 use crate::config::Config;
 use crate::kubernetes;
@@ -70,7 +70,7 @@ async fn reach(
         Ok(client) => client,
         Err(obstacle) => {
             let fix = "set KUBECONFIG to a kubeconfig and `kubernetes.context` to a context in it: `kubectl config get-contexts` tells those there are";
-            ledger.finding(topic, &subject, obstacle.text, Fix::Do(fix.to_owned()));
+            ledger.finding(topic, &subject, obstacle.text, Fix::words(fix));
             return None;
         }
     };
@@ -93,7 +93,7 @@ async fn reach(
                     "check `server` and the CA in the kubeconfig, by `kubectl config view --minify`, and the way to it"
                 }
             };
-            ledger.finding(topic, &subject, obstacle.text, Fix::Do(fix.to_owned()));
+            ledger.finding(topic, &subject, obstacle.text, Fix::words(fix));
             return None;
         }
     };
@@ -112,7 +112,7 @@ async fn reach(
         Ok(review) => review.status.and_then(|status| status.user_info?.username),
         Err(obstacle) if obstacle.text.contains("answered 401") => {
             let fix = "have the credential in the kubeconfig renewed, e.g. by `kubectl create token vso-prober`";
-            ledger.finding(topic, &subject, obstacle.text, Fix::Do(fix.to_owned()));
+            ledger.finding(topic, &subject, obstacle.text, Fix::words(fix));
             return None;
         }
         Err(_) => None,
@@ -154,7 +154,13 @@ async fn namespace(
         }
         Asked::Absent => {
             let text = format!("tried to {what}: there is none");
-            let fix = Fix::Run(format!("kubectl create namespace {home}\n"));
+            let fix = Name::parse(home).map_or_else(
+                || Fix::words("set `kubernetes.namespace` to a name that a namespace can have"),
+                |home| {
+                    let create = Command::new("kubectl create namespace").arg(&home);
+                    Script::default().run(create).into()
+                },
+            );
             ledger.finding(topic, home, text, fix);
             return false;
         }
@@ -209,9 +215,11 @@ async fn definitions(client: &Client, config: &Config, ledger: &mut Ledger) -> V
             let text = format!(
                 "asked the API server what `{version}` has: no `{kind}`; the operator's CRDs are not installed, or those of an old version"
             );
-            let fix = "helm repo add hashicorp https://helm.releases.hashicorp.com\n\
-                       helm show crds hashicorp/vault-secrets-operator | kubectl apply --server-side --force-conflicts -f -\n";
-            ledger.finding(topic, &name, text, Fix::Run(fix.to_owned()));
+            let chart = "helm repo add hashicorp https://helm.releases.hashicorp.com";
+            let crds = Command::new("helm show crds hashicorp/vault-secrets-operator")
+                .pipe("kubectl apply --server-side --force-conflicts -f -");
+            let fix = Script::default().run(Command::new(chart)).run(crds);
+            ledger.finding(topic, &name, text, fix.into());
         }
     }
     served

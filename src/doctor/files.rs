@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::fix::{Fix, here, namespace, word};
+use super::fix::{Command, File, Fix, Name, Plain, Script, Variable, Word};
 use super::{Ledger, Topic};
 use crate::config::{Auth, Config, MetricsSource, TokenSource};
 use crate::rights::POLICY;
@@ -19,12 +19,12 @@ pub(super) fn look(config: &Config, ledger: &mut Ledger) {
     }
     match &config.vault.auth {
         Auth::Token(TokenSource::File(file)) => {
-            let fix = Fix::Run(token(config, file));
+            let fix = fix_of(token(config, file), file);
             credential(ledger, "vault.auth.token.file", file, fix);
         }
         Auth::Token(TokenSource::Env(name)) => set(config, ledger, name),
         Auth::Kubernetes { token_file, .. } => {
-            let fix = account_token(config, token_file, "vault");
+            let fix = account_token(config, token_file, Some("--audience=vault"));
             credential(ledger, "vault.auth.kubernetes.tokenFile", token_file, fix);
         }
         Auth::AppRole {
@@ -32,14 +32,14 @@ pub(super) fn look(config: &Config, ledger: &mut Ledger) {
             secret_id_file,
             ..
         } => {
-            let fix = app_role(config).unwrap_or_default();
-            let fix = || Fix::Run(fix.clone());
-            credential(ledger, "vault.auth.appRole.roleIdFile", role_id_file, fix());
+            let fix = fix_of(app_role(config), secret_id_file);
+            let key = "vault.auth.appRole.roleIdFile";
+            credential(ledger, key, role_id_file, fix.clone());
             let key = "vault.auth.appRole.secretIdFile";
-            credential(ledger, key, secret_id_file, fix());
+            credential(ledger, key, secret_id_file, fix);
         }
         Auth::Jwt { token_file, .. } => {
-            let fix = account_token(config, token_file, "vault");
+            let fix = account_token(config, token_file, Some("--audience=vault"));
             credential(ledger, "vault.auth.jwt.tokenFile", token_file, fix);
         }
     }
@@ -48,12 +48,12 @@ pub(super) fn look(config: &Config, ledger: &mut Ledger) {
         authority(ledger, "operator.metrics.caFile", file);
     }
     if let Some(file) = access.and_then(|access| access.bearer_token_file.as_ref()) {
-        let fix = account_token(config, file, "");
+        let fix = account_token(config, file, None);
         credential(ledger, "operator.metrics.bearerTokenFile", file, fix);
     }
     let remote = config.push.remote_write.as_ref();
     if let Some(file) = remote.and_then(|remote| remote.bearer_token_file.as_ref()) {
-        let fix = Fix::Do(format!(
+        let fix = Fix::words(format!(
             "write the receiver's token into {} on one line",
             file.display()
         ));
@@ -61,27 +61,37 @@ pub(super) fn look(config: &Config, ledger: &mut Ledger) {
     }
 }
 
-/// A new token of Vault's for the prober, in its file.
-pub(super) fn token(config: &Config, file: &Path) -> String {
-    format!(
-        "{} > {}\n",
-        new_token(config),
-        word(&file.display().to_string())
+/// The commands that fill a file, or words if they can't be given.
+fn fix_of(script: Option<Script>, file: &Path) -> Fix {
+    script.map_or_else(
+        || {
+            Fix::words(format!(
+                "have a new credential made, and put into {}",
+                file.display()
+            ))
+        },
+        Fix::from,
     )
 }
 
-/// The same, in its variable.
-pub(super) fn variable(config: &Config, name: &str) -> String {
-    format!("export {name}=\"$({})\"\n", new_token(config))
+/// A new token of Vault's for the prober, in its file.
+pub(super) fn token(config: &Config, file: &Path) -> Option<Script> {
+    let command = new_token(config)?.into_file(&File::parse(file)?);
+    Some(Script::default().run(command))
 }
 
-fn new_token(config: &Config) -> String {
-    let flag = namespace(config);
-    format!("vault token create{flag} -policy={POLICY} -period=24h -field=token")
+/// The same, in its variable.
+pub(super) fn variable(config: &Config, name: &str) -> Option<Script> {
+    Some(Script::default().export(&Variable::parse(name)?, new_token(config)?))
+}
+
+fn new_token(config: &Config) -> Option<Command> {
+    let command = Command::vault(config, "token create")?.arg(Word::pair("-policy", POLICY));
+    Some(command.args("-period=24h -field=token"))
 }
 
 /// What gives the prober's AppRole its IDs, if that is how it logs in.
-pub(super) fn app_role(config: &Config) -> Option<String> {
+pub(super) fn app_role(config: &Config) -> Option<Script> {
     let Auth::AppRole {
         mount,
         role_id_file,
@@ -90,31 +100,38 @@ pub(super) fn app_role(config: &Config) -> Option<String> {
     else {
         return None;
     };
-    let role = format!("auth/{mount}/role/{POLICY}");
-    let file = |file: &Path| word(&file.display().to_string());
-    let flag = namespace(config);
-    Some(format!(
-        "vault write{flag} {role} token_policies={POLICY} token_ttl=1h\n\
-         vault read{flag} -field=role_id {role}/role-id > {}\n\
-         vault write{flag} -f -field=secret_id {role}/secret-id > {}\n",
-        file(role_id_file),
-        file(secret_id_file)
-    ))
+    let role = Word::from("auth/").then(&Plain::parse(mount)?);
+    let role = role.then("/role/").then(POLICY);
+    let make = Command::vault(config, "write")?
+        .arg(role.clone())
+        .arg(Word::pair("token_policies", POLICY))
+        .arg("token_ttl=1h");
+    let role_id = Command::vault(config, "read")?
+        .arg("-field=role_id")
+        .arg(role.clone().then("/role-id"))
+        .into_file(&File::parse(role_id_file)?);
+    let secret_id = Command::vault(config, "write")?
+        .args("-f -field=secret_id")
+        .arg(role.then("/secret-id"))
+        .into_file(&File::parse(secret_id_file)?);
+    Some(Script::default().run(make).run(role_id).run(secret_id))
 }
 
 /// A token of the prober's ServiceAccount; in a pod, a projected volume brings one.
-fn account_token(config: &Config, file: &Path, audience: &str) -> Fix {
-    let audience = if audience.is_empty() {
-        String::new()
-    } else {
-        format!(" --audience={audience}")
+fn account_token(config: &Config, file: &Path, audience: Option<&'static str>) -> Fix {
+    let script = || {
+        let namespace = Name::parse(&config.kubernetes.namespace)?;
+        let command = Command::new("kubectl create token vso-prober -n").arg(&namespace);
+        let command = match audience {
+            Some(audience) => command.arg(audience),
+            None => command,
+        };
+        let remark =
+            "in a pod, mount a projected volume with a serviceAccountToken there; elsewhere:";
+        let command = command.into_file(&File::parse(file)?);
+        Some(Script::default().remark(remark).run(command))
     };
-    Fix::Run(format!(
-        "# in a pod, mount a projected volume with a serviceAccountToken there; elsewhere:\n\
-         kubectl create token vso-prober -n {}{audience} > {}\n",
-        config.kubernetes.namespace,
-        word(&file.display().to_string())
-    ))
+    fix_of(script(), file)
 }
 
 fn credential(ledger: &mut Ledger, key: &str, file: &Path, fix: Fix) {
@@ -136,8 +153,11 @@ fn set(config: &Config, ledger: &mut Ledger, name: &str) {
     } else {
         let text =
             format!("tried to read the token for Vault from the environment: `{name}` is not set");
-        let fix = variable(config, name);
-        ledger.finding(Topic::File, key, text, Fix::Run(fix));
+        let fix = variable(config, name).map_or_else(
+            || Fix::words("set it to a token of Vault's for the prober"),
+            Fix::from,
+        );
+        ledger.finding(Topic::File, key, text, fix);
     }
 }
 
@@ -148,11 +168,11 @@ fn authority(ledger: &mut Ledger, key: &str, file: &Path) {
     match made {
         Ok(_) => ledger.good(Topic::File, key, file.display().to_string()),
         Err(text) => {
-            let fix = here(
-                &format!("cat > {}", word(&file.display().to_string())),
-                "-----BEGIN CERTIFICATE-----\n… the certificate of the CA that signed the server's …\n-----END CERTIFICATE-----",
+            let fix = format!(
+                "have {} hold the certificate of the CA that signed the server's, in PEM; what it holds now may be of use beside it",
+                file.display()
             );
-            ledger.finding(Topic::File, key, text, Fix::Run(fix));
+            ledger.finding(Topic::File, key, text, Fix::words(fix));
         }
     }
 }

@@ -8,20 +8,26 @@ use kube::{Client, ResourceExt as _};
 use url::Url;
 
 use super::ask::{Asked, ask, get};
-use super::fix::Fix;
+use super::fix::{Command, Fix, Line, Manifest, Name, Script, Selector};
 use super::token::account;
+use super::trust::Distrust;
 use super::{Ledger, Topic};
 use crate::config::{Access, Config, MetricsSource};
 use crate::model::snapshot::Snapshot;
 use crate::model::text::Text;
 use crate::operator::{self, LEADER_LEASE, Pods};
-use crate::rights::{Need, Rights, Subject, cluster_role, role};
+use crate::rights::{Need, Rights, Subject};
 use crate::scrape::Numbers;
 
 /// How far back Prometheus is asked.
 const BACK: SignedDuration = SignedDuration::from_mins(5);
 /// What the ServiceAccount is called, where it is shipped, that may get the metrics and nothing else.
 const METRICS_ACCOUNT: &str = "vso-prober-metrics";
+
+/// The second choice where a certificate is of no known CA.
+const UNCHECKED: &str = "; only if it has no CA that could be known, as a certificate that is made anew at each start, \
+     `operator.metrics.insecureSkipVerify: true` takes any: whoever stands in between can then take the bearer token \
+     and make up the numbers";
 
 /// Looks at its pods and its Lease; `ahead` is by how much the cluster's clock is ahead of this one.
 pub(super) async fn look(
@@ -62,12 +68,25 @@ pub(super) async fn look(
     }
 }
 
+/// A command on what the selector selects in the operator's namespace.
+fn selected(config: &Config, words: &'static str) -> Option<Command> {
+    let namespace = Name::parse(&config.operator.namespace)?;
+    let selector = Selector::parse(&config.operator.pod_selector)?;
+    let command = Command::new(words).arg("-n").arg(&namespace);
+    Some(command.arg("-l").arg(&selector))
+}
+
 fn restart(config: &Config) -> Fix {
-    let (namespace, selector) = (&config.operator.namespace, &config.operator.pod_selector);
-    Fix::Run(format!(
-        "kubectl rollout restart deployment -n {namespace} -l '{selector}'\n\
-         kubectl logs -n {namespace} -l '{selector}' --all-containers --tail=50    # if that does not help\n"
-    ))
+    let script = || {
+        let restart = selected(config, "kubectl rollout restart deployment")?;
+        let logs = selected(config, "kubectl logs")?.args("--all-containers --tail=50");
+        let script = Script::default().run(restart);
+        Some(script.remark("if that does not help:").run(logs))
+    };
+    script().map_or_else(
+        || Fix::words("restart the operator's Deployment"),
+        Fix::from,
+    )
 }
 
 /// Whether any of its pods is ready.
@@ -97,14 +116,17 @@ async fn pods(client: &Client, config: &Config, holder: Option<&str>, ledger: &m
             foreign.join(", ")
         );
         let fix = "make `operator.podSelector` narrower, e.g. `control-plane=controller-manager,app.kubernetes.io/name=vault-secrets-operator`";
-        ledger.warning(topic, &subject, text, Some(Fix::Do(fix.to_owned())));
+        ledger.warning(topic, &subject, text, Some(Fix::words(fix)));
     }
     if pods.is_empty() {
         let text = format!(
             "tried to {what}: there are none of the operator's; it is not installed there, or scaled to zero, or `operator.namespace` or `operator.podSelector` is not right"
         );
-        let fix = format!("kubectl scale deployment -n {namespace} -l '{selector}' --replicas=1\n");
-        ledger.finding(topic, &subject, text, Fix::Run(fix));
+        let fix = selected(config, "kubectl scale deployment").map_or_else(
+            || Fix::words("install the operator, or scale it up"),
+            |command| Script::default().run(command.arg("--replicas=1")).into(),
+        );
+        ledger.finding(topic, &subject, text, fix);
         return false;
     }
     let (ready, others): (Vec<_>, Vec<_>) = pods.iter().partition(|pod| is_ready(pod));
@@ -253,43 +275,72 @@ fn told(config: &Config, place: &str, snapshot: &Snapshot, ledger: &mut Ledger) 
     }
 }
 
+/// What lets the prober ask for a token of the ServiceAccount that gets the metrics.
+fn asked(
+    rights: &Rights,
+    subject: &Subject,
+    namespace: &str,
+    name: &str,
+    said: &str,
+) -> Option<Fix> {
+    let (namespace, name) = (Name::parse(namespace)?, Name::parse(name)?);
+    if said.contains("answered 404") {
+        let create = Command::new("kubectl create serviceaccount").arg(&name);
+        let create = create.arg("-n").arg(&namespace);
+        return Some(Script::default().run(create).into());
+    }
+    let role = Manifest::role(rights, subject, &namespace, Need::Run)?;
+    Some(Fix::apply(&role))
+}
+
 /// What opens the way to the metrics, by what came back.
 fn repair(config: &Config, rights: &Rights, subject: &Subject, said: &str) -> Fix {
     let access = config.operator.metrics.as_ref().map(MetricsSource::access);
     let file = access.and_then(|access| access.bearer_token_file.as_deref());
-    let key = ["operator", "metrics"];
+    let source = &config.operator.metrics;
+    // An answer, whatever it says, came over TLS that works.
+    let answered = said.contains("answered ");
     if said.contains("a token of the ServiceAccount")
         && let Some(Subject::Account { namespace, name }) = &rights.metrics
     {
-        return if said.contains("answered 404") {
-            Fix::Run(format!(
-                "kubectl create serviceaccount {name} -n {namespace}\n"
-            ))
-        } else {
-            Fix::apply(&role(rights, subject, namespace, Need::Run))
-        };
+        return asked(rights, subject, namespace, name, said).unwrap_or_else(Fix::unnamed);
     }
     if said.contains("answered 403") && !rights.urls.is_empty() {
         // Whose token it is may be another than he who asks the API server here.
         let bearer = file.and_then(account);
         let bearer = bearer.map(|(namespace, name)| Subject::Account { namespace, name });
-        return Fix::apply(&cluster_role(rights, bearer.as_ref().unwrap_or(subject)));
+        return Fix::urls(rights, bearer.as_ref().unwrap_or(subject));
     }
     if said.contains("answered 401") && !access.is_some_and(Access::has_bearer) {
-        return Fix::set(&[key[0], key[1], "serviceAccount"], METRICS_ACCOUNT);
+        return Fix::set(&["operator", "metrics", "serviceAccount"], METRICS_ACCOUNT);
     }
-    if said.contains("certificate") {
-        return Fix::set(&[key[0], key[1], "insecureSkipVerify"], true);
+    if !answered && let Some(fault) = Distrust::of(said) {
+        let advice = fault.advice(
+            "operator.metrics.caFile",
+            access.and_then(|access| access.ca_file.as_deref()),
+        );
+        let second = match fault {
+            Distrust::UnknownIssuer => UNCHECKED,
+            _ => "",
+        };
+        return Fix::words(advice + second);
     }
-    if let Some(MetricsSource::Url { url, .. }) = &config.operator.metrics
+    if let Some(MetricsSource::Url { url, .. }) = source
         && let Ok(mut right) = Url::parse(url)
         && right.path() != "/metrics"
+        && right.query().is_none()
     {
         right.set_path("/metrics");
-        return Fix::set(&[key[0], key[1], "url"], right.to_string());
+        if let Some(right) = Line::parse(right.as_str()) {
+            return Fix::set(&["operator", "metrics", "url"], right);
+        }
     }
-    Fix::Do(match &config.operator.metrics {
-        Some(MetricsSource::Prometheus { .. }) => "set `operator.metrics.prometheus.url` to Prometheus and `selector` to what matches the operator's series, e.g. `{job=\"vault-secrets-operator\"}`".to_owned(),
-        _ => "set `operator.metrics.pods` to have every pod of the operator asked at its port (8443 by `https` with the chart's proxy, 8080 by `http` without), or `url` to where it serves them".to_owned(),
+    Fix::words(match source {
+        Some(MetricsSource::Prometheus { .. }) => {
+            "set `operator.metrics.prometheus.url` to Prometheus and `selector` to what matches the operator's series, e.g. `{job=\"vault-secrets-operator\"}`"
+        }
+        _ => {
+            "set `operator.metrics.pods` to have every pod of the operator asked at its port (8443 by `https` with the chart's proxy, 8080 by `http` without), or `url` to where it serves them"
+        }
     })
 }

@@ -23,7 +23,7 @@ pub(super) async fn look(config: &Config, ledger: &mut Ledger) {
                 let fix = format!(
                     "start the receiver, or set `{key}.url` to where it is: `kubectl get services -A` tells those in the cluster"
                 );
-                ledger.finding(Topic::Push, key, error.to_string(), Fix::Do(fix));
+                ledger.finding(Topic::Push, key, error.to_string(), Fix::words(fix));
             }
         }
     }

@@ -89,3 +89,109 @@ pub fn render(checks: &[Check]) -> String {
     );
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Topic;
+    use super::super::fix::{Command, Fix, Input, Name, Script};
+    use super::*;
+
+    fn checks() -> Vec<Check> {
+        let check = |check, subject: &str, result, text: &str, fix| Check {
+            check,
+            subject: subject.into(),
+            result,
+            text: text.into(),
+            fix,
+        };
+        let policy = || {
+            let command = Command::new("vault policy write vso-prober -");
+            let policy = Input::literal("path \"kvv2/*\" {}\n");
+            Some(Script::default().give(command, policy).into())
+        };
+        let path = "kvv2/data/vso-prober/default/*";
+        let name = Name::parse("one").expect("a name");
+        vec![
+            check(
+                Topic::Configuration,
+                "default",
+                Found::Good,
+                "1 probe",
+                None,
+            ),
+            check(
+                Topic::VaultLogin,
+                "kubernetes",
+                Found::Good,
+                "policies vso-prober; 1h",
+                None,
+            ),
+            check(
+                Topic::VaultPolicy,
+                path,
+                Found::Finding,
+                "asked Vault what the prober's token may do on it: it lacks create",
+                policy(),
+            ),
+            check(
+                Topic::VaultPolicy,
+                "sys/leases/lookup",
+                Found::Finding,
+                "asked Vault what the prober's token may do on it: it lacks update",
+                policy(),
+            ),
+            check(
+                Topic::VaultMount,
+                "kvv2/ (one)",
+                Found::Finding,
+                "it is of type kv-v1",
+                Some(Fix::set_probe(&name, "static", "type", "kv-v1")),
+            ),
+            check(
+                Topic::VaultRole,
+                "database/roles/probe",
+                Found::Skipped,
+                "the mount is not well",
+                None,
+            ),
+            check(
+                Topic::Crd,
+                "secrets.hashicorp.com/v1beta1",
+                Found::Unknown,
+                "tried to ask for the operator's kinds: no answer",
+                None,
+            ),
+            check(
+                Topic::Schedule,
+                "every",
+                Found::Warning,
+                "40 probes make 40 runs a minute",
+                None,
+            ),
+            check(
+                Topic::Push,
+                "push.pushgateway",
+                Found::Finding,
+                "no answer",
+                Some(Fix::words("start the receiver")),
+            ),
+        ]
+    }
+
+    #[test]
+    fn a_table_that_needs_no_colour() {
+        settings().bind(|| insta::assert_snapshot!(render(&checks())));
+    }
+
+    #[test]
+    fn an_array_for_programs() {
+        settings().bind(|| insta::assert_json_snapshot!(checks()));
+    }
+
+    fn settings() -> insta::Settings {
+        let mut settings = insta::Settings::clone_current();
+        settings.set_snapshot_path("../../tests/snapshots");
+        settings.set_prepend_module_to_snapshot(false);
+        settings
+    }
+}

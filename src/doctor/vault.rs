@@ -5,12 +5,13 @@ mod login;
 
 use std::time::Duration;
 
-use super::fix::{Fix, namespace, word};
+use super::fix::{Command, Fix, Input, Plain, Script};
 use super::network::Place;
-use super::{Cluster, Ledger, Topic};
+use super::trust::Distrust;
+use super::{Cluster, Known, Ledger, Topic};
 use crate::config::Config;
 use crate::model::record::{Obstacle, Peer};
-use crate::rights::{Need, Rights, policy, policy_name};
+use crate::rights::{Need, Rights, policy_name};
 use crate::vault::Vault;
 use crate::vault::inquiry::State;
 use crate::wire;
@@ -68,16 +69,7 @@ async fn ask<T>(
 async fn reach(config: &Config, cluster: &Cluster, ledger: &mut Ledger) -> Option<(Vault, State)> {
     let address = &config.vault.address;
     let place = Place::of(address)?;
-    let elsewhere = |why: &str| match cluster
-        .vault_addresses
-        .iter()
-        .find(|other| *other != address)
-    {
-        Some(other) => Fix::set(&["vault", "address"], other.as_str()),
-        None => Fix::Do(format!(
-            "{why}, or set `vault.address`; `kubectl get services -A` tells where Vault is in the cluster"
-        )),
-    };
+    let elsewhere = |why: &str| elsewhere(why, address, cluster);
     let skip = |ledger: &mut Ledger, topics: &[Topic], why: &str| {
         for topic in topics {
             ledger.skipped(*topic, address, why);
@@ -121,8 +113,8 @@ async fn reach(config: &Config, cluster: &Cluster, ledger: &mut Ledger) -> Optio
     let tls = address.starts_with("https://");
     let state = ask("ask for its health", vault.state()).await;
     match &state {
-        Err(obstacle) if tls && is_tls(&obstacle.text) => {
-            let fix = authority(config, cluster, &place);
+        Err(obstacle) if tls && let Some(fault) = Distrust::of(&obstacle.text) => {
+            let fix = authority(config, cluster, fault);
             ledger.finding(Topic::VaultTls, address, obstacle.text.clone(), fix);
             skip(ledger, &[Topic::VaultState], "there is no TLS");
             return None;
@@ -151,32 +143,34 @@ fn local(addresses: &[std::net::SocketAddr]) -> bool {
     addresses.iter().all(|address| address.ip().is_loopback())
 }
 
-/// Whether it was TLS that failed, by the words of the libraries for it.
-fn is_tls(text: &str) -> bool {
-    let text = text.to_lowercase();
-    ["certificate", "tls", "handshake", "corrupt message"]
-        .iter()
-        .any(|word| text.contains(word))
-}
-
-/// How to get at the CA of Vault's certificate.
-fn authority(config: &Config, cluster: &Cluster, place: &Place) -> Fix {
-    let Some(file) = &config.vault.ca_file else {
-        let text = "the file that a CA's certificate is put into, e.g. from the Secret that the VaultConnection's \
-                    `caCertSecretRef` names";
-        return Fix::Do(format!("set `vault.caFile` to {text}"));
-    };
-    let file = word(&file.display().to_string());
-    Fix::Run(match &cluster.vault_ca {
-        Some((namespace, name)) => format!(
-            "kubectl get secret {name} -n {namespace} -o 'jsonpath={{.data.ca\\.crt}}' | base64 -d > {file}\n"
+/// Where Vault may be instead. Whatever is there gets the prober's login, so that is asked, and of no one but the
+/// prober's and the operator's own namespaces; and what was to go over TLS is not to go without.
+fn elsewhere(why: &str, address: &str, cluster: &Cluster) -> Fix {
+    let weaker = |other: &str| address.starts_with("https://") && !other.starts_with("https://");
+    let mut connections = cluster.connections.iter();
+    let other = connections.find(|known| known.address != address && !weaker(&known.address));
+    Fix::words(match other {
+        Some(known) => format!(
+            "{why}; or is the Vault that is meant at {}, as the VaultConnection `{}` has it? If whoever runs Vault says so, \
+             set `vault.address` to that",
+            known.address, known.name
         ),
         None => format!(
-            "# compare the fingerprint with that of your CA before you trust it\n\
-             openssl s_client -showcerts -connect {} </dev/null | sed -n '/BEGIN CERT/,/END CERT/p' > {file}\n\
-             openssl x509 -noout -fingerprint -sha256 -in {file}\n",
-            place.name()
+            "{why}, or set `vault.address`; `kubectl get services -A` tells where Vault is in the cluster"
         ),
+    })
+}
+
+/// What a person can do about a certificate of Vault's that is not trusted.
+fn authority(config: &Config, cluster: &Cluster, fault: Distrust) -> Fix {
+    let advice = fault.advice("vault.caFile", config.vault.ca_file.as_deref());
+    let of = |known: &Known| Some((known.name.clone(), known.ca.clone()?));
+    let known = cluster.connections.iter().find_map(of);
+    Fix::words(match known {
+        Some((connection, secret)) if fault == Distrust::UnknownIssuer => format!(
+            "{advice}; the operator takes that under `ca.crt` in the Secret `{secret}` beside the VaultConnection `{connection}`"
+        ),
+        _ => advice,
     })
 }
 
@@ -184,12 +178,16 @@ fn serves(config: &Config, state: &State, ledger: &mut Ledger) {
     let address = &config.vault.address;
     if !state.initialized {
         let text = format!("asked Vault at {address} for its state: it is not initialised");
-        let fix = Fix::Run("vault operator init\nvault operator unseal\n".to_owned());
-        ledger.finding(Topic::VaultState, address, text, fix);
+        let fix = Script::default()
+            .run(Command::new("vault operator init"))
+            .run(Command::new("vault operator unseal"));
+        ledger.finding(Topic::VaultState, address, text, fix.into());
     } else if state.sealed {
         let text = format!("asked Vault at {address} for its state: it is sealed");
-        let fix = "vault operator unseal    # once a share of the key, until it is unsealed\n";
-        ledger.finding(Topic::VaultState, address, text, Fix::Run(fix.to_owned()));
+        let fix = Script::default()
+            .remark("once a share of the key, until it is unsealed")
+            .run(Command::new("vault operator unseal"));
+        ledger.finding(Topic::VaultState, address, text, fix.into());
     } else {
         let text = format!("version {}, unsealed", state.version);
         ledger.good(Topic::VaultState, address, text);
@@ -198,17 +196,27 @@ fn serves(config: &Config, state: &State, ledger: &mut Ledger) {
 
 /// What gives the prober the least policy. Where its token has none of that name, its role is given it too.
 pub(super) fn grant(config: &Config, rights: &Rights, policies: Option<&[String]>) -> Fix {
+    granted(config, rights, policies).map_or_else(by_hand, Fix::from)
+}
+
+/// Where a name or path is of a form that no command may hold.
+fn by_hand() -> Fix {
+    Fix::words(
+        "give the prober's login the policy that `vso-prober doctor --print-policy` prints, beside those that it has",
+    )
+}
+
+fn granted(config: &Config, rights: &Rights, policies: Option<&[String]>) -> Option<Script> {
     let name = policy_name(&config.vault.auth);
-    let namespace = namespace(config);
-    let command = format!("vault policy write{namespace} {} -", word(name));
-    let mut text = super::fix::here(&command, &policy(&rights.paths));
+    let write = Command::vault(config, "policy write")?
+        .arg(&Plain::parse(name)?)
+        .arg("-");
+    let script = Script::default().give(write, Input::policy(&rights.paths)?);
     // What it has beside is kept, so it must be known.
-    if let Some(policies) =
-        policies.filter(|policies| !policies.iter().any(|policy| policy == name))
-    {
-        text.push_str(&login::attach(config, name, policies));
+    match policies.filter(|policies| !policies.iter().any(|policy| policy == name)) {
+        Some(policies) => Some(script.and(login::attach(config, name, policies)?)),
+        None => Some(script),
     }
-    Fix::Run(text)
 }
 
 /// Whether the token may do what is needed, path by path.
@@ -266,6 +274,59 @@ async fn capabilities(vault: &Vault, config: &Config, rights: &Rights, ledger: &
                 let text =
                     format!("{text}; no run needs that, but without it not all can be looked at");
                 ledger.warning(Topic::VaultPolicy, &path.path, text, Some(fix.clone()));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::check::{EXAMPLE, load};
+
+    fn known(address: &str) -> Cluster {
+        let known = Known {
+            name: "vso-probe/probe".to_owned(),
+            address: address.to_owned(),
+            ca: Some("vault-ca".to_owned()),
+        };
+        Cluster {
+            connections: vec![known],
+            ..Cluster::default()
+        }
+    }
+
+    /// Whoever is at an address gets the prober's login: it is asked, and never to leave TLS for it.
+    #[test]
+    fn another_vault_is_a_question_and_never_one_without_tls() {
+        let told = |address, other| match elsewhere("start Vault", address, &known(other)) {
+            Fix::Do(words) => words.to_string(),
+            fix => panic!("{fix}"),
+        };
+        assert!(
+            told("http://a:1", "http://b:1")
+                .contains("or is the Vault that is meant at http://b:1")
+        );
+        assert!(told("http://a:1", "https://b:1").contains("https://b:1"));
+        assert!(!told("https://a:1", "http://b:1").contains("http://b:1"));
+        assert!(!told("http://a:1", "http://a:1").contains("VaultConnection"));
+    }
+
+    /// A CA that is trusted is never written over, whatever is wrong with the certificate.
+    #[test]
+    fn a_ca_file_is_left_as_it_is() {
+        let mut config = load(EXAMPLE, "prober.yaml", |_| None).expect("the example is good");
+        for file in [None, Some("/etc/vault/ca.crt".into())] {
+            config.vault.ca_file = file;
+            for fault in [
+                Distrust::UnknownIssuer,
+                Distrust::Name,
+                Distrust::Certificate,
+            ] {
+                let fix = authority(&config, &known("https://b:1"), fault);
+                let secret = fix.to_string().contains("the Secret `vault-ca`");
+                assert!(matches!(fix, Fix::Do(_)), "{fix}");
+                assert_eq!(secret, fault == Distrust::UnknownIssuer, "{fix}");
             }
         }
     }

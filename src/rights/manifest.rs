@@ -1,8 +1,10 @@
 //! Rules as the manifests of Kubernetes that grant them.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
+use serde_json::{Value, json};
+
+use super::yaml::document;
 use super::{Need, Rights, Rule};
 
 /// Who is granted rights in Kubernetes.
@@ -44,95 +46,91 @@ impl Subject {
         }
     }
 
-    fn entry(&self) -> String {
+    fn entry(&self) -> Value {
         match self {
             Self::Account { namespace, name } => {
-                format!("{{kind: ServiceAccount, name: {name}, namespace: {namespace}}}")
+                json!({"kind": "ServiceAccount", "name": name, "namespace": namespace})
             }
-            Self::User(name) => {
-                format!(
-                    "{{kind: User, name: {}, apiGroup: rbac.authorization.k8s.io}}",
-                    quoted(name)
-                )
-            }
+            Self::User(name) => json!({"apiGroup": GROUP, "kind": "User", "name": name}),
         }
     }
 }
 
-/// The manifests of everything.
+/// The API group of rights.
+const GROUP: &str = "rbac.authorization.k8s.io";
+
+/// The manifests of everything, as YAML.
 pub fn roles(rights: &Rights, subject: &Subject) -> String {
     let mut documents = Vec::new();
     let all = rights.rules.iter();
     let places: BTreeSet<_> = all.map(|rule| (rule.need, &rule.namespace)).collect();
     for (need, namespace) in places {
-        documents.push(role(rights, subject, namespace, need));
+        let [role, binding] = role(rights, subject, namespace, need);
+        let remark = match need {
+            Need::Run => "",
+            Need::Doctor => "# For `vso-prober doctor` alone; no run needs it.\n",
+        };
+        documents.push(remark.to_owned() + &document(&role));
+        documents.push(document(&binding));
     }
     if !rights.urls.is_empty() {
-        documents.push(cluster_role(rights, subject));
+        documents.extend(cluster_role(rights, subject).iter().map(document));
     }
     documents.join("---\n")
 }
 
-/// The manifests of what is needed in one namespace.
-pub fn role(rights: &Rights, subject: &Subject, namespace: &str, need: Need) -> String {
+/// The manifests of what is needed in one namespace: the role, and who has it.
+pub fn role(rights: &Rights, subject: &Subject, namespace: &str, need: Need) -> [Value; 2] {
     let name = subject.role(need);
-    let remark = match need {
-        Need::Run => "",
-        Need::Doctor => "# For `vso-prober doctor` alone; no run needs it.\n",
-    };
-    let mut text = format!(
-        "{remark}apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: {name}, namespace: {namespace}}}\nrules:\n"
-    );
     let rules = rights.rules.iter();
-    for rule in rules.filter(|rule| rule.namespace == namespace && rule.need == need) {
-        text.push_str(&entry(rule));
-    }
-    let metadata = format!("{{name: {name}, namespace: {namespace}}}");
-    text.push_str(&binding("Role", &metadata, &name, subject));
-    text
+    let rules = rules.filter(|rule| rule.namespace == namespace && rule.need == need);
+    let metadata = json!({"name": name, "namespace": namespace});
+    let rules: Vec<_> = rules.map(entry).collect();
+    granted("Role", &metadata, &name, &rules, subject)
 }
 
 /// The manifests of what is needed of the paths that are no objects: by `subject`, unless another gets them.
-pub fn cluster_role(rights: &Rights, subject: &Subject) -> String {
+pub fn cluster_role(rights: &Rights, subject: &Subject) -> [Value; 2] {
     let other = rights.metrics.as_ref();
     let name = other.map_or_else(
         || format!("{}-metrics", subject.role(Need::Run)),
         |other| other.role(Need::Run),
     );
     let subject = other.unwrap_or(subject);
-    let metadata = format!("{{name: {name}}}");
-    format!(
-        "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {metadata}\nrules:\n- nonResourceURLs: {}\n  verbs: [\"get\"]\n{}",
-        list(&rights.urls),
-        binding("ClusterRole", &metadata, &name, subject)
+    let rule = json!({"nonResourceURLs": rights.urls, "verbs": ["get"]});
+    granted(
+        "ClusterRole",
+        &json!({"name": name}),
+        &name,
+        &[rule],
+        subject,
     )
 }
 
-fn entry(rule: &Rule) -> String {
-    let mut text = format!(
-        "- apiGroups: {}\n  resources: {}\n",
-        list(&[&rule.group]),
-        list(&[&rule.resource])
-    );
+fn entry(rule: &Rule) -> Value {
+    let mut entry = json!({
+        "apiGroups": [rule.group], "resources": [rule.resource], "verbs": rule.verbs,
+    });
     if !rule.names.is_empty() {
-        let _ = writeln!(text, "  resourceNames: {}", list(&rule.names));
+        entry["resourceNames"] = json!(rule.names);
     }
-    let _ = writeln!(text, "  verbs: {}", list(&rule.verbs));
-    text
+    entry
 }
 
-fn binding(kind: &str, metadata: &str, role: &str, subject: &Subject) -> String {
-    format!(
-        "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}Binding\nmetadata: {metadata}\nroleRef: {{apiGroup: rbac.authorization.k8s.io, kind: {kind}, name: {role}}}\nsubjects:\n- {}\n",
-        subject.entry()
-    )
-}
-
-fn list(items: &[impl AsRef<str>]) -> String {
-    let items: Vec<_> = items.iter().map(|item| quoted(item.as_ref())).collect();
-    format!("[{}]", items.join(", "))
-}
-
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+fn granted(
+    kind: &str,
+    metadata: &Value,
+    name: &str,
+    rules: &[Value],
+    subject: &Subject,
+) -> [Value; 2] {
+    let version = format!("{GROUP}/v1");
+    [
+        json!({"apiVersion": version, "kind": kind, "metadata": metadata, "rules": rules}),
+        json!({
+            "apiVersion": version, "kind": format!("{kind}Binding"), "metadata": metadata,
+            "roleRef": {"apiGroup": GROUP, "kind": kind, "name": name},
+            "subjects": [subject.entry()],
+        }),
+    ]
 }

@@ -9,34 +9,30 @@ use serde_json::json;
 
 use super::patient::{Patient, Report};
 
-pub(super) async fn address(scene: &Scene) -> Result<()> {
+/// A Vault that is not found is asked after where the operator finds it, and a person has to say so.
+async fn elsewhere(scene: &Scene, address: &str, topic: &str) -> Result<()> {
     let patient = super::patient(scene, "lost").await?;
-    patient
-        .edit(|config| config["vault"]["address"] = "http://127.0.0.1:9".into())
-        .cured("vault-tcp", scene.lab().vault().address())
-        .await
-        .map(drop)
+    let patient = patient.edit(|config| config["vault"]["address"] = address.into());
+    let report = Report::of(scene, &patient.prober, 1).await?;
+    let right = scene.lab().vault().address().to_owned();
+    let question = format!("or is the Vault that is meant at {right}, as the VaultConnection");
+    report.finding(topic, &question)?;
+    let patient = patient.edit(|config| config["vault"]["address"] = right.into());
+    patient.is_well().await.map(drop)
+}
+
+pub(super) async fn address(scene: &Scene) -> Result<()> {
+    elsewhere(scene, "http://127.0.0.1:9", "vault-tcp").await
 }
 
 pub(super) async fn name(scene: &Scene) -> Result<()> {
-    let patient = super::patient(scene, "lost").await?;
-    patient
-        .edit(|config| config["vault"]["address"] = "http://vault.invalid:8200".into())
-        .cured("vault-name", scene.lab().vault().address())
-        .await
-        .map(drop)
+    elsewhere(scene, "http://vault.invalid:8200", "vault-name").await
 }
 
 /// The operator's metrics answer where Vault should.
 pub(super) async fn no_vault(scene: &Scene) -> Result<()> {
-    let patient = super::patient(scene, "lost").await?;
     let url = scene.lab().metrics_url().await;
-    let url = url.trim_end_matches("/metrics").to_owned();
-    patient
-        .edit(|config| config["vault"]["address"] = url.into())
-        .cured("vault-state", scene.lab().vault().address())
-        .await
-        .map(drop)
+    elsewhere(scene, url.trim_end_matches("/metrics"), "vault-state").await
 }
 
 pub(super) async fn sealed(scene: &Scene) -> Result<()> {

@@ -7,7 +7,7 @@ use kube::api::{Api, ListParams, PostParams};
 use kube::core::DynamicObject;
 
 use super::super::ask::ask;
-use super::super::fix::Fix;
+use super::super::fix::{Command, Fix, Name, Patch, Script};
 use super::super::{Ledger, Topic};
 use crate::canary::{Action, Canary, Cluster};
 use crate::config::{Config, Probe};
@@ -77,16 +77,14 @@ async fn create(
             ledger.skipped(Topic::Admission, subject, why);
         }
         Err(obstacle) if obstacle.text.contains("exceeded quota") => {
-            let fix = format!(
-                "kubectl get resourcequotas -n {home}    # and give the one that it names more room\n"
-            );
-            ledger.finding(Topic::Admission, subject, obstacle.text, Fix::Run(fix));
+            let fix = "give the ResourceQuota that it names more room; `kubectl get resourcequotas` in the namespace shows all";
+            ledger.finding(Topic::Admission, subject, obstacle.text, Fix::words(fix));
         }
         Err(obstacle) if obstacle.text.contains("the API server answered 4") => {
             let fix = format!(
                 "change the policy or webhook that refuses it, or exempt the namespace `{home}` from it"
             );
-            ledger.finding(Topic::Admission, subject, obstacle.text, Fix::Do(fix));
+            ledger.finding(Topic::Admission, subject, obstacle.text, Fix::words(fix));
         }
         Err(obstacle) => ledger.unknown(Topic::Admission, subject, obstacle.text),
     }
@@ -119,16 +117,23 @@ pub(super) async fn quota(client: &Client, config: &Config, ledger: &mut Ledger)
             let text = format!(
                 "looked at the ResourceQuota `{home}/{name}`: of `{key}`, {used} of {hard} are in use, so that the operator can't create a canary's Secret"
             );
-            let room = used + ROOM;
-            let fix = format!(
-                "kubectl patch resourcequota {name} -n {home} --type=merge -p '{{\"spec\":{{\"hard\":{{\"{key}\":\"{room}\"}}}}}}'\n"
-            );
-            ledger.finding(topic, &format!("{home}/{name}"), text, Fix::Run(fix));
+            let patch = Patch::hard(key, used.saturating_add(ROOM));
+            let fix = more_room(home, &name, &patch);
+            ledger.finding(topic, &format!("{home}/{name}"), text, fix);
         }
     }
     if !full {
         ledger.good(topic, home, "there is room for Secrets");
     }
+}
+
+fn more_room(home: &str, name: &str, patch: &Patch) -> Fix {
+    let (Some(home), Some(name)) = (Name::parse(home), Name::parse(name)) else {
+        return Fix::words("give the ResourceQuota more room");
+    };
+    let command = Command::new("kubectl patch resourcequota").arg(&name);
+    let command = command.arg("-n").arg(&home).args("--type=merge -p");
+    Script::default().run(command.arg(patch)).into()
 }
 
 /// How much of a resource is in use, and how much may be.

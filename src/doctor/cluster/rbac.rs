@@ -8,12 +8,12 @@ use kube::Client;
 use kube::api::{Api, PostParams};
 
 use super::super::ask::ask;
-use super::super::fix::Fix;
+use super::super::fix::{Fix, Manifest, Name};
 use super::super::{Ledger, Topic};
 use crate::config::Config;
 use crate::kubernetes;
 use crate::model::record::Obstacle;
-use crate::rights::{Need, Rights, Rule, Subject, cluster_role, metrics_account, role};
+use crate::rights::{Need, Rights, Rule, Subject, metrics_account};
 use crate::scrape;
 
 /// How many questions are asked at once.
@@ -65,13 +65,13 @@ pub(super) async fn look(
                 ledger.finding(Topic::Rbac, &what, text, whole(rights, subject, home));
             }
             need @ Need::Run => {
-                let fix = Fix::apply(&role(rights, subject, &rule.namespace, need));
+                let fix = granted(rights, subject, &rule.namespace, need);
                 ledger.finding(Topic::Rbac, &what, text, fix);
             }
             need @ Need::Doctor => {
                 let text =
                     format!("{text}; no run needs that, but without it not all can be looked at");
-                let fix = Fix::apply(&role(rights, subject, &rule.namespace, need));
+                let fix = granted(rights, subject, &rule.namespace, need);
                 ledger.warning(Topic::Rbac, &what, text, Some(fix));
             }
         }
@@ -120,12 +120,7 @@ async fn urls(
             Ok(false) => {
                 let text =
                     format!("asked the API server what {who} may do with the {what}: not get");
-                ledger.finding(
-                    Topic::Rbac,
-                    &what,
-                    text,
-                    Fix::apply(&cluster_role(rights, subject)),
-                );
+                ledger.finding(Topic::Rbac, &what, text, Fix::urls(rights, subject));
             }
             Err(obstacle) => ledger.unknown(Topic::Rbac, &what, obstacle.text),
         }
@@ -134,10 +129,18 @@ async fn urls(
 
 /// The namespace itself with all that a run needs in it.
 pub(super) fn whole(rights: &Rights, subject: &Subject, namespace: &str) -> Fix {
-    Fix::apply(&format!(
-        "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n---\n{}",
-        role(rights, subject, namespace, Need::Run)
-    ))
+    let manifests = Name::parse(namespace).and_then(|name| {
+        let [role, binding] = Manifest::role(rights, subject, &name, Need::Run)?;
+        Some([Manifest::namespace(&name), role, binding])
+    });
+    manifests.map_or_else(Fix::unnamed, |manifests| Fix::apply(&manifests))
+}
+
+/// What is needed in one namespace.
+fn granted(rights: &Rights, subject: &Subject, namespace: &str, need: Need) -> Fix {
+    let manifests =
+        Name::parse(namespace).and_then(|name| Manifest::role(rights, subject, &name, need));
+    manifests.map_or_else(Fix::unnamed, |manifests| Fix::apply(&manifests))
 }
 
 /// The verbs of a rule that the prober has not on all of the objects it names.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::fix::{Fix, here, namespace, word};
+use super::super::fix::{Command, Fix, Input, Name, Plain, Script, Variable, Word};
 use super::super::{Ledger, Topic};
 use super::ask;
 use crate::canary::kv_folder;
@@ -112,7 +112,7 @@ fn suits(probe: &Probe, mount: &str, subject: &str, found: &Mount, ledger: &mut 
         let text = format!(
             "asked Vault what is mounted at `{mount}/`: `{engine}`, which is nothing for a {kind} probe"
         );
-        let fix = Fix::Do(format!(
+        let fix = Fix::words(format!(
             "set `{kind}.mount` of the probe `{}` to the mount that is meant; `vault secrets list` tells those there are",
             probe.name
         ));
@@ -134,7 +134,10 @@ fn suits(probe: &Probe, mount: &str, subject: &str, found: &Mount, ledger: &mut 
                 version.as_str(),
                 target.version.as_str()
             );
-            let fix = Fix::set_probe(&probe.name, kind.as_str(), "type", version.as_str());
+            let fix = Name::parse(&probe.name).map_or_else(
+                || Fix::words(format!("set `type` of the probe to `{}`", version.as_str())),
+                |name| Fix::set_probe(&name, kind.as_str(), "type", version.as_str()),
+            );
             ledger.finding(topic, subject, text, fix);
             return false;
         }
@@ -147,7 +150,6 @@ fn suits(probe: &Probe, mount: &str, subject: &str, found: &Mount, ledger: &mut 
 
 /// What mounts the engine.
 fn enable(config: &Config, probe: &Probe, mount: &str) -> Fix {
-    let flag = namespace(config);
     let engine = match &probe.target {
         Target::Static(target) => match target.version {
             KvVersion::V1 => "-version=1 kv",
@@ -156,10 +158,19 @@ fn enable(config: &Config, probe: &Probe, mount: &str) -> Fix {
         Target::Dynamic(_) => "database",
         Target::Pki(_) => "pki",
     };
-    Fix::Run(format!(
-        "vault secrets enable{flag} -path={} {engine}\n",
-        word(mount)
-    ))
+    let script = || {
+        let command = Command::vault(config, "secrets enable")?;
+        let path = Word::pair("-path", &Plain::parse(mount)?);
+        Some(Script::default().run(command.arg(path).args(engine)))
+    };
+    script().map_or_else(
+        || {
+            Fix::words(format!(
+                "have the engine mounted at `{mount}/`, or set the probe's `mount`"
+            ))
+        },
+        Fix::from,
+    )
 }
 
 async fn role(vault: &Vault, config: &Config, probe: &Probe, path: &str, ledger: &mut Ledger) {
@@ -191,25 +202,38 @@ async fn role(vault: &Vault, config: &Config, probe: &Probe, path: &str, ledger:
 
 /// What makes the role, as far as that can be known from here.
 fn make_role(config: &Config, probe: &Probe, path: &str) -> Fix {
+    made_role(config, probe, path).map_or_else(
+        || {
+            Fix::words(format!(
+                "have the role `{path}` made for what the probe asks of it"
+            ))
+        },
+        Fix::from,
+    )
+}
+
+fn made_role(config: &Config, probe: &Probe, path: &str) -> Option<Script> {
     const STATEMENT: &str =
         "CREATE ROLE \"{{name}}\" WITH LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}';";
-    let flag = namespace(config);
-    Fix::Run(match &probe.target {
-        Target::Pki(target) => format!(
-            "vault write{flag} {path} allowed_domains={} allow_bare_domains=true allow_subdomains=true max_ttl=24h\n",
-            word(&target.common_name)
-        ),
-        Target::Static(_) | Target::Dynamic(_) => {
-            let mount = mount(&probe.target);
-            let first =
-                format!("\"$(vault list{flag} -format=yaml {mount}/config | sed -n '1s/^- //p')\"");
-            let command = format!(
-                "vault write{flag} {path} db_name={first} default_ttl=10m max_ttl=1h creation_statements=-"
-            );
-            format!(
-                "# for a PostgreSQL; `vault list {mount}/config` tells the connections, of which this takes the first\n{}",
-                here(&command, STATEMENT)
-            )
-        }
-    })
+    let write = Command::vault(config, "write")?.arg(&Plain::parse(path)?);
+    if let Target::Pki(target) = &probe.target {
+        let domains = Word::pair("allowed_domains", &Plain::parse(&target.common_name)?);
+        let rest = "allow_bare_domains=true allow_subdomains=true max_ttl=24h";
+        return Some(Script::default().run(write.arg(domains).args(rest)));
+    }
+    let connection = Variable::parse("connection")?;
+    let connections = Word::from(&Plain::parse(mount(&probe.target))?).then("/config");
+    let first = Command::vault(config, "list")?
+        .arg("-format=yaml")
+        .arg(connections)
+        .pipe("sed -n")
+        .arg("1s/^- //p");
+    let write = write
+        .holding("db_name=", &connection)
+        .args("default_ttl=10m max_ttl=1h creation_statements=-");
+    let script = Script::default()
+        .remark("for a PostgreSQL, by the first of the connections that the mount has")
+        .capture(&connection, first)
+        .give(write, Input::literal(STATEMENT));
+    Some(script)
 }

@@ -3,10 +3,10 @@
 use jiff::SignedDuration;
 
 use super::super::files;
-use super::super::fix::{Fix, namespace, word};
+use super::super::fix::{Command, Fix, Name, Plain, Script, Word};
 use super::super::token::{account, audience, claims};
 use super::super::{Ledger, Topic};
-use super::{ask, grant};
+use super::{ask, granted};
 use crate::config::{Auth, Config, TokenSource};
 use crate::rights::{POLICY, Rights, policy_name};
 use crate::vault::Vault;
@@ -75,93 +75,189 @@ fn lifetime(token: &Token) -> String {
 
 /// What makes a login work that was refused with these words.
 fn let_in(config: &Config, rights: &Rights, said: &str) -> Fix {
-    let flag = namespace(config);
-    // A method that is not mounted refuses as a login does that is.
-    let refused = said.contains("answered 403") || said.contains("answered 404");
-    let enable = |mount: &str, kind: &str, more: &str| {
-        if !refused {
-            return String::new();
-        }
-        format!(
-            "vault auth list{flag} -format=yaml | grep -q '^{mount}/:' || {{\n  \
-             vault auth enable{flag} -path={mount} {kind}\n{more}}}\n"
+    let by_hand = || {
+        Fix::words(
+            "have the method, its role and the policy that `vso-prober doctor --print-policy` prints put right in Vault: \
+             what the configuration or the prober's token names is of a form that no command may hold",
         )
     };
-    let role = match &config.vault.auth {
-        Auth::Token(TokenSource::File(file)) => return Fix::Run(files::token(config, file)),
-        Auth::Token(TokenSource::Env(name)) => return Fix::Run(files::variable(config, name)),
-        Auth::AppRole { mount, .. } => {
-            let enable = enable(mount, "approle", "");
-            return Fix::Run(enable + &files::app_role(config).unwrap_or_default());
+    let (mount, key) = match &config.vault.auth {
+        Auth::Token(TokenSource::File(file)) => {
+            return files::token(config, file).map_or_else(by_hand, Fix::from);
         }
+        Auth::Token(TokenSource::Env(name)) => {
+            return files::variable(config, name).map_or_else(by_hand, Fix::from);
+        }
+        Auth::Kubernetes { mount, .. } => (mount, "kubernetes"),
+        Auth::AppRole { mount, .. } => (mount, "appRole"),
+        Auth::Jwt { mount, .. } => (mount, "jwt"),
+    };
+    if let Some(bare) = mount.strip_prefix("auth/") {
+        return Fix::words(format!(
+            "set `vault.auth.{key}.mount` to `{bare}`: Vault puts `auth/` before it by itself"
+        ));
+    }
+    // A method that is not mounted refuses as a login does that is.
+    let refused = said.contains("answered 403") || said.contains("answered 404");
+    made(config, rights, refused).map_or_else(by_hand, Fix::from)
+}
+
+/// The method, where it may be missing, the role, and the policy that it names.
+fn made(config: &Config, rights: &Rights, enable: bool) -> Option<Script> {
+    let (mount, kind) = match &config.vault.auth {
+        Auth::Kubernetes { mount, .. } => (mount, "kubernetes"),
+        Auth::AppRole { mount, .. } => (mount, "approle"),
+        Auth::Jwt { mount, .. } => (mount, "jwt"),
+        Auth::Token(_) => return None,
+    };
+    let mount = Plain::parse(mount)?;
+    let script = if enable {
+        enabled(config, &mount, kind)?
+    } else {
+        Script::default()
+    };
+    if let Auth::AppRole { .. } = config.vault.auth {
+        return Some(script.and(files::app_role(config)?));
+    }
+    // A role of a policy that is not there lets in, but to nothing.
+    let named = [policy_name(&config.vault.auth).to_owned()];
+    let policy = granted(config, rights, Some(&named))?;
+    Some(script.run(role(config)?).and(policy))
+}
+
+/// Mounts the method, if nothing is mounted there.
+fn enabled(config: &Config, mount: &Plain, kind: &'static str) -> Option<Script> {
+    let listed = Command::vault(config, "auth list")?
+        .arg("-format=yaml")
+        .pipe("grep -Fqx")
+        .arg(Word::from(mount).then("/:"));
+    let enable = Command::vault(config, "auth enable")?
+        .arg(Word::pair("-path", mount))
+        .arg(kind);
+    let script = Script::default().run(enable);
+    let script = match kind {
+        "kubernetes" => {
+            let path = Word::from("auth/").then(mount).then("/config");
+            let command = Command::vault(config, "write")?.arg(path);
+            script.run(command.arg("kubernetes_host=https://kubernetes.default.svc"))
+        }
+        "jwt" => script.remark("and tell it whose tokens to take, by its config"),
+        _ => script,
+    };
+    Some(Script::default().unless(listed, script))
+}
+
+/// The role that the prober logs in as, bound to what its token says of it.
+fn role(config: &Config) -> Option<Command> {
+    let (mount, role, file) = match &config.vault.auth {
         Auth::Kubernetes {
             mount,
             role,
             token_file,
-        } => {
-            let more = format!(
-                "  vault write{flag} auth/{mount}/config kubernetes_host=https://kubernetes.default.svc\n"
-            );
-            let enable = enable(mount, "kubernetes", &more);
-            let bound = account(token_file).map_or_else(
-                || format!("bound_service_account_names={POLICY} bound_service_account_namespaces={}", config.kubernetes.namespace),
-                |(namespace, name)| format!("bound_service_account_names={name} bound_service_account_namespaces={namespace}"),
-            );
-            let audience = audience(token_file);
-            let audience = audience.map_or_else(String::new, |audience| {
-                format!(" audience={}", word(&audience))
-            });
-            format!(
-                "{enable}vault write{flag} auth/{mount}/role/{role} {bound}{audience} token_policies={role} token_ttl=1h\n"
-            )
         }
-        Auth::Jwt {
+        | Auth::Jwt {
             mount,
             role,
             token_file,
-        } => {
-            let more = format!(
-                "  # and tell it whose tokens to take: vault write auth/{mount}/config …\n"
-            );
-            let enable = enable(mount, "jwt", &more);
-            let claim = |name: &str| {
-                claims(token_file).and_then(|claims| Some(claims[name].as_str()?.to_owned()))
-            };
-            let subject = claim("sub").map_or_else(String::new, |subject| {
-                format!(" bound_subject={}", word(&subject))
-            });
-            let audience = audience(token_file).map_or_else(String::new, |audience| {
-                format!(" bound_audiences={}", word(&audience))
-            });
-            format!(
-                "{enable}vault write{flag} auth/{mount}/role/{role} role_type=jwt user_claim=sub{subject}{audience} token_policies={role} token_ttl=1h\n"
-            )
-        }
+        } => (Plain::parse(mount)?, Plain::parse(role)?, token_file),
+        Auth::Token(_) | Auth::AppRole { .. } => return None,
     };
-    // A role of a policy that is not there lets in, but to nothing.
-    let named = [policy_name(&config.vault.auth).to_owned()];
-    match grant(config, rights, Some(&named)) {
-        Fix::Run(policy) => Fix::Run(role + &policy),
-        other => other,
+    let path = Word::from("auth/").then(&mount).then("/role/").then(&role);
+    let mut command = Command::vault(config, "write")?.arg(path);
+    let audience_key = if let Auth::Kubernetes { .. } = config.vault.auth {
+        let (namespace, name) = account(file)
+            .unwrap_or_else(|| (config.kubernetes.namespace.clone(), POLICY.to_owned()));
+        let (namespace, name) = (Name::parse(&namespace)?, Name::parse(&name)?);
+        command = command
+            .arg(Word::pair("bound_service_account_names", &name))
+            .arg(Word::pair("bound_service_account_namespaces", &namespace));
+        "audience"
+    } else {
+        command = command.args("role_type=jwt user_claim=sub");
+        let subject = claims(file).and_then(|claims| Some(claims["sub"].as_str()?.to_owned()));
+        if let Some(subject) = subject {
+            let subject = Plain::parse(&subject)?;
+            command = command.arg(Word::pair("bound_subject", &subject));
+        }
+        "bound_audiences"
+    };
+    if let Some(audience) = audience(file) {
+        command = command.arg(Word::pair(audience_key, &Plain::parse(&audience)?));
     }
+    let policies = Word::pair("token_policies", &role);
+    Some(command.arg(policies).arg("token_ttl=1h"))
 }
 
 /// Gives the prober's logins a policy beside those that they have.
-pub(super) fn attach(config: &Config, name: &str, policies: &[String]) -> String {
-    let flag = namespace(config);
+pub(super) fn attach(config: &Config, name: &str, policies: &[String]) -> Option<Script> {
     let others = policies
         .iter()
         .filter(|policy| !["default", "root"].contains(&policy.as_str()));
-    let all: Vec<_> = others.map(String::as_str).chain([name]).collect();
-    let all = word(&all.join(","));
-    match &config.vault.auth {
+    let all: Option<Vec<_>> = others
+        .map(String::as_str)
+        .chain([name])
+        .map(|policy| Plain::parse(policy).as_ref().map(Word::from))
+        .collect();
+    let policies = Word::pair("token_policies", Word::list(all?));
+    let (mount, role) = match &config.vault.auth {
         Auth::Kubernetes { mount, role, .. } | Auth::Jwt { mount, role, .. } => {
-            format!("vault write{flag} auth/{mount}/role/{role} token_policies={all}\n")
+            (mount, role.as_str())
         }
-        Auth::AppRole { mount, .. } => {
-            format!("vault write{flag} auth/{mount}/role/{name} token_policies={all}\n")
+        Auth::AppRole { mount, .. } => (mount, name),
+        Auth::Token(TokenSource::File(file)) => return files::token(config, file),
+        Auth::Token(TokenSource::Env(variable)) => return files::variable(config, variable),
+    };
+    let path = Word::from("auth/").then(&Plain::parse(mount)?);
+    let path = path.then("/role/").then(&Plain::parse(role)?);
+    let command = Command::vault(config, "write")?.arg(path).arg(policies);
+    Some(Script::default().run(command))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::check::{EXAMPLE, load};
+
+    fn fix(mount: &str, role: &str, policies: &[&str]) -> (Fix, Option<Script>) {
+        let mut config = load(EXAMPLE, "prober.yaml", |_| None).expect("the example is good");
+        config.vault.auth = Auth::Kubernetes {
+            mount: mount.to_owned(),
+            role: role.to_owned(),
+            token_file: "/no/such/file".into(),
+        };
+        let rights = Rights::of(&config, false);
+        let policies: Vec<_> = policies.iter().map(|policy| (*policy).to_owned()).collect();
+        let refused = "Vault answered 403: permission denied";
+        (
+            let_in(&config, &rights, refused),
+            attach(&config, role, &policies),
+        )
+    }
+
+    #[test]
+    fn a_method_is_never_mounted_under_a_doubled_path() {
+        let (fix, _) = fix("auth/k8s", "prober", &[]);
+        let told = fix.to_string();
+        assert!(matches!(fix, Fix::Do(_)), "{told}");
+        assert!(
+            told.contains("set `vault.auth.kubernetes.mount` to `k8s`"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn a_role_and_policies_are_values_of_a_plain_form_or_words() {
+        let (good, attached) = fix("k8s", "prober", &["default", "other"]);
+        let told = good.to_string();
+        assert!(
+            told.contains("vault auth enable -path=k8s kubernetes"),
+            "{told}"
+        );
+        assert!(attached.is_some());
+        let (odd, attached) = fix("k8s", "x';id;'", &["other"]);
+        assert!(matches!(odd, Fix::Do(_)) && attached.is_none(), "{odd}");
+        for policy in ["a,root", "@/etc/passwd", "a b", "\u{1b}[2J"] {
+            assert!(fix("k8s", "prober", &[policy]).1.is_none(), "{policy:?}");
         }
-        Auth::Token(TokenSource::File(file)) => files::token(config, file),
-        Auth::Token(TokenSource::Env(variable)) => files::variable(config, variable),
     }
 }
