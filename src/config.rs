@@ -60,6 +60,8 @@ pub struct Vault {
     pub namespace: Option<String>,
     /// A file with the CA's certificates (PEM).
     pub ca_file: Option<PathBuf>,
+    /// The other hosts that a redirect may lead to; none given, every host by TLS, and none without.
+    pub redirect_hosts: Option<Vec<String>>,
     /// How to log in.
     pub auth: Auth,
 }

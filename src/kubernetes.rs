@@ -1,5 +1,7 @@
 //! The API server, as the prober reaches it.
 
+mod files;
+
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
@@ -14,6 +16,8 @@ use crate::wire::{self, USER_AGENT, causes, fits_header};
 
 /// How long a question of no weight may take.
 const QUESTION_LIMIT: Duration = Duration::from_secs(5);
+
+pub use files::files;
 
 /// Makes a client: in a cluster from its ServiceAccount (unless a context is configured), else from the
 /// kubeconfig.
@@ -37,8 +41,7 @@ pub async fn connect_as(
         how: Hindrance::Denied,
         text: text.into(),
     };
-    let in_cluster = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
-    let mut kube = if in_cluster && config.context.is_none() {
+    let mut kube = if in_cluster(config) {
         Config::incluster().map_err(|error| {
             refused(format!(
                 "tried to use the pod's ServiceAccount for Kubernetes, but {}",
@@ -87,6 +90,11 @@ pub async fn connect_as(
             causes(&error)
         ))
     })
+}
+
+/// Whether the client is that of a ServiceAccount in its cluster.
+fn in_cluster(config: &config::Kubernetes) -> bool {
+    std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() && config.context.is_none()
 }
 
 /// Reads the kubeconfig. A KUBECONFIG that names nothing is an error, not a reason to take another.

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use vso_prober::cli::{Cli, Exit};
 use vso_prober::{command, telemetry};
 
@@ -11,6 +12,7 @@ const THREADS: usize = 4;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    keep_memory_private();
     telemetry::init(cli.log_format, cli.verbose);
     // Both of the program's HTTP clients take this one; a second provider would only add weight.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -30,6 +32,17 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => fail(&error.to_string(), error.exit()),
     }
+}
+
+/// The memory holds tokens and passwords: no core of it is written, and no other process of the user's may read it.
+/// A kernel that refuses either leaves it as safe as it was.
+fn keep_memory_private() {
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    let _ = setrlimit(Resource::Core, none);
 }
 
 #[expect(clippy::print_stderr, reason = "the one place that prints an error")]

@@ -280,10 +280,14 @@ impl Walk<'_> {
         let ready = self.shell.vault.ready();
         self.bounded(Peer::Vault, "log in", left(), ready).await?;
         if let Some(action) = self.canary.preparation(step) {
-            let sent = self.send(&action, None, left()).await;
-            // Whether it was written is known only if Vault refused; after a silence it may have been.
             let refused =
                 |end: &End| matches!(end, End::Met(obstacle) if obstacle.how == Hindrance::Denied);
+            let mut sent = self.send(&action, None, left()).await;
+            if sent.as_ref().is_err_and(refused) {
+                // The token may have been dead, which Vault is known to say by now.
+                sent = self.send(&action, None, left()).await;
+            }
+            // Whether it was written is known only if Vault refused; after a silence it may have been.
             self.written = !sent.as_ref().is_err_and(refused);
             sent?;
         }

@@ -1,24 +1,26 @@
 //! Vault, as the prober reaches it: its session, KV, health, and errors told apart.
 
+mod answer;
 pub mod inquiry;
 mod kv;
 pub mod lease;
 mod login;
 mod own;
 mod pki;
+mod send;
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use reqwest::StatusCode;
-use secrecy::ExposeSecret as _;
-use tokio::sync::Mutex;
-use vaultrs::client::{VaultClient, VaultClientSettingsBuilder};
-use vaultrs::error::ClientError;
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::{Mutex, OnceCell};
+use vaultrs::api::EndpointMiddleware;
+use vaultrs::api::token::requests::RevokeTokenSelfRequest;
 
 use crate::config;
-use crate::model::record::{Hindrance, Obstacle, Peer, VaultHealth};
-use crate::wire::{self, causes};
+use crate::model::record::{Hindrance, Obstacle, Peer};
+use crate::model::time;
+use login::Session;
 
 pub use own::OwnLease;
 
@@ -29,158 +31,144 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const FAREWELL_LIMIT: Duration = Duration::from_secs(3);
 
 /// A client of Vault that keeps itself logged in.
-#[derive(Debug)]
 pub struct Vault {
     config: config::Vault,
     http: reqwest::Client,
-    session: Mutex<Option<login::Session>>,
+    /// For redirects from plain HTTP to TLS.
+    https: OnceCell<reqwest::Client>,
+    /// What requests in the words of `vaultrs` bear, which is no token.
+    middle: EndpointMiddleware,
+    session: std::sync::Mutex<Option<Arc<Session>>>,
+    /// Held by whoever logs in or renews.
+    entrance: Mutex<()>,
+}
+
+impl std::fmt::Debug for Vault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Vault").finish_non_exhaustive()
+    }
 }
 
 impl Vault {
-    /// Makes a client. Nothing is sent yet.
+    fn new(config: &config::Vault) -> Result<Self, Obstacle> {
+        let http = send::client(&config.address, config.ca_file.as_deref());
+        let http = http.map_err(unmade)?;
+        Ok(Self {
+            http,
+            https: OnceCell::new(),
+            middle: EndpointMiddleware {
+                token: String::new(),
+                version: "v1".to_owned(),
+                wrap: None,
+                namespace: config.namespace.clone(),
+            },
+            config: config.clone(),
+            session: std::sync::Mutex::default(),
+            entrance: Mutex::default(),
+        })
+    }
+
+    /// Makes a client, for which files are read. Nothing is sent yet.
     ///
     /// # Errors
     /// The CA file can't be read or understood.
-    pub fn new(config: &config::Vault) -> Result<Self, Obstacle> {
-        let unusable = |text: String| Obstacle {
-            at: Peer::Vault,
-            how: Hindrance::Unreachable,
-            text: text.into(),
-        };
-        let ca_file = config.ca_file.as_deref();
-        let http = wire::http::builder(&config.address, ca_file.map(|file| ("vault.caFile", file)))
-            .map_err(unusable)?
-            .timeout(REQUEST_LIMIT)
-            .connect_timeout(CONNECT_LIMIT);
-        let http = http
-            .build()
-            .map_err(|error| unusable(format!("can't make an HTTP client: {}", causes(&error))))?;
-        Ok(Self {
-            config: config.clone(),
-            http,
-            session: Mutex::new(None),
-        })
+    pub async fn open(config: &config::Vault) -> Result<Self, Obstacle> {
+        let config = config.clone();
+        let made = tokio::task::spawn_blocking(move || Self::new(&config)).await;
+        made.unwrap_or_else(|error| Err(unmade(error.to_string())))
     }
 
     /// Logs in or renews if need be, so that the next request finds a token that lives.
     pub async fn ready(&self) -> Result<(), Obstacle> {
-        self.client().await.map(drop)
+        self.session().await.map(drop)
+    }
+
+    /// Logs in with the credentials of now, if there is a session. That one goes on if it fails; else it ends by itself,
+    /// for it may be in use.
+    pub async fn log_in_anew(&self) -> Result<(), Obstacle> {
+        let _entrance = self.entrance.lock().await;
+        if self.current().is_some() {
+            let next = login::login(self).await?;
+            *self.current() = Some(Arc::new(next));
+        }
+        Ok(())
     }
 
     /// Revokes the token, if this client got it by a login of its own.
     pub async fn log_out(&self) {
-        let session = self.session.lock().await.take();
+        let session = self.current().take();
         let Some(session) = session.filter(|session| session.own) else {
             return;
         };
-        let revoked = vaultrs::token::revoke_self(&*session.client);
-        let error = match tokio::time::timeout(FAREWELL_LIMIT, revoked).await {
+        let revoked = tokio::time::timeout(FAREWELL_LIMIT, self.revoke(&session.token)).await;
+        let error = match revoked {
             Ok(Ok(())) => return,
-            Ok(Err(error)) => detail(&error),
-            Err(_) => format!("no answer within {} s", FAREWELL_LIMIT.as_secs()),
+            Ok(Err(obstacle)) => obstacle.text,
+            Err(_) => format!("no answer within {} s", FAREWELL_LIMIT.as_secs()).into(),
         };
-        tracing::debug!(error, "the token could not be revoked; it ends by itself");
+        tracing::debug!(%error, "the token could not be revoked; it ends by itself");
     }
 
-    async fn client(&self) -> Result<Arc<VaultClient>, Obstacle> {
-        let mut session = self.session.lock().await;
-        if let Some(current) = session.as_mut()
-            && login::keep(current).await
+    async fn revoke(&self, token: &SecretString) -> Result<(), Obstacle> {
+        let what = "revoke the prober's own token";
+        let request = self.words(what, RevokeTokenSelfRequest {})?;
+        let answer = self.send(what, request, Some(token)).await?;
+        answer.granted(answer.done()?)
+    }
+
+    fn current(&self) -> MutexGuard<'_, Option<Arc<Session>>> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The session, of which one at a time is begun or prolonged. Whoever has a token that lives need not wait for that.
+    async fn session(&self) -> Result<Arc<Session>, Obstacle> {
+        let current = self.current().clone();
+        let _entrance = match (current, self.entrance.try_lock()) {
+            (Some(session), _) if session.fresh() => return Ok(session),
+            (Some(session), Err(_)) if session.lives() => return Ok(session),
+            (_, Ok(entrance)) => entrance,
+            (_, Err(_)) => self.entrance.lock().await,
+        };
+        // Another may have been here before.
+        let current = self.current().clone();
+        let kept = match &current {
+            Some(session) if session.fresh() => return Ok(session.clone()),
+            Some(session) => login::keep(self, session).await,
+            None => None,
+        };
+        let next = match kept {
+            Some(kept) => kept,
+            None => login::login(self).await?,
+        };
+        let next = Arc::new(next);
+        *self.current() = Some(next.clone());
+        Ok(next)
+    }
+
+    /// Ends a session, unless another has taken its place.
+    fn forget(&self, session: &Arc<Session>) {
+        let mut current = self.current();
+        if current
+            .as_ref()
+            .is_some_and(|current| Arc::ptr_eq(current, session))
         {
-            return Ok(current.client.clone());
-        }
-        let fresh = login::login(self).await?;
-        Ok(session.insert(fresh).client.clone())
-    }
-
-    /// A `vaultrs` client with this token.
-    fn with_token(&self, token: &str) -> VaultClient {
-        let settings = VaultClientSettingsBuilder::default()
-            .address(&self.config.address)
-            .token(token)
-            .namespace(self.config.namespace.clone())
-            .ca_certs(Vec::new())
-            .verify(true)
-            .identity(None)
-            .build()
-            .expect("the address was checked with the configuration");
-        let middle = vaultrs::api::EndpointMiddleware {
-            token: settings.token.clone(),
-            version: "v1".to_owned(),
-            wrap: None,
-            namespace: settings.namespace.clone(),
-        };
-        let http = rustify::Client::new(settings.address.as_str(), self.http.clone());
-        VaultClient {
-            http,
-            middle,
-            settings,
+            *current = None;
         }
     }
+}
 
-    /// Asks for Vault's health; needs no token.
-    pub async fn health(&self) -> Result<VaultHealth, Obstacle> {
-        let url = format!("{}/v1/sys/health?perfstandbyok=true", self.config.address);
-        let answer = self
-            .http
-            .get(url)
-            .send()
-            .await
-            .map_err(|error| self.no_answer("ask for its health", &error))?;
-        Ok(match answer.status() {
-            StatusCode::OK => VaultHealth::Active,
-            StatusCode::SERVICE_UNAVAILABLE => VaultHealth::Sealed,
-            other => VaultHealth::Other(other.as_u16()),
-        })
+/// The obstacle that there is no client.
+fn unmade(text: String) -> Obstacle {
+    Obstacle {
+        at: Peer::Vault,
+        how: Hindrance::Unreachable,
+        text: text.into(),
     }
+}
 
-    /// Sends a request for which `vaultrs` has no words; `path` without `/v1/`.
-    async fn put(
-        &self,
-        path: &str,
-        body: &serde_json::Value,
-    ) -> Result<reqwest::Response, Obstacle> {
-        let client = self.client().await?;
-        let mut request = self
-            .http
-            .put(format!("{}/v1/{path}", self.config.address))
-            .header("X-Vault-Request", "true")
-            .header("X-Vault-Token", login::header(&client))
-            .json(body);
-        if let Some(namespace) = &self.config.namespace {
-            request = request.header("X-Vault-Namespace", namespace);
-        }
-        request
-            .send()
-            .await
-            .map_err(|error| self.no_answer(&format!("write `{path}`"), &error))
-    }
-
-    fn no_answer(&self, what: &str, error: &reqwest::Error) -> Obstacle {
-        Obstacle {
-            at: Peer::Vault,
-            how: Hindrance::Unreachable,
-            text: format!(
-                "tried to {what} on Vault at {}: no answer: {}",
-                self.config.address,
-                causes(error)
-            )
-            .into(),
-        }
-    }
-
-    /// Says what stopped a request.
-    fn obstacle(&self, what: &str, error: &ClientError) -> Obstacle {
-        let address = &self.config.address;
-        match error {
-            ClientError::APIError { code, errors } => refusal(address, what, *code, errors),
-            other => Obstacle {
-                at: Peer::Vault,
-                how: Hindrance::Unreachable,
-                text: format!("tried to {what} on Vault at {address}: {}", detail(other)).into(),
-            },
-        }
-    }
+/// Seconds that Vault tells, which may be any number.
+fn seconds(told: u64) -> Duration {
+    time::clamped(Duration::from_secs(told))
 }
 
 /// Says what an answer with an error status means.
@@ -207,32 +195,6 @@ fn refusal(address: &str, what: &str, code: u16, errors: &[String]) -> Obstacle 
         text: format!("tried to {what} on Vault at {address}: it answered {code}{said}").into(),
     }
 }
-
-/// The text of an error of `vaultrs` with its causes. Its types hold no request body.
-fn detail(error: &ClientError) -> String {
-    use rustify::errors::ClientError as Rest;
-    match error {
-        ClientError::APIError { code, errors } => {
-            format!("it answered {code}: {}", errors.join("; "))
-        }
-        ClientError::RestClientError {
-            source: Rest::RequestError { source, .. },
-        } => causes(source.as_ref()),
-        ClientError::RestClientError {
-            source: Rest::ServerResponseError { code, .. },
-        } => {
-            format!("it answered {code} with something else than Vault's JSON")
-        }
-        // These hold the answer, which may hold a secret.
-        ClientError::RestClientError {
-            source: Rest::ResponseParseError { .. } | Rest::ResponseConversionError { .. },
-        } => "the answer is not Vault's JSON".to_owned(),
-        other => causes(other),
-    }
-}
-
-/// A token or another value that must not be printed.
-type SecretString = secrecy::SecretString;
 
 fn expose(secret: &SecretString) -> &str {
     secret.expose_secret()

@@ -113,6 +113,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "shutdown",
             "telemetry",
             "vault",
+            "wire",
         ],
     ),
     ("main", &["cli", "command", "telemetry"]),
@@ -272,6 +273,39 @@ fn what_is_banned_stays_where_it_belongs() {
         }
     }
     report("names used where they are banned", &wrong);
+}
+
+#[test]
+fn bodies_are_read_within_limits() {
+    let mut wrong = Vec::new();
+    for file in files() {
+        let tokens = file.text.parse().expect("it is Rust");
+        for (line, method) in awaited(tokens) {
+            wrong.push(format!("{}:{line}: `{method}().await`", file.name));
+        }
+    }
+    report(
+        "bodies read without a limit: `wire::http::body` has one, `wire::http::beginning` takes the first words",
+        &wrong,
+    );
+}
+
+/// Calls of methods of an HTTP answer that read all of its body, with their lines.
+fn awaited(tokens: TokenStream) -> Vec<(usize, String)> {
+    let tokens: Vec<_> = tokens.into_iter().collect();
+    let text = |at: usize| tokens.get(at).map(ToString::to_string).unwrap_or_default();
+    let mut found = Vec::new();
+    for (at, token) in tokens.iter().enumerate() {
+        let method = token.to_string();
+        let whole = ["bytes", "json", "text", "text_with_charset"].contains(&method.as_str());
+        if whole && text(at + 1) == "()" && text(at + 2) == "." && text(at + 3) == "await" {
+            found.push((token.span().start().line, method));
+        }
+        if let TokenTree::Group(group) = token {
+            found.extend(awaited(group.stream()));
+        }
+    }
+    found
 }
 
 #[test]

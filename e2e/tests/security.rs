@@ -9,8 +9,14 @@ mod guard;
 mod metrics;
 #[path = "security/ownership.rs"]
 mod ownership;
+#[path = "security/redirects.rs"]
+mod redirects;
 #[path = "security/shown.rs"]
 mod shown;
+#[path = "security/tls.rs"]
+mod tls;
+#[path = "security/vault.rs"]
+mod vault;
 
 use std::process::ExitCode;
 
@@ -50,5 +56,18 @@ fn main() -> ExitCode {
         .trial("the_canaries_label_can_be_guarded", guard::label)
         .trial("names_of_others_are_no_commands", doctor::injections)
         .trial("a_vault_of_others_is_not_proposed", doctor::foreign_vault)
+        .trial("a_page_in_vaults_place_is_no_answer", vault::maintenance)
+        .trial("times_of_vaults_that_no_clock_holds", vault::numbers)
+        .trial("a_dead_token_is_replaced", vault::dead_token)
+        .trial("a_new_token_in_its_file_is_used", vault::token_file)
+        .trial(
+            "in_the_clear_no_token_goes_elsewhere",
+            redirects::in_the_clear,
+        )
+        .trial("redirects_to_the_same_host", redirects::same_host)
+        .trial("redirects_by_tls", redirects::by_tls)
+        .trial("a_rotated_ca_is_in_force", redirects::rotated_authority)
+        .confined()
+        .trial("answers_of_vaults_without_an_end", vault::without_end)
         .run()
 }

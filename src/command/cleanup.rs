@@ -14,7 +14,7 @@ use crate::vault::Vault;
 
 pub(super) async fn run(config: &Config, args: &CleanupArgs) -> Result<Exit, Error> {
     let kube = kubernetes::connect(&config.kubernetes).await?;
-    let vault = Vault::new(&config.vault)?;
+    let vault = Vault::open(&config.vault).await?;
     let scope = if args.all { Scope::All } else { Scope::Expired };
     let swept = janitor::sweep(&kube, &vault, config, scope, args.dry_run).await;
     vault.log_out().await;

@@ -1,6 +1,7 @@
 //! On schedule: runs the probes for as long as it is let, and serves what came of it.
 
 mod crew;
+mod files;
 mod reload;
 mod sender;
 mod site;
@@ -25,6 +26,7 @@ use crate::leader::{self, Leadership};
 use crate::publish::{Fact, Publisher};
 use crate::shutdown::Shutdown;
 use crew::Crew;
+use files::Files;
 use reload::Source;
 use sender::Sender;
 
@@ -71,6 +73,7 @@ pub(super) async fn run(file: Option<&Path>, args: &ServeArgs) -> Result<Exit, E
     sender
         .configure(&config, &publisher)
         .map_err(|error| Error::Usage(error.to_string()))?;
+    let mut files = Files::of(&config).await;
     let mut crew = Crew::new(publisher.clone(), health, config);
     publisher.publish(Fact::Reload { successful: true });
     publisher.publish(Fact::Leader(*leading.borrow()));
@@ -86,11 +89,15 @@ pub(super) async fn run(file: Option<&Path>, args: &ServeArgs) -> Result<Exit, E
             text = source.changed() => {
                 // Told in the log and in a metric: nobody else waits for it.
                 let _ = apply(text, &name, &mut crew, &mut sender, &publisher);
+                crew.heed(files.now(crew.config()).await).await;
             }
+            change = files.changed() => crew.heed(change).await,
             Some(ask) = asked.recv() => match ask {
                 Ask::Reload(reply) => {
                     let text = source.read();
-                    let _ = reply.send(apply(text, &name, &mut crew, &mut sender, &publisher));
+                    let applied = apply(text, &name, &mut crew, &mut sender, &publisher);
+                    crew.heed(files.now(crew.config()).await).await;
+                    let _ = reply.send(applied);
                 }
                 Ask::Run { probe, reply } => crew.run_now(&probe, reply),
             },

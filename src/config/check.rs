@@ -144,11 +144,20 @@ impl Checker {
             rule::vault_path,
         );
         let ca_file = self.by("vault.caFile", raw.ca_file.as_deref(), rule::file);
+        let redirect_hosts = raw.redirect_hosts.as_ref().map(|hosts| {
+            let hosts = hosts.iter().enumerate();
+            let checked = hosts.filter_map(|(index, host)| {
+                let at = format!("vault.redirectHosts[{index}]");
+                self.by(&at, Some(host), rule::host_pattern)
+            });
+            checked.collect()
+        });
         let auth = raw.auth.as_ref().and_then(|auth| self.auth(auth));
         Some(Vault {
             address: address?,
             namespace,
             ca_file,
+            redirect_hosts,
             auth: auth?,
         })
     }

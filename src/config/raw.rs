@@ -76,6 +76,10 @@ pub(super) struct Vault {
     /// A file with the certificates (PEM) of the CA that Vault's certificate is checked against.
     #[schemars(length(min = 1), extend("examples" = ["/etc/vault/ca.pem"]))]
     pub(super) ca_file: Option<String>,
+    /// The hosts that a redirect may lead to, beside the address's own; `*.` stands for the beginning of names.
+    /// Without it, a redirect may lead to every host by https, and to no other by http.
+    #[schemars(inner(length(min = 1)), extend("examples" = [["*.vault-internal"]]))]
+    pub(super) redirect_hosts: Option<Vec<String>>,
     /// How to log in: one method.
     pub(super) auth: Option<Auth>,
 }

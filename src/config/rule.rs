@@ -234,6 +234,19 @@ pub(super) fn host(text: &str) -> Checked<String> {
     Ok(text.to_owned())
 }
 
+/// A host, or `*.` and the end of hosts' names.
+pub(super) fn host_pattern(text: &str) -> Checked<String> {
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    match host(name) {
+        Ok(name) if !name.is_empty() && !name.contains('*') => Ok(text.to_lowercase()),
+        Ok(_) => Err(format!(
+            "is {}; it must be a host's name, such as `vault-0.vault-internal` or `*.vault-internal`",
+            quoted(text)
+        )),
+        Err(wrong) => Err(wrong),
+    }
+}
+
 fn label(text: &str, longest: usize) -> Checked<String> {
     if is_label(text) && text.len() <= longest {
         return Ok(text.to_owned());

@@ -103,7 +103,7 @@ async fn reach(config: &Config, cluster: &Cluster, ledger: &mut Ledger) -> Optio
             return None;
         }
     }
-    let vault = match Vault::new(&config.vault) {
+    let vault = match Vault::open(&config.vault).await {
         Ok(vault) => vault,
         Err(obstacle) => {
             skip(ledger, &[Topic::VaultState], &obstacle.text);

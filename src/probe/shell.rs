@@ -50,7 +50,7 @@ impl Shell {
     /// The prober's own configuration of Kubernetes or Vault can't be used.
     pub async fn open(config: &Config, kinds: &HashSet<Kind>) -> Result<Self, Obstacle> {
         let kube = kubernetes::connect(&config.kubernetes).await?;
-        let vault = Arc::new(Vault::new(&config.vault)?);
+        let vault = Arc::new(Vault::open(&config.vault).await?);
         let namespace = config.kubernetes.namespace.clone();
         let observer = Observer::start(&kube, &namespace, &config.instance, kinds);
         let numbers = Numbers::new(config, &kube);

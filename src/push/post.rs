@@ -115,7 +115,7 @@ impl Post {
             what: what.to_owned(),
             url: shown(url),
             status,
-            answer: told(&answer.text().await.unwrap_or_default(), None),
+            answer: told(&wire::http::beginning(answer).await, None),
         })
     }
 
@@ -149,7 +149,7 @@ impl Post {
             what: what.to_owned(),
             url: shown(url),
             status,
-            answer: told(&answer.text().await.unwrap_or_default(), token.as_ref()),
+            answer: told(&wire::http::beginning(answer).await, token.as_ref()),
         })
     }
 

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use http::Method;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{Vault, login, refusal};
-use crate::model::record::{Hindrance, Obstacle, Peer};
-use crate::wire::causes;
+use super::Vault;
+use super::answer::{Answer, Said};
+use crate::model::record::{Obstacle, VaultHealth};
 
 /// What Vault says of its own state.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct State {
     /// Whether it has ever been set up.
     pub initialized: bool,
@@ -56,15 +56,6 @@ pub struct Reply {
     pub status: u16,
     /// What Vault said was wrong.
     pub errors: Vec<String>,
-    data: Value,
-}
-
-impl Reply {
-    /// The answer itself; `None` if it is not of this form, or refuses.
-    fn read<T: for<'de> Deserialize<'de>>(&self) -> Option<T> {
-        let good = self.status < 300;
-        good.then(|| serde_json::from_value(self.data.clone()).ok())?
-    }
 }
 
 impl Vault {
@@ -73,20 +64,31 @@ impl Vault {
     /// # Errors
     /// No answer came back, or not that of Vault.
     pub async fn state(&self) -> Result<State, Obstacle> {
-        let url = format!("{}/v1/sys/health", self.config.address);
-        let what = "ask for its health";
-        let answer = self.http.get(url).send().await;
-        let answer = answer.map_err(|error| self.no_answer(what, &error))?;
-        let status = answer.status();
-        answer.json().await.map_err(|error| Obstacle {
-            at: Peer::Vault,
-            how: Hindrance::Failed,
-            text: format!(
-                "tried to {what} on Vault at {}: it answered {status} with something else than Vault's JSON: {}",
-                self.config.address,
-                causes(&error.without_url())
-            ).into(),
+        self.tell_state("sys/health").await.map(|(_, state)| state)
+    }
+
+    /// Asks for Vault's health; needs no token.
+    ///
+    /// # Errors
+    /// No answer came back, or not that of Vault.
+    pub async fn health(&self) -> Result<VaultHealth, Obstacle> {
+        let (status, state) = self.tell_state("sys/health?perfstandbyok=true").await?;
+        Ok(match status {
+            _ if state.sealed => VaultHealth::Sealed,
+            200 => VaultHealth::Active,
+            other => VaultHealth::Other(other),
         })
+    }
+
+    /// What it says of itself under one of the statuses that stand for its states.
+    async fn tell_state(&self, path: &str) -> Result<(u16, State), Obstacle> {
+        let what = "ask for its health";
+        let request = self.plain(what, Method::GET, path, None::<&()>)?;
+        let answer = self.send(what, request, None).await?;
+        match answer.status().as_u16() {
+            status @ (200 | 429 | 472 | 473 | 501 | 503) => Ok((status, answer.json()?)),
+            _ => Err(answer.foreign()),
+        }
     }
 
     /// What may be done with the prober's token on each of these paths; `None` if it may not ask.
@@ -95,10 +97,9 @@ impl Vault {
         paths: &[String],
     ) -> Result<Option<BTreeMap<String, Vec<String>>>, Obstacle> {
         let body = json!({ "paths": paths });
-        let reply = self
-            .request(Method::POST, "sys/capabilities-self", Some(&body))
-            .await?;
-        let all: Option<BTreeMap<String, Value>> = reply.read();
+        let path = "sys/capabilities-self";
+        let all: Option<BTreeMap<String, Value>> =
+            self.inquire(Method::POST, path, Some(&body)).await?;
         let told = |value: Value| serde_json::from_value(value).ok();
         Ok(all.map(|all| {
             let of = |path: &String| Some((path.clone(), told(all.get(path)?.clone())?));
@@ -109,21 +110,45 @@ impl Vault {
     /// The prober's own token; `None` if it may not ask.
     pub async fn own_token(&self) -> Result<Option<Token>, Obstacle> {
         let path = "auth/token/lookup-self";
-        Ok(self.request(Method::GET, path, None).await?.read())
+        let token: Option<Token> = self.inquire(Method::GET, path, None).await?;
+        Ok(token.map(|token| Token {
+            ttl: super::seconds(token.ttl).as_secs(),
+            ..token
+        }))
     }
 
     /// The secrets engine at `mount`; `None` if there is none that the prober may do anything with.
     pub async fn mount(&self, mount: &str) -> Result<Option<Mount>, Obstacle> {
         let path = format!("sys/internal/ui/mounts/{mount}");
-        Ok(self.request(Method::GET, &path, None).await?.read())
+        self.inquire(Method::GET, &path, None).await
     }
 
     /// What a read of `path` is answered, without what was read.
     pub async fn try_read(&self, path: &str) -> Result<Reply, Obstacle> {
-        let reply = self.request(Method::GET, path, None).await?;
-        Ok(Reply {
-            data: Value::Null,
-            ..reply
+        let answer = self.request(Method::GET, path, None).await?;
+        Ok(match answer.done()? {
+            Said::Yes(()) => Reply {
+                status: answer.status().as_u16(),
+                errors: Vec::new(),
+            },
+            Said::No(no) => Reply {
+                status: no.code,
+                errors: no.errors,
+            },
+        })
+    }
+
+    /// What Vault answers with the prober's token; `None` if it refuses.
+    async fn inquire<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Option<T>, Obstacle> {
+        let answer = self.request(method, path, body).await?;
+        Ok(match answer.data()? {
+            Said::Yes(value) => Some(value),
+            Said::No(_) => None,
         })
     }
 
@@ -133,36 +158,13 @@ impl Vault {
         method: Method,
         path: &str,
         body: Option<&Value>,
-    ) -> Result<Reply, Obstacle> {
-        let client = self.client().await?;
+    ) -> Result<Answer, Obstacle> {
         let what = format!("{} `{path}`", method.as_str().to_lowercase());
-        let url = format!("{}/v1/{path}", self.config.address);
-        let mut request = self
-            .http
-            .request(method, url)
-            .header("X-Vault-Request", "true")
-            .header("X-Vault-Token", login::header(&client));
-        if let Some(namespace) = &self.config.namespace {
-            request = request.header("X-Vault-Namespace", namespace);
+        let request = self.plain(&what, method, path, body)?;
+        let answer = self.ask(&what, request).await?;
+        if answer.status().is_server_error() {
+            answer.granted(answer.done()?)?;
         }
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        let answer = request
-            .send()
-            .await
-            .map_err(|error| self.no_answer(&what, &error))?;
-        let status = answer.status().as_u16();
-        let mut whole: Value = answer.json().await.unwrap_or_default();
-        let errors: Vec<String> =
-            serde_json::from_value(whole["errors"].take()).unwrap_or_default();
-        if status >= 500 {
-            return Err(refusal(&self.config.address, &what, status, &errors));
-        }
-        Ok(Reply {
-            status,
-            errors,
-            data: whole["data"].take(),
-        })
+        Ok(answer)
     }
 }

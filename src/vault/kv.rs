@@ -2,94 +2,111 @@
 
 use std::collections::HashMap;
 
+use reqwest::Request;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use vaultrs::error::ClientError;
-use vaultrs::{kv1, kv2};
+use serde_json::json;
+use vaultrs::api::{kv1, kv2};
 
 use super::Vault;
+use super::answer::Answer;
 use crate::config::{KvPath, KvVersion};
 use crate::model::record::Obstacle;
 
+/// A secret of version 2, beside what Vault knows of it.
+#[derive(Deserialize)]
+struct Versioned<T> {
+    data: T,
+}
+
+/// A folder.
+#[derive(Deserialize)]
+struct Folder {
+    keys: Vec<String>,
+}
+
 impl Vault {
-    /// Writes a KV secret.
+    /// Writes a KV secret. The write is not repeated, for its moment may count.
     pub async fn kv_write(&self, at: &KvPath, data: &HashMap<&str, &str>) -> Result<(), Obstacle> {
-        let client = self.client().await?;
-        let KvPath {
-            mount,
-            version,
-            path,
-        } = at;
-        match version {
-            KvVersion::V1 => kv1::set(&*client, mount, path, data).await,
-            KvVersion::V2 => kv2::set(&*client, mount, path, data).await.map(drop),
-        }
-        .map_err(|error| self.obstacle(&format!("write `{at}`"), &error))
+        let what = format!("write `{at}`");
+        let (mount, path, data) = (at.mount.clone(), at.path.clone(), json!(data));
+        let request = match at.version {
+            KvVersion::V1 => {
+                let data = data.to_string().into_bytes();
+                self.words(&what, kv1::requests::SetSecretRequest { mount, path, data })
+            }
+            KvVersion::V2 => {
+                let options = None;
+                let write = kv2::requests::SetSecretRequest {
+                    mount,
+                    path,
+                    data,
+                    options,
+                };
+                self.words(&what, write)
+            }
+        };
+        let answer = self.ask_once(&what, request?).await?;
+        answer.granted(answer.done()?)
     }
 
     /// Reads a KV secret; `None` if there is nothing.
     pub async fn kv_read<T: DeserializeOwned>(&self, at: &KvPath) -> Result<Option<T>, Obstacle> {
-        let client = self.client().await?;
-        let KvPath {
-            mount,
-            version,
-            path,
-        } = at;
-        let read = match version {
-            KvVersion::V1 => kv1::get(&*client, mount, path).await,
-            KvVersion::V2 => kv2::read(&*client, mount, path).await,
-        };
-        self.or_nothing(&format!("read `{at}`"), read)
+        let what = format!("read `{at}`");
+        let (mount, path) = (at.mount.clone(), at.path.clone());
+        match at.version {
+            KvVersion::V1 => {
+                let read = kv1::requests::GetSecretRequest { mount, path };
+                let answer = self.look(&what, self.words(&what, read)).await?;
+                answer.granted_if_any(answer.data()?)
+            }
+            KvVersion::V2 => {
+                let version = None;
+                let read = kv2::requests::ReadSecretRequest {
+                    mount,
+                    path,
+                    version,
+                };
+                let answer = self.look(&what, self.words(&what, read)).await?;
+                let secret: Option<Versioned<T>> = answer.granted_if_any(answer.data()?)?;
+                Ok(secret.map(|secret| secret.data))
+            }
+        }
     }
 
     /// Lists a KV folder; empty if there is nothing. Folders in it end in `/`.
     pub async fn kv_list(&self, at: &KvPath) -> Result<Vec<String>, Obstacle> {
-        let client = self.client().await?;
-        let KvPath {
-            mount,
-            version,
-            path,
-        } = at;
-        let listed = match version {
-            KvVersion::V1 => kv1::list(&*client, mount, path)
-                .await
-                .map(|list| list.data.keys),
-            KvVersion::V2 => kv2::list(&*client, mount, path).await,
+        let what = format!("list `{at}`");
+        let (mount, path) = (at.mount.clone(), at.path.clone());
+        let list = match at.version {
+            KvVersion::V1 => self.words(&what, kv1::requests::ListSecretRequest { mount, path }),
+            KvVersion::V2 => self.words(&what, kv2::requests::ListSecretsRequest { mount, path }),
         };
-        Ok(self
-            .or_nothing(&format!("list `{at}`"), listed)?
-            .unwrap_or_default())
+        let answer = self.look(&what, list).await?;
+        let folder: Option<Folder> = answer.granted_if_any(answer.data()?)?;
+        Ok(folder.map(|folder| folder.keys).unwrap_or_default())
     }
 
     /// Deletes a KV secret with all of its versions. Nothing there is as good.
     pub async fn kv_delete(&self, at: &KvPath) -> Result<(), Obstacle> {
-        let client = self.client().await?;
-        let KvPath {
-            mount,
-            version,
-            path,
-        } = at;
-        let deleted = match version {
-            KvVersion::V1 => kv1::delete(&*client, mount, path).await,
-            KvVersion::V2 => kv2::delete_metadata(&*client, mount, path).await,
+        let what = format!("delete `{at}`");
+        let (mount, path) = (at.mount.clone(), at.path.clone());
+        let delete = match at.version {
+            KvVersion::V1 => self.words(&what, kv1::requests::DeleteSecretRequest { mount, path }),
+            KvVersion::V2 => {
+                let delete = kv2::requests::DeleteSecretMetadataRequest { mount, path };
+                self.words(&what, delete)
+            }
         };
-        self.or_nothing(&format!("delete `{at}`"), deleted)
-            .map(drop)
+        let answer = self.look(&what, delete).await?;
+        answer.granted_if_any(answer.done()?).map(drop)
     }
 
-    fn or_nothing<T>(
+    async fn look(
         &self,
         what: &str,
-        result: Result<T, ClientError>,
-    ) -> Result<Option<T>, Obstacle> {
-        match result {
-            Ok(value) => Ok(Some(value)),
-            // An unmounted engine answers 404 too, but says why; nothing there says nothing, and a
-            // version that was deleted answers with its metadata.
-            Err(ClientError::APIError { code: 404, errors }) if errors.is_empty() => Ok(None),
-            Err(ClientError::RestClientError {
-                source: rustify::errors::ClientError::ServerResponseError { code: 404, .. },
-            }) => Ok(None),
-            Err(error) => Err(self.obstacle(what, &error)),
-        }
+        request: Result<Request, Obstacle>,
+    ) -> Result<Answer, Obstacle> {
+        self.ask(what, request?).await
     }
 }

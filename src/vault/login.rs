@@ -1,24 +1,28 @@
 //! Logging in to Vault, and staying so.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
 
+use http::Method;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
-use vaultrs::client::VaultClient;
-use vaultrs::error::ClientError;
+use vaultrs::api::token::requests::{LookupTokenSelfRequest, RenewTokenSelfRequest};
 
-use super::{SecretString, Vault, detail, expose};
+use super::answer::Said;
+use super::{Vault, expose, seconds};
 use crate::config::{Auth, TokenSource};
 use crate::model::record::{Hindrance, Obstacle, Peer};
-use crate::model::time::{self, Moment as _};
-use crate::wire::http::{credential, one_line};
+use crate::model::time::Moment as _;
+use crate::wire::fits_header;
+use crate::wire::http::{credential_aside, one_line};
 
 /// A token in use.
 pub(super) struct Session {
-    pub(super) client: Arc<VaultClient>,
+    pub(super) token: SecretString,
     /// Whether the prober got it by a login of its own, and so may revoke it.
     pub(super) own: bool,
+    /// When it was got.
+    pub(super) made: Instant,
     /// When it is to be renewed, or replaced, and when it ends; `None` if it never does.
     life: Option<Life>,
 }
@@ -29,16 +33,59 @@ struct Life {
     renewable: bool,
 }
 
+/// What a login or a renewal grants.
+#[derive(Deserialize)]
+struct Granted {
+    client_token: SecretString,
+    lease_duration: u64,
+    renewable: bool,
+}
+
+/// What Vault tells of a token to whoever bears it.
+#[derive(Deserialize)]
+struct Told {
+    ttl: u64,
+    #[serde(default)]
+    renewable: bool,
+}
+
+/// What a login is asked for with.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Credentials<'a> {
+    Jwt {
+        role: &'a str,
+        jwt: &'a str,
+    },
+    AppRole {
+        role_id: &'a str,
+        secret_id: &'a str,
+    },
+}
+
 impl Life {
     /// A token is renewed after two thirds of its time, as Vault's own agents do.
-    fn new(ttl: Duration, renewable: bool) -> Self {
-        let now = Instant::now();
-        let ttl = time::clamped(ttl);
+    fn new(ttl: u64, renewable: bool) -> Self {
+        let (now, ttl) = (Instant::now(), seconds(ttl));
         Self {
-            renew: now.later(time::share(ttl, 2.0 / 3.0)),
+            renew: now.later(ttl * 2 / 3),
             end: now.later(ttl),
             renewable,
         }
+    }
+}
+
+impl Session {
+    /// Whether it can be used as it is.
+    pub(super) fn fresh(&self) -> bool {
+        let now = Instant::now();
+        self.life.as_ref().is_none_or(|life| now < life.renew)
+    }
+
+    /// Whether it can still be used, though it is time to renew it.
+    pub(super) fn lives(&self) -> bool {
+        let now = Instant::now();
+        self.life.as_ref().is_none_or(|life| now < life.end)
     }
 }
 
@@ -48,123 +95,138 @@ impl std::fmt::Debug for Session {
     }
 }
 
-/// The value of the header that carries the token.
-pub(super) fn header(client: &VaultClient) -> http::HeaderValue {
-    let mut value = http::HeaderValue::from_str(&client.settings.token)
-        .unwrap_or_else(|_| http::HeaderValue::from_static(""));
-    value.set_sensitive(true);
-    value
-}
-
-/// Renews the token if its time has come. `false` if a new login is needed.
-pub(super) async fn keep(session: &mut Session) -> bool {
-    let Some(life) = &session.life else {
-        return true;
+/// Renews the token. `None` if a new login is needed.
+pub(super) async fn keep(vault: &Vault, session: &Session) -> Option<Session> {
+    let life = session.life.as_ref()?;
+    let with = |life| Session {
+        token: session.token.clone(),
+        own: session.own,
+        made: session.made,
+        life: Some(life),
     };
-    let now = Instant::now();
-    if now < life.renew {
-        return true;
-    }
     if life.renewable {
-        match vaultrs::token::renew_self(&*session.client, None).await {
-            Ok(auth) => {
-                tracing::debug!(
-                    ttl_seconds = auth.lease_duration,
-                    "renewed the token for Vault"
-                );
-                let fresh = Life::new(Duration::from_secs(auth.lease_duration), auth.renewable);
+        match renew(vault, &session.token).await {
+            Ok(fresh) => {
                 // A renewal that adds nothing has met the token's maximum. A token that came from
                 // elsewhere is used until its end; there is no other to be had.
                 let prolonged = fresh.end > life.end;
-                let usable = prolonged || (!session.own && now < life.end);
-                session.life = Some(fresh);
-                return usable;
+                let usable = prolonged || (!session.own && session.lives());
+                return usable.then(|| with(fresh));
             }
-            Err(error) => {
-                tracing::warn!(error = %detail(&error), "the token for Vault could not be renewed");
+            Err(obstacle) => {
+                let error = obstacle.text;
+                tracing::warn!(%error, "the token for Vault could not be renewed");
             }
         }
     }
-    !session.own && now < life.end
+    let Life { renew, end, .. } = *life;
+    (!session.own && session.lives()).then(|| {
+        with(Life {
+            renew,
+            end,
+            renewable: life.renewable,
+        })
+    })
+}
+
+async fn renew(vault: &Vault, token: &SecretString) -> Result<Life, Obstacle> {
+    let what = "renew the prober's own token";
+    let request = vault.words(what, RenewTokenSelfRequest { increment: None })?;
+    let answer = vault.send(what, request, Some(token)).await?;
+    let granted: Granted = answer.granted(answer.auth()?)?;
+    let ttl_seconds = granted.lease_duration;
+    tracing::debug!(ttl_seconds, "renewed the token for Vault");
+    Ok(Life::new(ttl_seconds, granted.renewable))
 }
 
 /// Logs in.
 pub(super) async fn login(vault: &Vault) -> Result<Session, Obstacle> {
-    let anonymous = vault.with_token("");
-    let logged_in = match &vault.config.auth {
-        Auth::Token(source) => return use_token(vault, &token(source)?).await,
+    let auth = &vault.config.auth;
+    let method = method(auth);
+    let what = format!("log in ({method})");
+    let ask = |mount: &str, with: &Credentials<'_>| {
+        let path = format!("auth/{mount}/login");
+        vault.plain(&what, Method::POST, &path, Some(with))
+    };
+    let request = match auth {
+        Auth::Token(source) => return use_token(vault, token(source).await?).await,
         Auth::Kubernetes {
             mount,
             role,
             token_file,
         } => {
-            let jwt = read("the ServiceAccount's token", token_file)?;
-            vaultrs::auth::kubernetes::login(&anonymous, mount, role, expose(&jwt)).await
+            let jwt = read("the ServiceAccount's token", token_file).await?;
+            let jwt = expose(&jwt);
+            ask(mount, &Credentials::Jwt { role, jwt })
         }
         Auth::AppRole {
             mount,
             role_id_file,
             secret_id_file,
         } => {
-            let role_id = read("the role ID", role_id_file)?;
-            let secret_id = read("the secret ID", secret_id_file)?;
-            vaultrs::auth::approle::login(&anonymous, mount, expose(&role_id), expose(&secret_id))
-                .await
+            let role_id = read("the role ID", role_id_file).await?;
+            let secret_id = read("the secret ID", secret_id_file).await?;
+            let (role_id, secret_id) = (expose(&role_id), expose(&secret_id));
+            ask(mount, &Credentials::AppRole { role_id, secret_id })
         }
         Auth::Jwt {
             mount,
             role,
             token_file,
         } => {
-            let jwt = read("the JWT", token_file)?;
-            vaultrs::auth::oidc::login(&anonymous, mount, expose(&jwt), Some(role.clone())).await
+            let jwt = read("the JWT", token_file).await?;
+            let jwt = expose(&jwt);
+            ask(mount, &Credentials::Jwt { role, jwt })
         }
     };
-    let auth = logged_in.map_err(|error| {
-        let mut obstacle =
-            vault.obstacle(&format!("log in ({})", method(&vault.config.auth)), &error);
-        if obstacle.how == Hindrance::Denied {
-            obstacle.text = obstacle
-                .text
-                .and("; check the role, its bound names and the audience");
+    let answer = vault.send(&what, request?, None).await?;
+    let granted: Granted = match answer.auth()? {
+        Said::Yes(granted) => granted,
+        Said::No(no) => {
+            let mut obstacle = answer.refused(&no);
+            if obstacle.how == Hindrance::Denied {
+                obstacle.text = obstacle
+                    .text
+                    .and("; check the role, its bound names and the audience");
+            }
+            return Err(obstacle);
         }
-        obstacle
-    })?;
-    tracing::debug!(method = method(&vault.config.auth), "logged in to Vault");
+    };
+    if !fits_header(expose(&granted.client_token)) {
+        return Err(answer.foreign());
+    }
+    tracing::debug!(method, "logged in to Vault");
     Ok(Session {
-        client: Arc::new(vault.with_token(&auth.client_token)),
+        token: granted.client_token,
         own: true,
-        life: Some(Life::new(
-            Duration::from_secs(auth.lease_duration),
-            auth.renewable,
-        )),
+        made: Instant::now(),
+        life: Some(Life::new(granted.lease_duration, granted.renewable)),
     })
 }
 
 /// Takes a token that is there already, and asks Vault how long it lives.
-async fn use_token(vault: &Vault, token: &SecretString) -> Result<Session, Obstacle> {
-    let client = vault.with_token(expose(token));
-    let life = match vaultrs::token::lookup_self(&client).await {
-        // A root token has no time to live, and no end.
-        Ok(token) => (token.ttl > 0).then(|| {
-            Life::new(
-                Duration::from_secs(token.ttl),
-                token.renewable.unwrap_or_default(),
-            )
-        }),
-        Err(error @ ClientError::APIError { code: 403, .. }) => {
-            let mut obstacle = vault.obstacle("look up the prober's own token", &error);
-            obstacle.text = obstacle
-                .text
-                .and("; the token is wrong, expired or revoked");
+async fn use_token(vault: &Vault, token: SecretString) -> Result<Session, Obstacle> {
+    let what = "look up the prober's own token";
+    let request = vault.words(what, LookupTokenSelfRequest {})?;
+    let answer = vault.send(what, request, Some(&token)).await?;
+    let told: Told = match answer.data()? {
+        Said::Yes(told) => told,
+        Said::No(no) => {
+            let mut obstacle = answer.refused(&no);
+            if no.code == 403 {
+                obstacle.text = obstacle
+                    .text
+                    .and("; the token is wrong, expired or revoked");
+            }
             return Err(obstacle);
         }
-        Err(error) => return Err(vault.obstacle("look up the prober's own token", &error)),
     };
     Ok(Session {
-        client: Arc::new(client),
+        token,
         own: false,
-        life,
+        made: Instant::now(),
+        // A root token has no time to live, and no end.
+        life: (told.ttl > 0).then(|| Life::new(told.ttl, told.renewable)),
     })
 }
 
@@ -177,9 +239,9 @@ fn method(auth: &Auth) -> &'static str {
     }
 }
 
-fn token(source: &TokenSource) -> Result<SecretString, Obstacle> {
+async fn token(source: &TokenSource) -> Result<SecretString, Obstacle> {
     match source {
-        TokenSource::File(file) => read("the token", file),
+        TokenSource::File(file) => read("the token", file).await,
         TokenSource::Env(name) => match std::env::var(name) {
             Ok(token) if !token.trim().is_empty() => {
                 one_line(&token, &format!("the token for Vault in `{name}`")).map_err(denied)
@@ -191,8 +253,9 @@ fn token(source: &TokenSource) -> Result<SecretString, Obstacle> {
     }
 }
 
-fn read(what: &str, file: &Path) -> Result<SecretString, Obstacle> {
-    credential(&format!("{what} for Vault"), file).map_err(denied)
+async fn read(what: &str, file: &Path) -> Result<SecretString, Obstacle> {
+    let read = credential_aside(&format!("{what} for Vault"), file).await;
+    read.map_err(denied)
 }
 
 fn denied(text: String) -> Obstacle {

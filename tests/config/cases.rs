@@ -121,6 +121,10 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
         "address as a variable",
         "vault:\n  address: ${VAULT_ADDR}\n  auth: {token: {env: VAULT_TOKEN}}\n",
     ),
+    (
+        "hosts of redirects that are none",
+        "vault:\n  address: http://vault:8200\n  redirectHosts: ['*', 'https://vault', '*.*.vault', 'vault:8200', '']\n  auth: {token: {env: VAULT_TOKEN}}\n",
+    ),
     // The rest of the top level.
     (
         "names that Kubernetes refuses",

@@ -9,11 +9,13 @@ use anyhow::{Context, Result};
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::stream;
+use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -32,12 +34,14 @@ pub struct Proxy {
     task: JoinHandle<()>,
 }
 
+/// What a proxy answers itself, if it does.
+type Teaching = Arc<dyn Fn(&Parts) -> Option<Response> + Send + Sync>;
+
 #[derive(Clone)]
 struct Way {
     to: String,
     client: Client,
-    /// Counts the requests, where every second of them is to fail.
-    failing: Option<Arc<AtomicUsize>>,
+    teaching: Teaching,
     /// How often the watches that are open were told that they are too old.
     expired: watch::Receiver<u32>,
     answered: Arc<AtomicUsize>,
@@ -46,7 +50,22 @@ struct Way {
 impl Proxy {
     /// To Vault at `address`, an `http://` URL; every second request is answered 500.
     pub async fn failing(address: &str) -> Result<Self> {
-        Self::start(address, Client::builder().build()?, Some(Arc::default())).await
+        let count = AtomicUsize::default();
+        let failing = move |_: &Parts| {
+            let fails = count.fetch_add(1, Ordering::Relaxed) % 2 == 1;
+            let body = json!({"errors": ["every second request fails"]});
+            fails.then(|| (StatusCode::INTERNAL_SERVER_ERROR, body.to_string()).into_response())
+        };
+        Self::taught(address, failing).await
+    }
+
+    /// To Vault at `address`, an `http://` URL; requests to which `teaching` has an answer get that.
+    pub async fn taught(
+        address: &str,
+        teaching: impl Fn(&Parts) -> Option<Response> + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let client = Client::builder().redirect(Policy::none()).build()?;
+        Self::start(address, client, Arc::new(teaching)).await
     }
 
     /// To the API server of this `cluster` of a kubeconfig.
@@ -54,10 +73,10 @@ impl Proxy {
         let text = |key: &str| cluster[key].as_str().with_context(|| format!("no `{key}`"));
         let ca = STANDARD.decode(text("certificate-authority-data")?)?;
         let client = Client::builder().tls_certs_only([Certificate::from_pem(&ca)?]);
-        Self::start(text("server")?, client.build()?, None).await
+        Self::start(text("server")?, client.build()?, Arc::new(|_| None)).await
     }
 
-    async fn start(to: &str, client: Client, failing: Option<Arc<AtomicUsize>>) -> Result<Self> {
+    async fn start(to: &str, client: Client, teaching: Teaching) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (expired, receiver) = watch::channel(0);
@@ -65,7 +84,7 @@ impl Proxy {
         let way = Way {
             to: to.trim_end_matches('/').to_owned(),
             client,
-            failing,
+            teaching,
             expired: receiver,
             answered: answered.clone(),
         };
@@ -105,14 +124,12 @@ impl Drop for Proxy {
 }
 
 async fn pass(State(way): State<Way>, request: Request) -> Response {
-    if let Some(count) = &way.failing
-        && count.fetch_add(1, Ordering::Relaxed) % 2 == 1
-    {
+    let (parts, body) = request.into_parts();
+    if let Some(answer) = (way.teaching)(&parts) {
         way.answered.fetch_add(1, Ordering::Relaxed);
-        let body = json!({"errors": ["every second request fails"]});
-        return (StatusCode::INTERNAL_SERVER_ERROR, body.to_string()).into_response();
+        return answer;
     }
-    way.forward(request)
+    way.forward(Request::from_parts(parts, body))
         .await
         .unwrap_or_else(|error| (StatusCode::BAD_GATEWAY, format!("{error:#}")).into_response())
 }

@@ -8,6 +8,7 @@ use tokio::sync::{Mutex, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::files::Change;
 use super::site::Site;
 use crate::canary;
 use crate::command::run::{record, sweep};
@@ -25,6 +26,7 @@ use crate::schedule;
 use crate::scrape::Numbers;
 use crate::shutdown::Shutdown;
 use crate::telemetry;
+use crate::vault::Vault;
 
 /// At the end, how long runs under way may take to end by themselves, and then to clean up: together
 /// with the farewell to Vault and the Lease less than 25 s.
@@ -111,6 +113,33 @@ impl Crew {
         if let Some(term) = self.term.clone() {
             self.attend(&term);
             self.prepare();
+        }
+    }
+
+    /// The configuration in force.
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Heeds that files hold something else than before which the configuration names.
+    pub(super) async fn heed(&mut self, change: Change) {
+        if change.clients {
+            if let Err(obstacle) = Vault::open(&self.config.vault).await {
+                let error = obstacle.text;
+                tracing::error!(%error, "a file has changed and can't be used; what it held before stays in force");
+                return;
+            }
+            tracing::info!("a file that clients are made from has changed: making them anew");
+            self.move_to(Site::new(&self.config));
+            if let Some(term) = self.term.clone() {
+                self.attend(&term);
+                self.prepare();
+            }
+        } else if change.login {
+            tracing::info!("a file with credentials for Vault has changed: logging in anew");
+            let site = self.site.clone();
+            self.background
+                .spawn(async move { site.log_in_anew().await });
         }
     }
 

@@ -58,6 +58,17 @@ impl Site {
         Ok(shell)
     }
 
+    /// Logs in to Vault anew, if there is a session.
+    pub(super) async fn log_in_anew(&self) {
+        let shell = self.shell.lock().await.clone();
+        if let Some(shell) = shell
+            && let Err(obstacle) = shell.vault.log_in_anew().await
+        {
+            let error = obstacle.text;
+            tracing::warn!(%error, "the credentials for Vault are others, which don't let in; the session goes on");
+        }
+    }
+
     /// Ends the session with Vault.
     pub(super) async fn close(&self) {
         let shell = self.shell.lock().await.take();

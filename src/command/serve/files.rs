@@ -1,0 +1,238 @@
+//! The files that the configuration names: what they hold counts like what it says itself.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use crate::config::{Access, Auth, Config, MetricsSource, TokenSource};
+use crate::{kubernetes, wire};
+
+/// How often they are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What a file is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Use {
+    /// Clients are made from it, once.
+    Client,
+    /// It is read at a login to Vault.
+    Login,
+}
+
+/// What is to be done about files that hold something else.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Change {
+    /// Clients are to be made anew.
+    pub(super) clients: bool,
+    /// The prober is to log in to Vault anew.
+    pub(super) login: bool,
+}
+
+type Contents = HashMap<PathBuf, [u8; 32]>;
+
+/// The files, and what they held when that was last heeded. Files that are read each time they are needed are not
+/// among them.
+pub(super) struct Files {
+    named: Vec<(PathBuf, Use)>,
+    taken: Contents,
+    /// What they hold now, if that is something else: heeded once it has come to rest.
+    pending: Option<Contents>,
+    /// Those that could not be read, which is told once.
+    unreadable: Vec<PathBuf>,
+    looks: Interval,
+}
+
+impl Files {
+    /// The files of a configuration.
+    pub(super) async fn of(config: &Config) -> Self {
+        let mut looks = interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut files = Self {
+            named: named(config).await,
+            taken: Contents::new(),
+            pending: None,
+            unreadable: Vec::new(),
+            looks,
+        };
+        files.taken = files.look().await;
+        files
+    }
+
+    /// Waits until a file holds something else. Can be dropped and called again without missing anything.
+    pub(super) async fn changed(&mut self) -> Change {
+        loop {
+            self.looks.tick().await;
+            let now = self.look().await;
+            if now == self.taken {
+                self.pending = None;
+            } else if self.pending.as_ref() == Some(&now) {
+                return self.take(now);
+            } else {
+                self.pending = Some(now);
+            }
+        }
+    }
+
+    /// What has changed by now, of the files of this configuration.
+    pub(super) async fn now(&mut self, config: &Config) -> Change {
+        self.named = named(config).await;
+        let now = self.look().await;
+        self.take(now)
+    }
+
+    fn take(&mut self, now: Contents) -> Change {
+        let mut change = Change::default();
+        for (file, usage) in &self.named {
+            // A file that is new here was read just now by whoever needs it.
+            let other = self
+                .taken
+                .get(file)
+                .is_some_and(|before| now.get(file) != Some(before));
+            match usage {
+                Use::Client => change.clients |= other,
+                Use::Login => change.login |= other,
+            }
+        }
+        self.pending = None;
+        self.taken = now;
+        change
+    }
+
+    /// What they hold; of one that can't be read, what it held before.
+    async fn look(&mut self) -> Contents {
+        let files: Vec<_> = self.named.iter().map(|(file, _)| file.clone()).collect();
+        let read = move || {
+            let read = files.into_iter().map(|file| {
+                let content = wire::file::read(&file);
+                (
+                    file,
+                    content.map(|content| Sha256::digest(&*content).into()),
+                )
+            });
+            read.collect::<Vec<_>>()
+        };
+        let Ok(read) = tokio::task::spawn_blocking(read).await else {
+            return self.taken.clone();
+        };
+        let mut contents = Contents::new();
+        for (file, content) in read {
+            match content {
+                Ok(digest) => {
+                    self.unreadable.retain(|known| *known != file);
+                    contents.insert(file, digest);
+                }
+                Err(error) => {
+                    if let Some(before) = self.taken.get(&file).copied() {
+                        self.tell(&file, &error);
+                        contents.insert(file, before);
+                    }
+                }
+            }
+        }
+        contents
+    }
+
+    fn tell(&mut self, file: &Path, error: &std::io::Error) {
+        if self.unreadable.iter().any(|known| known == file) {
+            return;
+        }
+        let (name, error) = (file.display(), error.to_string());
+        tracing::warn!(file = %name, error, "a file can't be read; what it held before stays in force");
+        self.unreadable.push(file.to_owned());
+    }
+}
+
+async fn named(config: &Config) -> Vec<(PathBuf, Use)> {
+    let kube = config.kubernetes.clone();
+    let kube = tokio::task::spawn_blocking(move || kubernetes::files(&kube)).await;
+    let access: Option<&Access> = match &config.operator.metrics {
+        Some(
+            MetricsSource::Url { access, .. }
+            | MetricsSource::Pods { access, .. }
+            | MetricsSource::Prometheus { access, .. },
+        ) => Some(access),
+        None => None,
+    };
+    let authorities = [
+        config.vault.ca_file.as_ref(),
+        access.and_then(|access| access.ca_file.as_ref()),
+    ];
+    let clients = authorities.into_iter().flatten().cloned();
+    let clients = clients.chain(kube.unwrap_or_default());
+    let logins = match &config.vault.auth {
+        Auth::Token(TokenSource::File(file)) => vec![file],
+        Auth::Token(TokenSource::Env(_)) => Vec::new(),
+        Auth::Kubernetes { token_file, .. } | Auth::Jwt { token_file, .. } => vec![token_file],
+        Auth::AppRole {
+            role_id_file,
+            secret_id_file,
+            ..
+        } => vec![role_id_file, secret_id_file],
+    };
+    let logins = logins.into_iter().cloned().map(|file| (file, Use::Login));
+    clients
+        .map(|file| (file, Use::Client))
+        .chain(logins)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    async fn files(folder: &Path) -> (Files, PathBuf, PathBuf) {
+        let (ca, token) = (folder.join("ca"), folder.join("token"));
+        fs::write(&ca, "one").unwrap();
+        fs::write(&token, "one").unwrap();
+        let mut looks = interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut files = Files {
+            named: vec![(ca.clone(), Use::Client), (token.clone(), Use::Login)],
+            taken: Contents::new(),
+            pending: None,
+            unreadable: Vec::new(),
+            looks,
+        };
+        files.taken = files.look().await;
+        (files, ca, token)
+    }
+
+    async fn soon(files: &mut Files) -> Option<Change> {
+        let patience = Duration::from_secs(5);
+        tokio::time::timeout(patience, files.changed()).await.ok()
+    }
+
+    #[tokio::test]
+    async fn what_a_file_holds_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut files, ca, token) = files(folder.path()).await;
+        fs::write(&ca, "two").unwrap();
+        let clients = Change {
+            clients: true,
+            login: false,
+        };
+        assert_eq!(soon(&mut files).await, Some(clients));
+        let new = folder.path().join("new");
+        fs::write(&new, "two").unwrap();
+        fs::rename(&new, &token).unwrap();
+        let login = Change {
+            clients: false,
+            login: true,
+        };
+        assert_eq!(soon(&mut files).await, Some(login));
+        fs::remove_file(&ca).unwrap();
+        assert_eq!(
+            files.look().await,
+            files.taken,
+            "what it held stays in force"
+        );
+        fs::write(&ca, "two").unwrap();
+        assert_eq!(files.look().await, files.taken);
+        assert!(files.unreadable.is_empty());
+    }
+}

@@ -1,0 +1,242 @@
+//! One request to Vault: whose words it is in, whose token it bears, and where it may be sent on to.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, LOCATION};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use reqwest::{Request, Response};
+use rustify::Endpoint;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Serialize;
+use url::Url;
+use vaultrs::api::token::requests::LookupTokenSelfRequest;
+use zeroize::Zeroizing;
+
+use super::answer::{Answer, unusable};
+use super::login::Session;
+use super::{CONNECT_LIMIT, REQUEST_LIMIT, Vault};
+use crate::model::record::Obstacle;
+use crate::wire::http::redirect::{self, Refused};
+use crate::wire::{self, causes};
+
+/// What a body is written into: one that is larger leaves a copy behind as it grows.
+const ROOM: usize = 16 * 1024;
+/// How old a token is at least that is taken for dead: so often may the prober log in for want of rights.
+const RELOGIN: std::time::Duration = std::time::Duration::from_secs(5);
+
+impl Vault {
+    /// A request in the words of `vaultrs`, which bear no token.
+    pub(super) fn words(&self, what: &str, endpoint: impl Endpoint) -> Result<Request, Obstacle> {
+        let unspeakable = |error: &dyn std::error::Error| {
+            let why = format!("there are no words for it: {}", causes(error));
+            unusable(&self.config.address, what, &why)
+        };
+        let mutated = endpoint.with_middleware(&self.middle);
+        let request = mutated.request(&self.config.address);
+        let (parts, body) = request.map_err(|error| unspeakable(&error))?.into_parts();
+        let request = http::Request::from_parts(parts, wiped(Zeroizing::new(body)));
+        Request::try_from(request).map_err(|error| unspeakable(&error))
+    }
+
+    /// A request for which `vaultrs` has no words; `path` without `/v1/`.
+    pub(super) fn plain(
+        &self,
+        what: &str,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<Request, Obstacle> {
+        let unspeakable = |why: &str| unusable(&self.config.address, what, why);
+        let url = format!("{}/v1/{path}", self.config.address);
+        let url = Url::parse(&url).map_err(|error| unspeakable(&error.to_string()))?;
+        let mut request = Request::new(method, url);
+        let headers = request.headers_mut();
+        headers.insert("X-Vault-Request", HeaderValue::from_static("true"));
+        if let Some(namespace) = &self.config.namespace {
+            let namespace = HeaderValue::try_from(namespace);
+            let namespace = namespace.map_err(|error| unspeakable(&error.to_string()))?;
+            headers.insert("X-Vault-Namespace", namespace);
+        }
+        if let Some(body) = body {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            let mut text = Zeroizing::new(Vec::with_capacity(ROOM));
+            serde_json::to_writer(&mut *text, body)
+                .map_err(|error| unspeakable(&error.to_string()))?;
+            *request.body_mut() = Some(wiped(text));
+        }
+        Ok(request)
+    }
+
+    /// Sends a request with the prober's token, and once more after a new login if the token turns out to be dead.
+    pub(super) async fn ask(&self, what: &str, request: Request) -> Result<Answer, Obstacle> {
+        let again = request.try_clone();
+        let (session, answer) = self.ask_in_session(what, request).await?;
+        match again {
+            Some(again)
+                if answer.status() == StatusCode::FORBIDDEN && self.dismiss(&session).await =>
+            {
+                self.ask_in_session(what, again)
+                    .await
+                    .map(|(_, answer)| answer)
+            }
+            _ => Ok(answer),
+        }
+    }
+
+    /// The same for a request whose moment counts, which is not repeated.
+    pub(super) async fn ask_once(&self, what: &str, request: Request) -> Result<Answer, Obstacle> {
+        let (session, answer) = self.ask_in_session(what, request).await?;
+        if answer.status() == StatusCode::FORBIDDEN {
+            self.dismiss(&session).await;
+        }
+        Ok(answer)
+    }
+
+    async fn ask_in_session(
+        &self,
+        what: &str,
+        request: Request,
+    ) -> Result<(Arc<Session>, Answer), Obstacle> {
+        let session = self.session().await?;
+        let answer = self.send(what, request, Some(&session.token)).await?;
+        Ok((session, answer))
+    }
+
+    /// Ends a session whose token Vault knows no more. Returns whether it did, so that it is worth another try.
+    async fn dismiss(&self, session: &Arc<Session>) -> bool {
+        if session.made.elapsed() < RELOGIN {
+            return false;
+        }
+        let what = "look up the prober's own token";
+        let Ok(request) = self.words(what, LookupTokenSelfRequest {}) else {
+            return false;
+        };
+        match self.send(what, request, Some(&session.token)).await {
+            Ok(answer) if answer.status() == StatusCode::FORBIDDEN => {
+                tracing::warn!("Vault knows the prober's token no more: logging in anew");
+                self.forget(session);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Sends a request, follows a redirect if it may, and reads the answer.
+    pub(super) async fn send(
+        &self,
+        what: &str,
+        mut request: Request,
+        token: Option<&SecretString>,
+    ) -> Result<Answer, Obstacle> {
+        if let Some(token) = token {
+            request.headers_mut().insert("X-Vault-Token", header(token));
+        }
+        let again = request.try_clone();
+        let from = request.url().clone();
+        let no_answer = |error: &reqwest::Error| {
+            let why = format!("no answer: {}", causes(error));
+            unusable(&self.config.address, what, &why)
+        };
+        let mut answer = self
+            .http
+            .execute(request)
+            .await
+            .map_err(|error| no_answer(&error))?;
+        if let (Some(to), Some(mut again)) = (self.led_to(what, &from, &answer, false)?, again) {
+            *again.url_mut() = to.clone();
+            let client = self.client_of(&to).await;
+            let client = client.map_err(|why| unusable(&self.config.address, what, &why))?;
+            answer = client
+                .execute(again)
+                .await
+                .map_err(|error| no_answer(&error))?;
+            self.led_to(what, &to, &answer, true)?;
+        }
+        Answer::read(answer, what, &self.config.address).await
+    }
+
+    /// Where an answer sends the prober on to, if it does and may.
+    fn led_to(
+        &self,
+        what: &str,
+        from: &Url,
+        answer: &Response,
+        again: bool,
+    ) -> Result<Option<Url>, Obstacle> {
+        let refused = |refused: Refused| {
+            let hint = match &refused {
+                Refused::Elsewhere(place) => format!(
+                    ": name its host in `vault.redirectHosts` if it is Vault's too, or set `vault.address` to {place}"
+                ),
+                Refused::Weaker(_) | Refused::Nowhere => {
+                    "; set `vault.address` to Vault's own address".to_owned()
+                }
+                Refused::Again(place) => format!("; set `vault.address` to {place}"),
+            };
+            unusable(&self.config.address, what, &format!("{refused}{hint}"))
+        };
+        let Some(to) = location(from, answer.status(), answer.headers()) else {
+            return Ok(None);
+        };
+        let to = to.ok_or(Refused::Nowhere).map_err(refused)?;
+        if again {
+            return Err(refused(Refused::Again(redirect::place(&to))));
+        }
+        redirect::allowed(from, &to, self.config.redirect_hosts.as_deref()).map_err(refused)?;
+        Ok(Some(to))
+    }
+
+    /// The client for a place: one that was made for plain HTTP trusts no CA.
+    async fn client_of(&self, url: &Url) -> Result<&reqwest::Client, String> {
+        let trusts = self.config.ca_file.is_some() || self.config.address.starts_with("https://");
+        if trusts || url.scheme() != "https" {
+            return Ok(&self.http);
+        }
+        let made = self.https.get_or_try_init(|| async {
+            let made = tokio::task::spawn_blocking(|| client("https://", None)).await;
+            made.map_err(|error| error.to_string())?
+        });
+        made.await
+    }
+}
+
+/// A client for Vault at `url`. It follows no redirect by itself.
+pub(super) fn client(
+    url: &str,
+    ca_file: Option<&std::path::Path>,
+) -> Result<reqwest::Client, String> {
+    wire::http::builder(url, ca_file.map(|file| ("vault.caFile", file)))?
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(REQUEST_LIMIT)
+        .connect_timeout(CONNECT_LIMIT)
+        .build()
+        .map_err(|error| format!("can't make an HTTP client: {}", causes(&error)))
+}
+
+/// Where an answer leads: `None` if it does not, and within if that is no URL.
+#[expect(
+    clippy::option_option,
+    reason = "no redirect, one to nowhere, one to a URL"
+)]
+fn location(from: &Url, status: StatusCode, headers: &HeaderMap) -> Option<Option<Url>> {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308).then(|| {
+        let location = headers.get(LOCATION)?.to_str().ok()?;
+        let mut to = from.join(location).ok()?;
+        to.set_fragment(None);
+        Some(to)
+    })
+}
+
+/// The value of the header that carries the token.
+fn header(token: &SecretString) -> HeaderValue {
+    let value = HeaderValue::from_str(token.expose_secret());
+    let mut value = value.unwrap_or_else(|_| HeaderValue::from_static(""));
+    value.set_sensitive(true);
+    value
+}
+
+/// A body that is wiped once it is sent.
+fn wiped(body: Zeroizing<Vec<u8>>) -> reqwest::Body {
+    Bytes::from_owner(body).into()
+}
