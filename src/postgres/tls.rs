@@ -18,11 +18,16 @@ use tokio_postgres::Socket;
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect};
 use tokio_rustls::TlsConnector;
 
+use super::wary::Wary;
 use crate::config::SslMode;
 
 /// Opens TLS on a connection that PostgreSQL has agreed to it on.
 #[derive(Clone)]
-pub(super) struct Connector(TlsConnector);
+pub(super) struct Connector {
+    tls: TlsConnector,
+    /// Whether all of the server's certificate is verified.
+    verified: bool,
+}
 
 impl Connector {
     /// One that asks as much of the server's certificate as `mode` says.
@@ -49,7 +54,10 @@ impl Connector {
             .dangerous()
             .with_custom_certificate_verifier(verifier)
             .with_no_client_auth();
-        Ok(Self(Arc::new(config).into()))
+        Ok(Self {
+            tls: Arc::new(config).into(),
+            verified: mode == SslMode::VerifyFull,
+        })
     }
 }
 
@@ -129,7 +137,7 @@ impl MakeTlsConnect<Socket> for Connector {
             .map_err(io::Error::other)?
             .to_owned();
         Ok(Handshake {
-            connector: self.0.clone(),
+            connector: self.clone(),
             name,
         })
     }
@@ -137,7 +145,7 @@ impl MakeTlsConnect<Socket> for Connector {
 
 /// A handshake to come.
 pub(super) struct Handshake {
-    connector: TlsConnector,
+    connector: Connector,
     name: ServerName<'static>,
 }
 
@@ -148,15 +156,19 @@ impl TlsConnect<Socket> for Handshake {
 
     fn connect(self, socket: Socket) -> Self::Future {
         async move {
-            let stream = self.connector.connect(self.name, socket).await?;
-            Ok(Stream(Box::new(stream)))
+            let stream = Box::new(self.connector.tls.connect(self.name, socket).await?);
+            Ok(Stream(if self.connector.verified {
+                Wary::trusting(stream)
+            } else {
+                Wary::new(stream)
+            }))
         }
         .boxed()
     }
 }
 
 /// A connection under TLS.
-pub(super) struct Stream(Box<tokio_rustls::client::TlsStream<Socket>>);
+pub(super) struct Stream(Wary<Box<tokio_rustls::client::TlsStream<Socket>>>);
 
 impl tokio_postgres::tls::TlsStream for Stream {
     fn channel_binding(&self) -> ChannelBinding {
@@ -170,7 +182,7 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_read(cx, buffer)
+        Pin::new(&mut self.0).poll_read(cx, buffer)
     }
 }
 
@@ -180,14 +192,14 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.0).poll_write(cx, buffer)
+        Pin::new(&mut self.0).poll_write(cx, buffer)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_flush(cx)
+        Pin::new(&mut self.0).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_shutdown(cx)
+        Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }
