@@ -20,6 +20,7 @@ Exit codes:
   2  wrong usage or configuration
   3  unknown: no verdict on the operator
   4  good, but the push failed
+  70 a task of the prober's own has stopped: a bug, and the log names the task
 ")]
 pub struct Cli {
     /// The configuration file.
@@ -196,6 +197,8 @@ pub enum Exit {
     Unknown,
     /// Every step was good, but the outcome could not be pushed.
     PushFailed,
+    /// A task of `serve` has stopped that must not.
+    Broken,
 }
 
 impl From<Exit> for ExitCode {
@@ -206,6 +209,8 @@ impl From<Exit> for ExitCode {
             Exit::Usage => 2,
             Exit::Unknown => 3,
             Exit::PushFailed => 4,
+            // As `EX_SOFTWARE` of sysexits.h.
+            Exit::Broken => 70,
         })
     }
 }

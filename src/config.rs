@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use url::Url;
 
 use crate::model::Step;
 
@@ -238,6 +239,8 @@ pub struct Probe {
 pub struct Server {
     /// The address.
     pub listen: std::net::SocketAddr,
+    /// The URL by which people reach it, where they do by a name.
+    pub external_url: Option<Url>,
 }
 
 /// Where outcomes are pushed to.

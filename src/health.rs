@@ -1,21 +1,32 @@
-//! Liveness by progress: whoever works in the background promises by when it will next have moved.
+//! Liveness: by progress, as whoever works in the background promises by when it will next have moved; and by
+//! word, as whoever must not end is missed when it does.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::model::time::Moment as _;
+use crate::panic::{Panic, caught};
 
-/// Every promise that stands.
+/// Every promise that stands, and every task that has stopped.
 #[derive(Clone, Debug, Default)]
-pub struct Health(Arc<Mutex<Promises>>);
+pub struct Health(Arc<Shared>);
 
 #[derive(Debug, Default)]
-struct Promises {
+struct Shared {
+    state: Mutex<State>,
+    stopped: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
     next: u64,
     standing: BTreeMap<u64, (String, Instant)>,
+    stopped: Vec<Stopped>,
     ready: bool,
 }
 
@@ -26,29 +37,95 @@ pub struct Promise {
     health: Health,
 }
 
+/// What is wrong with a worker.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Broken {
+    /// It should have moved so long ago and has not.
+    Late(String, Duration),
+    /// It has stopped.
+    Stopped(Stopped),
+}
+
+/// A task that has ended although it must not.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Stopped {
+    /// Which task.
+    pub who: String,
+    /// Its panic, if it was one.
+    pub panic: Option<Panic>,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Late(who, late) => {
+                let late = late.as_secs_f64();
+                write!(f, "{who} should have moved {late:.0} s ago and has not")
+            }
+            Self::Stopped(stopped) => stopped.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} has stopped: ", self.who)?;
+        match &self.panic {
+            Some(panic) => panic.fmt(f),
+            None => f.write_str("it ended before its time: a bug; please report it"),
+        }
+    }
+}
+
 impl Health {
     /// A worker called `who` promises to have moved within `limit`.
     pub fn promise(&self, who: &str, limit: Duration) -> Promise {
-        let mut promises = self.lock();
-        let id = promises.next;
-        promises.next += 1;
+        let mut state = self.lock();
+        let id = state.next;
+        state.next += 1;
         let by = Instant::now().later(limit);
-        promises.standing.insert(id, (who.to_owned(), by));
+        state.standing.insert(id, (who.to_owned(), by));
         Promise {
             id,
             health: self.clone(),
         }
     }
 
-    /// The promises that are broken: who, and since when.
-    pub fn broken(&self) -> Vec<(String, Duration)> {
+    /// Does the work of a task called `who`, and takes note if it panics, or ends when it may not. To be dropped is
+    /// no end.
+    pub async fn keep(
+        self,
+        who: String,
+        may_end: impl Fn() -> bool,
+        work: impl Future<Output = ()>,
+    ) {
+        let panic = caught(work).await.err();
+        if panic.is_some() || !may_end() {
+            self.lock().stopped.push(Stopped { who, panic });
+            self.0.stopped.notify_waiters();
+        }
+    }
+
+    /// Waits until a task has stopped that must not.
+    pub async fn stopped(&self) -> Stopped {
+        loop {
+            let next = self.0.stopped.notified();
+            if let Some(stopped) = self.lock().stopped.first() {
+                return stopped.clone();
+            }
+            next.await;
+        }
+    }
+
+    /// All that is wrong.
+    pub fn broken(&self) -> Vec<Broken> {
         let now = Instant::now();
-        let promises = self.lock();
-        let standing = promises.standing.values();
-        standing
-            .filter(|(_, by)| *by < now)
-            .map(|(who, by)| (who.clone(), now.saturating_duration_since(*by)))
-            .collect()
+        let state = self.lock();
+        let stopped = state.stopped.iter().cloned().map(Broken::Stopped);
+        let late = state.standing.values().filter(|(_, by)| *by < now);
+        let late =
+            late.map(|(who, by)| Broken::Late(who.clone(), now.saturating_duration_since(*by)));
+        stopped.chain(late).collect()
     }
 
     /// Says whether the program can do its work.
@@ -61,8 +138,8 @@ impl Health {
         self.lock().ready
     }
 
-    fn lock(&self) -> MutexGuard<'_, Promises> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -85,6 +162,8 @@ impl Drop for Promise {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -95,7 +174,7 @@ mod tests {
         let promise = health.promise("probe", SECOND);
         let _other = health.promise("other", 9 * SECOND);
         tokio::time::advance(2 * SECOND).await;
-        assert_eq!(health.broken(), [("probe".to_owned(), SECOND)]);
+        assert_eq!(health.broken(), [Broken::Late("probe".to_owned(), SECOND)]);
         promise.renew(Instant::now() + SECOND);
         assert_eq!(health.broken(), []);
         drop(promise);
@@ -109,10 +188,43 @@ mod tests {
         let promise = health.promise("probe", SECOND);
         let worker = tokio::spawn(async move {
             let _promise = promise;
-            panic!("as a test");
+            panic!("a test of a panic");
         });
         assert!(worker.await.is_err());
         tokio::time::advance(2 * SECOND).await;
-        assert_eq!(health.broken().len(), 1);
+        assert_eq!(health.broken(), [Broken::Late("probe".to_owned(), SECOND)]);
+    }
+
+    /// Whether a task is missed that does this.
+    async fn missed(may_end: bool, work: impl Future<Output = ()>) -> Option<Stopped> {
+        let health = Health::default();
+        health
+            .clone()
+            .keep("a watch".to_owned(), move || may_end, work)
+            .await;
+        let stopped = health.stopped().now_or_never();
+        assert_eq!(health.broken().len(), usize::from(stopped.is_some()));
+        stopped
+    }
+
+    #[tokio::test]
+    async fn a_task_that_ends_when_it_must_not_is_missed() {
+        let stopped = missed(false, async {}).await.expect("it is missed");
+        assert_eq!((stopped.who.as_str(), stopped.panic), ("a watch", None));
+        assert_eq!(missed(true, async {}).await, None);
+        let stopped = missed(true, async { panic!("a test of a panic") }).await;
+        assert!(stopped.is_some_and(|stopped| stopped.panic.is_some()));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_is_told_of_a_task_that_stops_meanwhile() {
+        let health = Health::default();
+        let waiting = tokio::spawn({
+            let health = health.clone();
+            async move { health.stopped().await.who }
+        });
+        tokio::task::yield_now().await;
+        health.keep("it".to_owned(), || false, async {}).await;
+        assert_eq!(waiting.await.expect("it ends"), "it");
     }
 }

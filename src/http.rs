@@ -1,24 +1,31 @@
 //! What is served over HTTP: metrics, health, runs, a page for people, and, where asked for, control.
 
+mod guard;
 mod page;
+mod sent;
+mod server;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{Html, IntoResponse, Json, Response};
+use axum::middleware;
+use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::health::Health;
 use crate::model::run::Run;
 use crate::publish::{ProbeStatus, Publisher};
 use crate::shutdown::Shutdown;
+pub use guard::Names;
+pub use sent::Budget;
 
 /// How many runs are told unless the request says otherwise.
 const LIMIT: usize = 50;
@@ -64,14 +71,36 @@ pub struct Served {
     pub health: Health,
     /// Where to ask for control, if requests may.
     pub control: Option<mpsc::Sender<Ask>>,
+    /// By which names requests may ask for it.
+    pub names: Names,
+    /// How much may be under way.
+    pub budget: Budget,
+}
+
+/// How much of an answer the system keeps for a peer that does not take it, in bytes.
+const SEND_BUFFER: u32 = 64 * 1024;
+/// How many connections the system keeps for the server to take.
+const BACKLOG: u32 = 128;
+
+/// Listens on `address`.
+///
+/// # Errors
+/// The system does not let it.
+pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    socket.set_reuseaddr(true)?;
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves until the shutdown; requests under way are finished.
-pub async fn serve(
-    listener: TcpListener,
-    served: Served,
-    shutdown: Shutdown,
-) -> std::io::Result<()> {
+pub async fn serve(listener: TcpListener, served: Served, shutdown: Shutdown) {
+    let names = served.names.clone();
     let router = Router::new()
         .route("/", get(page))
         .route("/metrics", get(metrics))
@@ -83,18 +112,19 @@ pub async fn serve(
         .route("/-/reload", post(reload))
         .route("/api/v1/probes/{name}/run", post(run_now))
         .fallback(nothing)
+        .layer(middleware::from_fn_with_state(names, guard::watch))
         .with_state(served);
-    axum::serve(listener, router)
-        .with_graceful_shutdown(async move { shutdown.wait().await })
-        .await
+    server::run(listener, router, shutdown).await;
 }
 
-async fn page(State(served): State<Served>) -> Html<String> {
-    Html(page::render(
+async fn page(State(served): State<Served>) -> Response {
+    let page = page::render(
         &served.publisher.probes(),
         &served.publisher.runs(None, LIMIT),
         &served.health.broken(),
-    ))
+    );
+    let media = "text/html; charset=utf-8";
+    served.budget.send(media, page.into_bytes())
 }
 
 async fn metrics(State(served): State<Served>, headers: HeaderMap) -> Response {
@@ -114,12 +144,7 @@ async fn healthz(State(served): State<Served>) -> Response {
     if broken.is_empty() {
         return "ok\n".into_response();
     }
-    let lines = broken.iter().map(|(who, late)| {
-        format!(
-            "{who} should have moved {:.0} s ago and has not\n",
-            late.as_secs_f64()
-        )
-    });
+    let lines = broken.iter().map(|broken| format!("{broken}\n"));
     (StatusCode::SERVICE_UNAVAILABLE, lines.collect::<String>()).into_response()
 }
 
@@ -134,10 +159,9 @@ async fn readyz(State(served): State<Served>) -> Response {
 
 async fn probes(State(served): State<Served>) -> Response {
     let probes = served.publisher.probes();
-    Json(Probes { probes }).into_response()
+    served.budget.json(&Probes { probes })
 }
 
-/// Written as it stands: a map of `serde_json` would sort the keys of a run.
 #[derive(Serialize)]
 struct Probes {
     probes: Vec<ProbeStatus>,
@@ -166,12 +190,12 @@ async fn runs(
     let probe = filter.probe.as_deref();
     let runs = served.publisher.runs(probe, filter.limit.unwrap_or(LIMIT));
     let runs = runs.iter().map(AsRef::as_ref).collect();
-    Json(Runs { runs }).into_response()
+    served.budget.json(&Runs { runs })
 }
 
 async fn run(State(served): State<Served>, Path(id): Path<String>) -> Response {
     match served.publisher.run(&id) {
-        Some(run) => Json(run.as_ref()).into_response(),
+        Some(run) => served.budget.json(run.as_ref()),
         None => error(
             StatusCode::NOT_FOUND,
             &format!("no run `{id}` is kept; `/api/v1/runs` lists those that are"),

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use crate::health::Promise;
+use crate::health::{Health, Promise};
 use crate::kubernetes;
 use crate::model::record::Peer;
 use crate::model::time::Moment as _;
@@ -29,7 +29,9 @@ const RENEW_EVERY: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const REQUEST_LIMIT: Duration = Duration::from_secs(3);
 /// How long contention may stand still before it is called stuck.
-pub const STUCK: Duration = Duration::from_secs(30);
+const STUCK: Duration = Duration::from_secs(30);
+/// What it is called where it is missed.
+const WHO: &str = "the contention for the Lease";
 
 /// A replica in contention for a Lease.
 pub struct Leadership {
@@ -40,14 +42,15 @@ pub struct Leadership {
 
 impl Leadership {
     /// Contends for the Lease `name` for as long as it lives. Whatever happens to the Lease or to the API
-    /// server, it contends again, and renews `promise` at every try.
+    /// server, it contends again, and tells `health` at every try.
     pub fn contend(
         client: &Client,
         namespace: &str,
         name: &str,
         identity: &str,
-        promise: Promise,
+        health: &Health,
     ) -> Self {
+        let promise = health.promise(WHO, STUCK);
         let (sender, leading) = watch::channel(false);
         let resigned = Shutdown::default();
         let candidate = Candidate {
@@ -56,7 +59,12 @@ impl Leadership {
             identity: identity.to_owned(),
             seen: None,
         };
-        let task = tokio::spawn(candidate.contend(sender, promise, resigned.clone()));
+        let contended = candidate.contend(sender, promise, resigned.clone());
+        let may_end = {
+            let resigned = resigned.clone();
+            move || resigned.asked()
+        };
+        let task = tokio::spawn(health.clone().keep(WHO.to_owned(), may_end, contended));
         Self {
             leading,
             resigned,

@@ -26,6 +26,7 @@ pub mod leader;
 pub mod model;
 pub mod observe;
 pub mod operator;
+pub mod panic;
 pub mod postgres;
 pub mod probe;
 pub mod publish;

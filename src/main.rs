@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use vso_prober::cli::{Cli, Exit};
-use vso_prober::{command, telemetry};
+use vso_prober::{command, panic, telemetry};
 
 /// The program mostly waits: more threads than these would only cost memory on a large node.
 const THREADS: usize = 4;
@@ -14,6 +14,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     keep_memory_private();
     telemetry::init(cli.log_format, cli.verbose);
+    panic::log_places();
     // Both of the program's HTTP clients take this one; a second provider would only add weight.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);

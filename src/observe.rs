@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::Api;
+use kube::core::NamespaceResourceScope;
 use kube::{Client, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
@@ -20,7 +21,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::canary::{self, Canary, Salt};
-use crate::model::record::{Obstacle, Peer};
+use crate::health::Health;
+use crate::model::record::{Hindrance, Obstacle, Peer};
 use crate::model::timeline::{Resource, Seen, Sighting};
 use crate::model::{Kind, Mark};
 use crate::operator::api::{VaultDynamicSecret, VaultPKISecret, VaultStaticSecret};
@@ -37,7 +39,8 @@ const REMEMBERED: usize = 256;
 pub struct Observer {
     shared: Arc<Shared>,
     states: Vec<watch::Receiver<State>>,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
+    health: Health,
 }
 
 /// What one canary is told. Dropping it ends the telling.
@@ -78,6 +81,8 @@ struct Inner {
     canaries: HashMap<String, Subscriber>,
     /// The latest reconciles: of which kind, of which canary, when.
     reconciles: VecDeque<(Kind, String, Instant)>,
+    /// Why no canary is told anything any more: whoever should tell has stopped.
+    over: Option<Obstacle>,
 }
 
 struct Subscriber {
@@ -91,52 +96,67 @@ struct Subscriber {
 
 impl Observer {
     /// Opens a watch for Secrets, and for each of `kinds`, in this namespace and of this instance.
-    pub fn start(client: &Client, namespace: &str, instance: &str, kinds: &HashSet<Kind>) -> Self {
-        let shared = Arc::new(Shared::default());
-        let mut tasks = JoinSet::new();
-        let mut states = Vec::new();
+    ///
+    /// What watches must not end: `health` is told if it does, and so is every canary.
+    pub fn start(
+        client: &Client,
+        namespace: &str,
+        instance: &str,
+        kinds: &HashSet<Kind>,
+        health: &Health,
+    ) -> Self {
+        let mut observer = Self {
+            shared: Arc::default(),
+            states: Vec::new(),
+            tasks: JoinSet::new(),
+            health: health.clone(),
+        };
         let selector = canary::selector(instance);
-        let mut open = |state| states.push(state);
+        let (client, crier) = (client.clone(), observer.crier());
+        observer.watch::<Secret>(&client, namespace, &selector, None);
+        for kind in Kind::ALL.into_iter().filter(|kind| kinds.contains(kind)) {
+            let watch = match kind {
+                Kind::Static => Self::watch::<VaultStaticSecret>,
+                Kind::Dynamic => Self::watch::<VaultDynamicSecret>,
+                Kind::Pki => Self::watch::<VaultPKISecret>,
+            };
+            watch(&mut observer, &client, namespace, &selector, Some(kind));
+        }
+        let own = pulse::own(observer.shared.clone());
+        observer.keep("the prober's own pulse", own);
+        observer.keep("the API server's pulse", pulse::of_server(client, crier));
+        observer
+    }
 
-        let secrets = Api::<Secret>::namespaced(client.clone(), namespace);
-        open(spawn(&mut tasks, &shared, secrets, &selector, None));
-        if kinds.contains(&Kind::Static) {
-            let api = Api::<VaultStaticSecret>::namespaced(client.clone(), namespace);
-            open(spawn(
-                &mut tasks,
-                &shared,
-                api,
-                &selector,
-                Some(Kind::Static),
-            ));
-        }
-        if kinds.contains(&Kind::Dynamic) {
-            let api = Api::<VaultDynamicSecret>::namespaced(client.clone(), namespace);
-            open(spawn(
-                &mut tasks,
-                &shared,
-                api,
-                &selector,
-                Some(Kind::Dynamic),
-            ));
-        }
-        if kinds.contains(&Kind::Pki) {
-            let api = Api::<VaultPKISecret>::namespaced(client.clone(), namespace);
-            open(spawn(&mut tasks, &shared, api, &selector, Some(Kind::Pki)));
-        }
-        tasks.spawn(pulse::own(shared.clone()));
-        tasks.spawn(pulse::of_server(client.clone(), Crier(shared.clone())));
-        Self {
-            shared,
-            states,
-            _tasks: tasks,
-        }
+    /// Has work done for as long as this lives. If it ends before, no canary is told anything any more: what is not
+    /// seen then is nobody's fault.
+    pub fn keep(&mut self, who: &str, work: impl Future<Output = ()> + Send + 'static) {
+        let (shared, who) = (self.shared.clone(), who.to_owned());
+        let kept = self.health.clone().keep(who.clone(), || false, work);
+        self.tasks.spawn(async move {
+            kept.await;
+            shared.end(&who);
+        });
+    }
+
+    /// Opens a watch.
+    fn watch<K>(&mut self, client: &Client, namespace: &str, selector: &str, kind: Option<Kind>)
+    where
+        K: Watched + kube::Resource<Scope = NamespaceResourceScope>,
+    {
+        let (sender, state) = watch::channel(State::Starting);
+        self.states.push(state);
+        let what = kind.map_or("Secrets", Kind::resource);
+        let api = Api::<K>::namespaced(client.clone(), namespace);
+        let shared = self.shared.clone();
+        let followed = follow::follow(api, selector.to_owned(), what, shared, sender);
+        self.keep(&format!("the watch on {what}"), followed);
     }
 
     /// Waits until every watch is open and synced.
     ///
     /// # Errors
-    /// The API server refuses one of them, or none is open within `limit`.
+    /// The API server refuses one of them, or not all are open within `limit`, or one has stopped.
     pub async fn synced(&self, limit: Duration) -> Result<(), Obstacle> {
         let all = async {
             for state in &self.states {
@@ -148,7 +168,7 @@ impl Observer {
                     return Err(obstacle.clone());
                 }
             }
-            Ok(())
+            self.shared.lock().over.clone().map_or(Ok(()), Err)
         };
         limited(Peer::Kubernetes, "open the watches", limit, all).await
     }
@@ -163,10 +183,11 @@ impl Observer {
             last: None,
             inspector: None,
         };
-        self.shared
-            .lock()
-            .canaries
-            .insert(canary.name.clone(), subscriber);
+        let mut inner = self.shared.lock();
+        if inner.over.is_none() {
+            inner.canaries.insert(canary.name.clone(), subscriber);
+        }
+        drop(inner);
         Subscription {
             sightings,
             shared: self.shared.clone(),
@@ -198,11 +219,16 @@ impl Subscription {
     }
 
     /// The next sighting.
-    pub async fn next(&mut self) -> Sighting {
+    ///
+    /// # Errors
+    /// Whoever should tell has stopped: there will be no other.
+    pub async fn next(&mut self) -> Result<Sighting, Obstacle> {
         match self.sightings.recv().await {
-            Some(sighting) => sighting,
-            // The sender lives in `shared` for as long as this does.
-            None => std::future::pending().await,
+            Some(sighting) => Ok(sighting),
+            None => Err(match self.shared.lock().over.clone() {
+                Some(obstacle) => obstacle,
+                None => over("what tells of this canary"),
+            }),
         }
     }
 
@@ -221,6 +247,13 @@ impl Drop for Subscription {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets every canary know that whoever should tell it has stopped.
+    fn end(&self, who: &str) {
+        let mut inner = self.lock();
+        inner.over.get_or_insert_with(|| over(who));
+        inner.canaries.clear();
     }
 
     /// Tells one canary, if it is subscribed.
@@ -259,6 +292,7 @@ impl Shared {
         let Inner {
             canaries,
             reconciles,
+            over: _,
         } = &mut *inner;
         let Some(subscriber) = canaries.get_mut(name) else {
             return;
@@ -338,21 +372,12 @@ impl Watched for VaultPKISecret {
     }
 }
 
-fn spawn<K: Watched>(
-    tasks: &mut JoinSet<()>,
-    shared: &Arc<Shared>,
-    api: Api<K>,
-    selector: &str,
-    kind: Option<Kind>,
-) -> watch::Receiver<State> {
-    let (sender, state) = watch::channel(State::Starting);
-    let what = kind.map_or("Secrets", Kind::resource);
-    tasks.spawn(follow::follow(
-        api,
-        selector.to_owned(),
-        what,
-        shared.clone(),
-        sender,
-    ));
-    state
+/// What it is to a run that someone has stopped who was to tell it what is seen.
+fn over(who: &str) -> Obstacle {
+    Obstacle {
+        at: Peer::Prober,
+        how: Hindrance::Failed,
+        text: format!("{who} has stopped, within the prober itself: a bug; please report it")
+            .into(),
+    }
 }

@@ -7,6 +7,7 @@ mod evidence;
 mod leases;
 mod login;
 mod shell;
+mod unproven;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,11 +26,14 @@ use crate::model::time::Moment as _;
 use crate::model::timeline::{Sighting, Timeline};
 use crate::model::{Mark, Step};
 use crate::observe::{Inspector, Subscription};
+use crate::panic::caught;
 use crate::shutdown::Shutdown;
 use crate::wire;
 use login::Door;
 
 pub use shell::Shell;
+use unproven::unproven;
+pub use unproven::{not_begun, own};
 
 /// What a run tells while it runs.
 #[derive(Clone, Copy, Debug)]
@@ -63,24 +67,15 @@ pub async fn run(
         inspector: None,
     };
     let mut steps: Vec<StepRecord> = Vec::new();
-    let mut gone = false;
-    let mut left = canary.plan.len();
-    walk.open().await;
-    for planned in &canary.plan {
-        progress(Progress::Begun(planned.step));
-        let step = walk.step(planned).await;
-        let proven = step.end == End::Proven;
-        gone = proven && step.proof == Proof::Gone;
-        left -= 1;
-        if proven && !gone && (left > 0 || walk.reads()) {
-            walk.settle(&step).await;
-        }
-        walk.close(&step).await;
-        steps.push(step);
-        if !proven {
-            break;
-        }
+    if let Err(panic) = caught(walk.take(&mut steps, &progress)).await {
+        let next = canary.plan.get(steps.len()).or(canary.plan.last());
+        steps.truncate(canary.plan.len().saturating_sub(1));
+        let started = steps.last().map_or(Mark::default(), |step| step.left);
+        let broken = |planned| unproven(canary, planned, started, walk.now(), own(&panic));
+        steps.extend(next.map(broken));
     }
+    let last = steps.last();
+    let gone = last.is_some_and(|step| step.end == End::Proven && step.proof == Proof::Gone);
     progress(Progress::CleaningUp);
     let leftovers = janitor::remove(&shell.kube, &shell.vault, canary, gone, walk.written).await;
     walk.collect();
@@ -104,38 +99,6 @@ pub async fn run(
     }
 }
 
-/// A record of a run that could not be begun, as the prober itself met an obstacle.
-pub fn not_begun(canary: &Canary, obstacle: Obstacle, waited: Duration) -> Record {
-    let ended = Mark::new(waited);
-    let steps = canary.plan.first().map(|planned| StepRecord {
-        step: planned.step,
-        within: planned.within,
-        timeout: planned.timeout,
-        proof: canary.proof(planned.step, &Timeline::default()),
-        promise: planned.promise,
-        started: Mark::default(),
-        submitted: ended,
-        ended,
-        left: ended,
-        end: End::Met(obstacle),
-        findings: Findings::default(),
-    });
-    Record {
-        probe: canary.probe.clone(),
-        kind: canary.kind(),
-        run: canary.run.clone(),
-        canary: canary.full_name(),
-        started: Timestamp::now().earlier(waited),
-        finished: ended,
-        steps: steps.into_iter().collect(),
-        timeline: Timeline::default(),
-        readings: Vec::new(),
-        connection: None,
-        leases: Vec::new(),
-        leftovers: Vec::new(),
-    }
-}
-
 /// A run under way.
 struct Walk<'a> {
     canary: &'a Canary,
@@ -155,6 +118,27 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
+    /// Takes the steps, one after the other, until one is not proven.
+    async fn take(&mut self, steps: &mut Vec<StepRecord>, progress: &impl Fn(Progress)) {
+        self.open().await;
+        let canary = self.canary;
+        for (at, planned) in canary.plan.iter().enumerate() {
+            progress(Progress::Begun(planned.step));
+            let step = self.step(planned).await;
+            let proven = step.end == End::Proven;
+            let gone = proven && step.proof == Proof::Gone;
+            let last = at + 1 == canary.plan.len();
+            if proven && !gone && (!last || self.reads()) {
+                self.settle(&step).await;
+            }
+            self.close(&step).await;
+            steps.push(step);
+            if !proven {
+                break;
+            }
+        }
+    }
+
     fn now(&self) -> Mark {
         Mark::new(Instant::now().saturating_duration_since(self.epoch))
     }
@@ -360,7 +344,7 @@ impl Walk<'_> {
     async fn look(&mut self, deadline: Instant) -> Result<(), End> {
         tokio::select! {
             biased;
-            sighting = self.sightings.next() => self.note(sighting),
+            sighting = self.sightings.next() => self.note(sighting.map_err(End::Met)?),
             () = self.shutdown.wait() => return Err(End::Interrupted),
             () = tokio::time::sleep_until(deadline) => return Err(End::TimedOut),
         }

@@ -15,11 +15,12 @@ mod store;
 pub mod table;
 mod tally;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::prometheus_protobuf::prometheus_data_model::MetricFamily;
@@ -95,13 +96,19 @@ impl Fact {
 
 /// Holds everything that is published, and tells it to whoever asks.
 #[derive(Debug, Default)]
-pub struct Publisher(Arc<Mutex<State>>);
+pub struct Publisher {
+    state: Arc<Mutex<State>>,
+    /// By form, the metrics as they were last asked for, and after how many facts that was.
+    exposed: Mutex<HashMap<Form, (u64, Exposition)>>,
+}
 
 #[derive(Debug, Default)]
 struct State {
     tally: Tally,
     history: History,
     store: Option<Store>,
+    /// How many facts there have been.
+    facts: u64,
 }
 
 /// Metrics, in the form that was asked for.
@@ -110,7 +117,7 @@ pub struct Exposition {
     /// The media type.
     pub content_type: &'static str,
     /// The text, or the messages.
-    pub body: Vec<u8>,
+    pub body: Bytes,
 }
 
 impl Publisher {
@@ -139,7 +146,9 @@ impl Publisher {
             tally,
             history,
             store,
+            facts,
         } = &mut *state;
+        *facts = facts.wrapping_add(1);
         let run = match &fact {
             Fact::Run { run, .. } if tally.probes.contains_key(&run.probe) => Some(run.clone()),
             _ => None,
@@ -157,18 +166,28 @@ impl Publisher {
         }
     }
 
-    /// The metrics, in the form that the header `Accept` prefers.
+    /// The metrics, in the form that the header `Accept` prefers. They are written once a fact, however many ask.
     #[expect(
         clippy::missing_panics_doc,
         reason = "nothing is written to but memory"
     )]
     pub fn expose(&self, accept: Option<&str>) -> Exposition {
         let form = Form::preferred(accept);
-        let body = form.encode(&self.registry(form == Form::Protobuf));
-        Exposition {
-            content_type: form.content_type(),
-            body: body.expect("a write to memory does not fail"),
+        // Held while they are written: whoever asks meanwhile gets the same.
+        let mut exposed = self.exposed.lock().unwrap_or_else(PoisonError::into_inner);
+        let facts = self.state().facts;
+        if let Some((then, exposition)) = exposed.get(&form)
+            && *then == facts
+        {
+            return exposition.clone();
         }
+        let body = form.encode(&self.registry(form == Form::Protobuf));
+        let exposition = Exposition {
+            content_type: form.content_type(),
+            body: body.expect("a write to memory does not fail").into(),
+        };
+        exposed.insert(form, (facts, exposition.clone()));
+        exposition
     }
 
     /// The probes that are in force, and how they fare.
@@ -208,14 +227,14 @@ impl Publisher {
     fn registry(&self, native: bool) -> Registry {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Collected {
-            state: self.0.clone(),
+            state: self.state.clone(),
             native,
         }));
         registry
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -54,6 +54,7 @@ fn timeout(at: Peer, what: &str, limit: Duration) -> Obstacle {
         Peer::Vault => "Vault",
         Peer::Kubernetes => "the API server",
         Peer::Postgres => "PostgreSQL",
+        Peer::Prober => "the prober itself",
     };
     Obstacle {
         at,

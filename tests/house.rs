@@ -13,8 +13,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("shutdown", &[]),
     ("telemetry", &[]),
     ("model", &[]),
+    ("panic", &[]),
     ("schedule", &["model"]),
-    ("health", &["model"]),
+    ("health", &["model", "panic"]),
     ("exposition", &[]),
     ("wire", &["model"]),
     ("config", &["model"]),
@@ -36,7 +37,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "observe",
-        &["canary", "kubernetes", "model", "operator", "retry", "wire"],
+        &[
+            "canary",
+            "health",
+            "kubernetes",
+            "model",
+            "operator",
+            "retry",
+            "wire",
+        ],
     ),
     (
         "janitor",
@@ -57,11 +66,13 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "canary",
             "config",
+            "health",
             "janitor",
             "kubernetes",
             "model",
             "observe",
             "operator",
+            "panic",
             "postgres",
             "scrape",
             "shutdown",
@@ -104,6 +115,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "kubernetes",
             "leader",
             "model",
+            "panic",
             "probe",
             "publish",
             "push",
@@ -116,7 +128,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "wire",
         ],
     ),
-    ("main", &["cli", "command", "telemetry"]),
+    ("main", &["cli", "command", "panic", "telemetry"]),
 ];
 
 /// The rooms that only decide: no clock, no I/O, no runtime, no chance of their own.

@@ -164,7 +164,7 @@ fn text(publisher: &Publisher) -> String {
         exposition.content_type,
         "text/plain; version=0.0.4; charset=utf-8"
     );
-    String::from_utf8(exposition.body).expect("text")
+    String::from_utf8(exposition.body.into()).expect("text")
 }
 
 /// The value of the one series that begins with `series`.
@@ -394,7 +394,7 @@ fn openmetrics_has_the_run_as_exemplar() {
         exposition.content_type,
         "application/openmetrics-text; version=1.0.0; charset=utf-8"
     );
-    let text = String::from_utf8(exposition.body).expect("text");
+    let text = String::from_utf8(exposition.body.into()).expect("text");
     let bucket = "vso_probe_latency_seconds_bucket{le=\"0.025\",probe=\"kv\",kind=\"static\",step=\"create\"} 2";
     let line = text
         .lines()
@@ -413,7 +413,7 @@ fn protobuf_has_native_histograms_with_exemplars() {
     let exposition = publisher.expose(Some(
         "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.9,text/plain;q=0.5",
     ));
-    let mut body = exposition.body.as_slice();
+    let mut body = &exposition.body[..];
     let mut families = BTreeMap::new();
     while !body.is_empty() {
         let family = MetricFamily::decode_length_delimited(&mut body).expect("a message");

@@ -9,11 +9,11 @@ use futures::StreamExt as _;
 use tokio::time::Instant;
 
 use super::Error;
-use super::run::{record, sweep};
+use super::run::{judged, record, sweep};
 use crate::cli::{Exit, OutputFormat, ProbeArgs};
 use crate::config::{Config, Probe, Push};
+use crate::health::Health;
 use crate::judge::correlation::Windows;
-use crate::judge::judge;
 use crate::model::Verdict;
 use crate::model::record::Obstacle;
 use crate::model::run::Run;
@@ -134,7 +134,7 @@ fn select<'a>(config: &'a Config, names: &[String]) -> Result<Vec<&'a Probe>, Er
 /// Makes the clients and waits until the watches are synced: no stimulus is sent before.
 async fn open(config: &Config, probes: &[&Probe]) -> Result<Shell, Obstacle> {
     let kinds: HashSet<_> = probes.iter().map(|probe| probe.target.kind()).collect();
-    let shell = Shell::open(config, &kinds).await?;
+    let shell = Shell::open(config, &kinds, &Health::default()).await?;
     let limit = probes
         .iter()
         .map(|probe| probe.timeout)
@@ -163,7 +163,7 @@ async fn one(
     };
     let shell = shell.as_ref().map_err(Clone::clone);
     let record = record(config, probe, shell, begun, shutdown, tell).await;
-    let run = judge(&record);
+    let run = judged(&record);
     tracing::debug!(probe = run.probe, run = run.run, result = %run.result, "the run is over");
     Some(run)
 }

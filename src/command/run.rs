@@ -9,14 +9,22 @@ use tokio::time::Instant;
 use crate::canary::{Canary, Cluster};
 use crate::config::{Config, Probe};
 use crate::janitor::{self, Scope};
-use crate::model::record::{Obstacle, Record};
+use crate::judge::judge;
+use crate::model::record::{End, Findings, Obstacle, Record, StepRecord};
+use crate::model::run::Run;
+use crate::model::timeline::Timeline;
+use crate::panic::{caught, caught_at_once};
 use crate::probe::{self, Progress, Shell};
 use crate::shutdown::Shutdown;
 
 /// How long leftovers are waited for.
 const SWEEP_LIMIT: Duration = Duration::from_secs(20);
 
-/// Runs a canary of `probe`, or records why that can't be begun: then `begun` says since when it was tried.
+/// How long it may take to clean up after a bug.
+const REMOVAL_LIMIT: Duration = Duration::from_secs(20);
+
+/// Runs a canary of `probe`, or records why that can't be begun: then `begun` says since when it was tried. A bug
+/// of the prober's own ends that run, with its canary removed, and nothing else.
 pub(super) async fn record(
     config: &Config,
     probe: &Probe,
@@ -38,13 +46,42 @@ pub(super) async fn record(
         Timestamp::now(),
         &mut rand::rng(),
     );
-    match site {
-        Ok((shell, _)) => probe::run(&canary, shell, shutdown, tell).await,
-        Err(obstacle) => {
-            let waited = Instant::now().saturating_duration_since(begun);
-            probe::not_begun(&canary, obstacle, waited)
-        }
-    }
+    let obstacle = match site {
+        Ok((shell, _)) => match caught(probe::run(&canary, shell, shutdown, tell)).await {
+            Ok(record) => return record,
+            Err(panic) => {
+                // Perhaps again: whether it can be removed must not depend on how far the run got.
+                let removed = janitor::remove(&shell.kube, &shell.vault, &canary, false, true);
+                let removed = tokio::time::timeout(REMOVAL_LIMIT, caught(removed)).await;
+                if !matches!(removed, Ok(Ok(_))) {
+                    let canary = canary.full_name();
+                    tracing::warn!(canary, "it may be left behind; the next sweep removes it");
+                }
+                probe::own(&panic)
+            }
+        },
+        Err(obstacle) => obstacle,
+    };
+    let waited = Instant::now().saturating_duration_since(begun);
+    probe::not_begun(&canary, obstacle, waited)
+}
+
+/// What a run claims. If a bug keeps it from being judged, that is what it claims.
+pub(super) fn judged(record: &Record) -> Run {
+    caught_at_once(|| judge(record)).unwrap_or_else(|panic| {
+        let step = record.steps.first().cloned().map(|step| StepRecord {
+            end: End::Met(probe::own(&panic)),
+            findings: Findings::default(),
+            ..step
+        });
+        judge(&Record {
+            steps: step.into_iter().collect(),
+            timeline: Timeline::default(),
+            readings: Vec::new(),
+            leases: Vec::new(),
+            ..record.clone()
+        })
+    })
 }
 
 /// Removes what earlier runs left behind, as far as that goes within a while: it must not keep the
@@ -79,5 +116,90 @@ pub(super) async fn sweep(shell: &Shell, config: &Config) {
             reason = why,
             "could not look for what earlier runs left behind"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::convert::Infallible;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::config::check;
+    use crate::health::Health;
+    use crate::model::record::Peer;
+    use crate::model::{Kind, Step, Verdict};
+
+    const CONFIG: &str = r#"
+        vault: {address: "http://127.0.0.1:1", auth: {token: {env: TOKEN}}}
+        kubernetes: {namespace: vso-probe}
+        probes:
+        - name: kv
+          static: {authRef: probe, mount: kvv2, type: kv-v2, path: vso-prober, refreshAfter: 2s}
+          steps: {create: 1s, delete: 1s}
+          timeout: 2s
+    "#;
+
+    const NAMESPACE: &str = r#"{"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
+        "metadata": {"name": "vso-probe", "uid": "0b9c3a52-7a1f-4a53-9d3c-2f4b6c8d0e1f"}}"#;
+
+    /// A run that panics where it tells of this. Returns its record, and what the API server was asked for.
+    async fn broken(at: fn(Progress) -> bool) -> (Record, Vec<String>) {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let env = |_: &str| Some("token".to_owned());
+        let config = check::load(CONFIG, "c.yaml", env).expect("it can be used");
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let log = asked.clone();
+        let answer = move |request: http::Request<kube::client::Body>| {
+            let path = request.uri().path().to_owned();
+            let known = path == "/api/v1/namespaces/vso-probe";
+            log.lock().expect("it is not poisoned").push(path);
+            let text = if known { NAMESPACE } else { "" };
+            let body = kube::client::Body::from(text.as_bytes().to_vec());
+            let mut answer = http::Response::new(body);
+            if !known {
+                *answer.status_mut() = http::StatusCode::NOT_FOUND;
+            }
+            async { Ok::<_, Infallible>(answer) }
+        };
+        let kube = kube::Client::new(tower::service_fn(answer), "default");
+        let kinds = HashSet::from([Kind::Static]);
+        let health = Health::default();
+        let shell = Shell::with(kube, &config, &kinds, &health).await;
+        let shell = shell.expect("nothing is asked yet");
+        let tell = |progress| assert!(!at(progress), "a bug");
+        let shutdown = Shutdown::default();
+        let probe = config.probe("kv").expect("it is configured");
+        let run = record(&config, probe, Ok(&shell), Instant::now(), &shutdown, tell);
+        let record = run.await;
+        let asked = asked.lock().expect("it is not poisoned").clone();
+        (record, asked)
+    }
+
+    fn is_unknown_and_cleaned_up((record, asked): &(Record, Vec<String>)) {
+        let run = judged(record);
+        assert_eq!(run.result, Verdict::Unknown);
+        let End::Met(obstacle) = &record.steps.last().expect("a step").end else {
+            panic!("{record:?}");
+        };
+        assert_eq!(obstacle.at, Peer::Prober);
+        assert!(obstacle.text.contains("panicked"), "{}", obstacle.text);
+        let (_, canary) = record.canary.split_once('/').expect("namespace/name");
+        // Nobody but the clean-up asks for it: it was not created yet.
+        let removed = asked.iter().any(|path| path.ends_with(canary));
+        assert!(removed, "{asked:?}");
+    }
+
+    #[tokio::test]
+    async fn a_bug_in_a_run_is_one_unknown_run_and_its_canary_is_removed() {
+        let run = broken(|progress| matches!(progress, Progress::Begun(Step::Create))).await;
+        is_unknown_and_cleaned_up(&run);
+    }
+
+    #[tokio::test]
+    async fn so_is_one_in_its_clean_up() {
+        let run = broken(|progress| matches!(progress, Progress::CleaningUp)).await;
+        is_unknown_and_cleaned_up(&run);
     }
 }

@@ -12,22 +12,22 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use rand::RngExt as _;
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, interval, timeout};
 
 use super::Error;
 use crate::cli::{Exit, ServeArgs};
 use crate::config::{Config, check};
 use crate::health::Health;
-use crate::http::{self, Ask, Served};
+use crate::http::{self, Ask, Budget, Names, Served};
 use crate::kubernetes;
-use crate::leader::{self, Leadership};
+use crate::leader::Leadership;
+use crate::model::time::Moment as _;
 use crate::publish::{Fact, Publisher};
 use crate::shutdown::Shutdown;
 use crew::Crew;
 use files::Files;
-use reload::Source;
+use reload::{Source, Unread};
 use sender::Sender;
 
 pub(super) async fn run(file: Option<&Path>, args: &ServeArgs) -> Result<Exit, Error> {
@@ -47,17 +47,24 @@ pub(super) async fn run(file: Option<&Path>, args: &ServeArgs) -> Result<Exit, E
     let health = Health::default();
 
     let listen = config.server.listen;
-    let listener = TcpListener::bind(listen)
-        .await
+    let listener = http::listen(listen)
         .with_context(|| format!("tried to listen on {listen}, the `server.listen`"))?;
     let (control, mut asked) = mpsc::channel(16);
     let served = Served {
         publisher: publisher.clone(),
         health: health.clone(),
         control: args.web_enable_lifecycle.then_some(control),
+        names: Names::new(config.server.external_url.clone()),
+        budget: Budget::default(),
     };
     let closing = Shutdown::default();
-    let server = tokio::spawn(http::serve(listener, served, closing.clone()));
+    let may_end = {
+        let closing = closing.clone();
+        move || closing.asked()
+    };
+    let serving = http::serve(listener, served, closing.clone());
+    let who = "the HTTP server".to_owned();
+    let server = tokio::spawn(health.clone().keep(who, may_end, serving));
     tracing::info!(%listen, probes = config.probes.len(), "serving");
 
     let leadership = if args.leader_elect {
@@ -71,16 +78,23 @@ pub(super) async fn run(file: Option<&Path>, args: &ServeArgs) -> Result<Exit, E
 
     let mut sender = Sender::default();
     sender
-        .configure(&config, &publisher)
+        .configure(&config, &publisher, &health)
         .map_err(|error| Error::Usage(error.to_string()))?;
     let mut files = Files::of(&config).await;
-    let mut crew = Crew::new(publisher.clone(), health, config);
+    let mut crew = Crew::new(publisher.clone(), health.clone(), config);
     publisher.publish(Fact::Reload { successful: true });
     publisher.publish(Fact::Leader(*leading.borrow()));
     crew.lead(*leading.borrow_and_update());
-    loop {
+    let heart = health.promise("the main loop", STUCK);
+    let mut beats = interval(BEAT);
+    let exit = loop {
         tokio::select! {
-            () = shutdown.wait() => break,
+            () = shutdown.wait() => break Exit::Good,
+            stopped = health.stopped() => {
+                tracing::error!(task = stopped.who, "{stopped}; the program cleans up and ends");
+                break Exit::Broken;
+            }
+            _ = beats.tick() => heart.renew(Instant::now().later(STUCK)),
             Ok(()) = leading.changed() => {
                 let leads = *leading.borrow_and_update();
                 publisher.publish(Fact::Leader(leads));
@@ -88,21 +102,22 @@ pub(super) async fn run(file: Option<&Path>, args: &ServeArgs) -> Result<Exit, E
             }
             text = source.changed() => {
                 // Told in the log and in a metric: nobody else waits for it.
-                let _ = apply(text, &name, &mut crew, &mut sender, &publisher);
+                let _ = apply(text, &name, &mut crew, &mut sender, &publisher, &health);
                 crew.heed(files.now(crew.config()).await).await;
             }
             change = files.changed() => crew.heed(change).await,
             Some(ask) = asked.recv() => match ask {
                 Ask::Reload(reply) => {
                     let text = source.read();
-                    let applied = apply(text, &name, &mut crew, &mut sender, &publisher);
+                    let done = apply(text, &name, &mut crew, &mut sender, &publisher, &health);
                     crew.heed(files.now(crew.config()).await).await;
-                    let _ = reply.send(applied);
+                    let _ = reply.send(done);
                 }
                 Ask::Run { probe, reply } => crew.run_now(&probe, reply),
             },
         }
-    }
+    };
+    drop(heart);
     crew.end().await;
     let hand_over = async {
         if let Some(leadership) = leadership {
@@ -112,9 +127,12 @@ pub(super) async fn run(file: Option<&Path>, args: &ServeArgs) -> Result<Exit, E
     closing.ask();
     // A client that holds its connection open must not hold up the end.
     let (_, (), ()) = tokio::join!(timeout(CLOSING, server), sender.end(), hand_over);
-    Ok(Exit::Good)
+    Ok(exit)
 }
 
+/// How often the main loop says that it moves, and how long it may not.
+const BEAT: Duration = Duration::from_secs(5);
+const STUCK: Duration = Duration::from_secs(30);
 /// How long requests under way may take at the end.
 const CLOSING: Duration = Duration::from_secs(2);
 
@@ -125,24 +143,32 @@ async fn contend(config: &Config, health: &Health) -> Result<Leadership, Error> 
     // A container that starts again in its Pod is another one.
     let identity = format!("{host}_{:08x}", rand::rng().random::<u32>());
     let name = format!("vso-prober-{}", config.instance);
-    let promise = health.promise("the contention for the Lease", leader::STUCK);
     let namespace = &config.kubernetes.namespace;
     Ok(Leadership::contend(
-        &client, namespace, &name, &identity, promise,
+        &client, namespace, &name, &identity, health,
     ))
 }
 
 /// Puts a configuration in force, or keeps the one that is and says why.
 fn apply(
-    text: Result<String, String>,
+    text: Result<String, Unread>,
     name: &str,
     crew: &mut Crew,
     sender: &mut Sender,
     publisher: &Arc<Publisher>,
+    health: &Health,
 ) -> Result<(), String> {
-    let config = text.and_then(|text| {
+    if let Err(unread) = &text
+        && unread.own
+    {
+        // Nothing is known of the configuration: it is read again at the next look.
+        let why = unread.why.as_str();
+        tracing::warn!(file = name, why, "the configuration can't be read just now");
+        return Err(unread.why.clone());
+    }
+    let config = text.map_err(|unread| unread.why).and_then(|text| {
         let config = usable(&text, name)?;
-        let sends = sender.configure(&config, publisher);
+        let sends = sender.configure(&config, publisher, health);
         sends.map_err(|error| error.to_string())?;
         Ok(config)
     });

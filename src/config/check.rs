@@ -112,6 +112,11 @@ impl Checker {
             raw::LISTEN,
             rule::listen,
         );
+        let external_url = self.by(
+            "server.externalURL",
+            server.external_url.as_deref(),
+            rule::parsed_url,
+        );
         let push = self.push(&raw.push.unwrap_or_default());
         let history = raw.history.and_then(|history| self.history(&history));
         let instance = self.by_or(
@@ -125,7 +130,10 @@ impl Checker {
             kubernetes: kubernetes?,
             operator: operator?,
             probes,
-            server: Server { listen: listen? },
+            server: Server {
+                listen: listen?,
+                external_url,
+            },
             push,
             history,
             instance: instance?,

@@ -254,6 +254,10 @@ pub(super) struct Server {
     /// The address and port to listen on.
     #[schemars(length(min = 1), extend("default" = LISTEN))]
     pub(super) listen: Option<String>,
+    /// The URL by which people reach it: its host is one that requests to reload and to run may name.
+    #[serde(rename = "externalURL")]
+    #[schemars(length(min = 1), extend("examples" = ["https://prober.example/"]))]
+    pub(super) external_url: Option<String>,
 }
 
 /// Where outcomes are pushed to.

@@ -188,6 +188,12 @@ pub(super) fn url(text: &str) -> Checked<String> {
     }
 }
 
+/// A URL, taken apart.
+pub(super) fn parsed_url(text: &str) -> Checked<Url> {
+    let text = url(text)?;
+    Url::parse(&text).map_err(|error| format!("is {}: {error}", quoted(&text)))
+}
+
 /// An address to listen on.
 pub(super) fn listen(text: &str) -> Checked<SocketAddr> {
     text.parse().map_err(|_| {

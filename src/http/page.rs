@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::health::Broken;
 use crate::model::run::Run;
 use crate::publish::{ProbeStatus, RunStatus};
 
@@ -19,19 +19,11 @@ border-bottom:1px solid #ddd;vertical-align:top}th{font-weight:600}td.n{font-var
 .success{color:#5fd38a}.failure{color:#ff8a80}.unknown{color:#ffc766}a{color:#8ab4f8}}\
 </style><h1>vso-prober</h1>";
 
-pub(super) fn render(
-    probes: &[ProbeStatus],
-    runs: &[Arc<Run>],
-    broken: &[(String, Duration)],
-) -> String {
+pub(super) fn render(probes: &[ProbeStatus], runs: &[Arc<Run>], broken: &[Broken]) -> String {
     let mut page = HEAD.to_owned();
-    for (who, late) in broken {
-        let _ = write!(
-            page,
-            "<p class=failure>{} should have moved {:.0} s ago and has not</p>",
-            escaped(who),
-            late.as_secs_f64()
-        );
+    for broken in broken {
+        let broken = escaped(&broken.to_string());
+        let _ = write!(page, "<p class=failure>{broken}</p>");
     }
     page.push_str(
         "<h2>Probes</h2><table><tr><th>probe<th>kind<th>every<th>last run<th>last success<th>last failure<th>moves with",

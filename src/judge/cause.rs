@@ -138,6 +138,8 @@ fn of_obstacle(obstacle: &Obstacle) -> Blame {
         (Peer::Vault, Hindrance::Failed) => Cause::VaultError,
         // There is no cause for a database: that the proof could not be had is the prober's own.
         (Peer::Postgres, _) => Cause::ProberInterrupted,
+        // Nor for a bug: the run was cut short, and the evidence tells by what.
+        (Peer::Prober, _) => Cause::ProberInterrupted,
         (Peer::Kubernetes, Hindrance::Denied) => Cause::ProberKubernetesDenied,
         (Peer::Kubernetes, Hindrance::Unreachable | Hindrance::Sealed | Hindrance::Failed) => {
             Cause::ProberKubernetesUnreachable
@@ -145,7 +147,7 @@ fn of_obstacle(obstacle: &Obstacle) -> Blame {
     };
     let source = match obstacle.at {
         Peer::Vault => Source::Vault,
-        Peer::Kubernetes | Peer::Postgres => Source::Status,
+        Peer::Kubernetes | Peer::Postgres | Peer::Prober => Source::Status,
     };
     Blame::new(cause, Evidence::new(source, obstacle.text.clone()))
 }

@@ -119,6 +119,8 @@ pub enum Peer {
     Kubernetes,
     /// The PostgreSQL server that a credential is tried at.
     Postgres,
+    /// Nobody: the prober itself is at fault.
+    Prober,
 }
 
 /// How a request of the prober's failed.

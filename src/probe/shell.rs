@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use tokio::sync::{Mutex, OnceCell};
-use tokio::task::JoinSet;
 
 use crate::canary::Cluster;
 use crate::config::{self, Config};
+use crate::health::Health;
 use crate::janitor;
 use crate::kubernetes;
 use crate::model::Kind;
@@ -39,23 +39,39 @@ pub struct Shell {
     cluster: OnceCell<Cluster>,
     /// The VaultConnection behind each VaultAuth that was asked for.
     pub(super) connections: Mutex<HashMap<String, String>>,
-    /// What listens for Vault's signs of life.
-    _listener: JoinSet<()>,
 }
 
 impl Shell {
-    /// Makes the clients and opens the watches that these probes need. Does not wait for them.
+    /// Makes the clients and opens the watches that these probes need. Does not wait for them. `health` is told of
+    /// a task that stops.
     ///
     /// # Errors
     /// The prober's own configuration of Kubernetes or Vault can't be used.
-    pub async fn open(config: &Config, kinds: &HashSet<Kind>) -> Result<Self, Obstacle> {
+    pub async fn open(
+        config: &Config,
+        kinds: &HashSet<Kind>,
+        health: &Health,
+    ) -> Result<Self, Obstacle> {
         let kube = kubernetes::connect(&config.kubernetes).await?;
+        Self::with(kube, config, kinds, health).await
+    }
+
+    /// As [`Self::open`], with a client for the API server that is there already.
+    ///
+    /// # Errors
+    /// The prober's own configuration of Vault can't be used.
+    pub async fn with(
+        kube: kube::Client,
+        config: &Config,
+        kinds: &HashSet<Kind>,
+        health: &Health,
+    ) -> Result<Self, Obstacle> {
         let vault = Arc::new(Vault::open(&config.vault).await?);
         let namespace = config.kubernetes.namespace.clone();
-        let observer = Observer::start(&kube, &namespace, &config.instance, kinds);
+        let mut observer = Observer::start(&kube, &namespace, &config.instance, kinds, health);
         let numbers = Numbers::new(config, &kube);
-        let mut listener = JoinSet::new();
-        listener.spawn(listen(vault.clone(), &observer));
+        let listener = listen(vault.clone(), &observer);
+        observer.keep("the listener for Vault's signs of life", listener);
         Ok(Self {
             kube,
             vault,
@@ -66,7 +82,6 @@ impl Shell {
             strangers: AtomicUsize::default(),
             cluster: OnceCell::default(),
             connections: Mutex::default(),
-            _listener: listener,
         })
     }
 

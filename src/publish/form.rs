@@ -8,7 +8,7 @@ use prometheus_client::registry::Registry;
 use prost::Message as _;
 
 /// A form in which metrics are exposed. The later goes first where a scraper likes two alike.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(super) enum Form {
     /// Prometheus' text, which everyone understands.
     Text,

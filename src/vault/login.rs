@@ -265,3 +265,16 @@ fn denied(text: String) -> Obstacle {
         text: text.into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_may_be_said_to_live_for_ever() {
+        let life = Life::new(Duration::from_secs(u64::MAX), true);
+        assert!(Instant::now() < life.renew && life.renew < life.end);
+        let life = Life::new(Duration::ZERO, false);
+        assert!(life.end <= Instant::now());
+    }
+}

@@ -11,12 +11,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::files::Change;
 use super::site::Site;
 use crate::canary;
-use crate::command::run::{record, sweep};
+use crate::command::run::{judged, record, sweep};
 use crate::config::{Config, Probe};
 use crate::health::Health;
 use crate::http::{Ran, Refusal};
 use crate::judge::correlation::Windows;
-use crate::judge::judge;
 use crate::model::run::Run;
 use crate::model::snapshot::Snapshot;
 use crate::model::text::Text;
@@ -81,12 +80,12 @@ struct Duty {
 impl Crew {
     pub(super) fn new(publisher: Arc<Publisher>, health: Health, config: Config) -> Self {
         Self {
+            site: Arc::new(Site::new(&config, &health)),
             desk: Arc::new(Desk {
                 publisher,
                 health,
                 windows: std::sync::Mutex::default(),
             }),
-            site: Arc::new(Site::new(&config)),
             config: Arc::new(config),
             term: None,
             attendants: HashMap::new(),
@@ -100,10 +99,10 @@ impl Crew {
     /// are keep their schedule.
     pub(super) fn configure(&mut self, config: Config) {
         if config.server != self.config.server {
-            tracing::warn!("`server.listen` can't change while the program runs: start it again");
+            tracing::warn!("`server` can't change while the program runs: start it again");
         }
         if !self.site.serves(&config) {
-            self.move_to(Site::new(&config));
+            self.move_to(Site::new(&config, &self.desk.health));
         }
         self.config = Arc::new(config);
         self.desk.publisher.publish(Fact::configured(&self.config));
@@ -130,7 +129,7 @@ impl Crew {
                 return;
             }
             tracing::info!("a file that clients are made from has changed: making them anew");
-            self.move_to(Site::new(&self.config));
+            self.move_to(Site::new(&self.config, &self.desk.health));
             if let Some(term) = self.term.clone() {
                 self.attend(&term);
                 self.prepare();
@@ -159,7 +158,7 @@ impl Crew {
                 }
                 self.attendants.clear();
                 self.background.abort_all();
-                self.move_to(Site::new(&self.config));
+                self.move_to(Site::new(&self.config, &self.desk.health));
                 // Ready to take over.
                 self.desk.health.set_ready(true);
             }
@@ -170,12 +169,15 @@ impl Crew {
     fn move_to(&mut self, site: Site) {
         let old = std::mem::replace(&mut self.site, Arc::new(site));
         let turns: Vec<_> = self.turns.values().cloned().collect();
-        self.tasks.spawn(async move {
+        let closed = async move {
             for turn in turns {
                 drop(turn.lock().await);
             }
             old.close().await;
-        });
+        };
+        let who = "the end of earlier clients".to_owned();
+        self.tasks
+            .spawn(self.desk.health.clone().keep(who, || true, closed));
     }
 
     /// Runs a probe now, beside its schedule.
@@ -197,11 +199,14 @@ impl Crew {
         let Ok(turn) = duty.turn.clone().try_lock_owned() else {
             return refuse(reply, Refusal::Busy);
         };
-        self.tasks.spawn(async move {
+        let who = format!("a run of `{name}` that was asked for");
+        let ran = async move {
             let (run, log) = telemetry::captured(Box::pin(duty.run())).await;
             drop(turn);
             let _ = reply.send(Ok(Ran { run, log }));
-        });
+        };
+        self.tasks
+            .spawn(self.desk.health.clone().keep(who, || true, ran));
     }
 
     /// Lets the runs under way come to their end, or else interrupts them; they clean up.
@@ -230,7 +235,8 @@ impl Crew {
     fn prepare(&mut self) {
         self.background.abort_all();
         let (site, config, desk) = (self.site.clone(), self.config.clone(), self.desk.clone());
-        self.background.spawn(async move {
+        let health = self.desk.health.clone();
+        let sweeps = async move {
             loop {
                 let begun = Instant::now();
                 if let Ok(shell) = site.shell(SWEEP_EVERY).await {
@@ -244,7 +250,9 @@ impl Crew {
                 }
                 sleep_until(begun.later(SWEEP_EVERY)).await;
             }
-        });
+        };
+        self.background
+            .spawn(health.keep("the sweep".to_owned(), || false, sweeps));
     }
 
     /// Makes the attendants those of the configuration.
@@ -274,7 +282,15 @@ impl Crew {
                 term: term.clone(),
             };
             let retired = term.child();
-            self.tasks.spawn(duty.clone().attend(retired.clone()));
+            let who = format!("probe `{}`", probe.name);
+            let attended = duty.clone().attend(retired.clone());
+            let over = retired.clone();
+            let kept = self
+                .desk
+                .health
+                .clone()
+                .keep(who, move || over.asked(), attended);
+            self.tasks.spawn(kept);
             self.attendants
                 .insert(probe.name.clone(), Attendant { duty, retired });
         }
@@ -356,7 +372,7 @@ impl Duty {
             let took = reading.received.since(reading.asked);
             self.desk.scraped(&reading.what, took);
         }
-        let mut run = judge(&record);
+        let mut run = judged(&record);
         let correlations = self.desk.windows().observe(&mut run);
         tracing::debug!(probe = run.probe, run = run.run, result = %run.result, "the run is over");
         self.desk.publisher.publish(Fact::Run {

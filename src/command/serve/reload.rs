@@ -15,11 +15,20 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Source {
     file: PathBuf,
     /// What it said when it was last taken, or why it could not be read.
-    taken: Result<String, String>,
+    taken: Result<String, Unread>,
     /// What it says now, if that is something else: taken once it has come to rest.
-    pending: Option<Result<String, String>>,
+    pending: Option<Result<String, Unread>>,
     looks: Interval,
     hangup: Signal,
+}
+
+/// Why the file can't be read.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Unread {
+    /// What was tried, and what came back.
+    pub(super) why: String,
+    /// Whether it says nothing of the file, but that the prober is short of something.
+    pub(super) own: bool,
 }
 
 impl Source {
@@ -37,14 +46,14 @@ impl Source {
     }
 
     /// Waits until the configuration is to be read again. Returns the file's text, or why it can't be
-    /// read. Can be dropped and called again without missing anything.
-    pub(super) async fn changed(&mut self) -> Result<String, String> {
+    /// read. Can be dropped and called again without missing anything. A shortage of the prober's own changes nothing.
+    pub(super) async fn changed(&mut self) -> Result<String, Unread> {
         loop {
             tokio::select! {
                 _ = self.hangup.recv() => return self.read(),
                 _ = self.looks.tick() => {
                     let now = self.look();
-                    if now == self.taken {
+                    if now == self.taken || now.as_ref().is_err_and(|unread| unread.own) {
                         self.pending = None;
                     } else if self.pending.as_ref() == Some(&now) {
                         return self.take(now);
@@ -57,19 +66,53 @@ impl Source {
     }
 
     /// Reads the file now.
-    pub(super) fn read(&mut self) -> Result<String, String> {
+    pub(super) fn read(&mut self) -> Result<String, Unread> {
         let now = self.look();
+        if now.as_ref().is_err_and(|unread| unread.own) {
+            return now;
+        }
         self.take(now)
     }
 
-    fn take(&mut self, now: Result<String, String>) -> Result<String, String> {
+    fn take(&mut self, now: Result<String, Unread>) -> Result<String, Unread> {
         self.pending = None;
         self.taken.clone_from(&now);
         now
     }
 
-    fn look(&self) -> Result<String, String> {
-        std::fs::read_to_string(&self.file)
-            .map_err(|error| format!("tried to read {}: {error}", self.file.display()))
+    fn look(&self) -> Result<String, Unread> {
+        std::fs::read_to_string(&self.file).map_err(|error| Unread {
+            why: format!("tried to read {}: {error}", self.file.display()),
+            own: error
+                .raw_os_error()
+                .is_some_and(|code| SHORTAGES.contains(&code)),
+        })
+    }
+}
+
+/// Too many files are open, in the process or in all of the machine; there is no memory (Linux' numbers).
+const SHORTAGES: [i32; 3] = [24, 23, 12];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_can_not_be_read_is_told_from_what_is_not_there() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("c.yaml");
+        let mut source = Source::new(Some(&file), "a".to_owned()).expect("a source");
+        let unread = source.read().expect_err("there is none");
+        assert!(
+            !unread.own && unread.why.contains("c.yaml"),
+            "{}",
+            unread.why
+        );
+        std::fs::write(&file, "b").expect("written");
+        assert_eq!(source.read(), Ok("b".to_owned()));
+        for code in SHORTAGES {
+            let short = std::io::Error::from_raw_os_error(code);
+            assert!(short.to_string().contains(&code.to_string()));
+        }
     }
 }

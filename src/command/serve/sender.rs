@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use crate::config::{Config, RemoteWrite};
+use crate::health::Health;
 use crate::publish::Publisher;
 use crate::push::{Error, Remote, unfit_to_serve};
 use crate::shutdown::Shutdown;
@@ -25,6 +26,7 @@ impl Sender {
         &mut self,
         config: &Config,
         publisher: &Arc<Publisher>,
+        health: &Health,
     ) -> Result<(), Error> {
         if let Some(why) = unfit_to_serve(&config.push) {
             tracing::warn!("{why}");
@@ -40,8 +42,13 @@ impl Sender {
         let Some(asked) = asked else { return Ok(()) };
         let remote = Remote::new(asked, &config.instance)?;
         let over = Shutdown::default();
-        self.tasks
-            .spawn(remote.run(publisher.clone(), over.clone()));
+        let sent = remote.run(publisher.clone(), over.clone());
+        let may_end = {
+            let over = over.clone();
+            move || over.asked()
+        };
+        let who = "remote write".to_owned();
+        self.tasks.spawn(health.clone().keep(who, may_end, sent));
         self.current = Some((asked.clone(), config.instance.clone(), over));
         Ok(())
     }

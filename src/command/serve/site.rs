@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 use crate::config::Config;
+use crate::health::Health;
 use crate::model::Kind;
 use crate::model::record::Obstacle;
 use crate::probe::Shell;
@@ -14,13 +15,16 @@ use crate::probe::Shell;
 /// Clients and watches, for as long as the configuration of these stays the same.
 pub(super) struct Site {
     config: Config,
+    health: Health,
     shell: Mutex<Option<Arc<Shell>>>,
 }
 
 impl Site {
-    pub(super) fn new(config: &Config) -> Self {
+    /// `health` is told of a task that stops.
+    pub(super) fn new(config: &Config, health: &Health) -> Self {
         Self {
             config: config.clone(),
+            health: health.clone(),
             shell: Mutex::default(),
         }
     }
@@ -50,7 +54,7 @@ impl Site {
         let shell = if let Some(shell) = &*slot {
             shell.clone()
         } else {
-            let opened = Shell::open(&self.config, &kinds(&self.config)).await?;
+            let opened = Shell::open(&self.config, &kinds(&self.config), &self.health).await?;
             slot.insert(Arc::new(opened)).clone()
         };
         drop(slot);
