@@ -2,14 +2,19 @@
 
 use std::time::Duration;
 
+use kube::api::{Api, ListParams};
+use kube::core::DynamicObject;
+
 use super::login::Door;
 use super::{Walk, evidence};
+use crate::kubernetes;
 use crate::model::promise::Promise;
 use crate::model::proof::Proof;
 use crate::model::record::{Answer, End, Event, Hindrance, LeaseState, Obstacle, Peer, StepRecord};
 use crate::model::text::Text;
 use crate::model::timeline::{Content, Seen};
 use crate::model::{Kind, Mark, Step};
+use crate::observe;
 use crate::operator;
 use crate::vault::OwnLease;
 use crate::vault::lease::Life;
@@ -17,6 +22,8 @@ use crate::wire;
 
 /// How long the question for the events may take.
 const QUESTION_LIMIT: Duration = Duration::from_secs(5);
+/// How many other resources are looked at to tell whose a lease is.
+const OTHERS: u32 = 500;
 /// How the messages begin in which the operator names a lease and when it will be back for it.
 const ANNOUNCING: [&str; 2] = ["Secret synced", "Renewed lease"];
 
@@ -178,7 +185,7 @@ impl Walk<'_> {
 
     /// Every lease that the canary got, in order, and what can't be said of those that its status names and that
     /// are not of what the probe asks. The watch may have missed one that was named for a moment only; the
-    /// operator's events name each.
+    /// operator's events name each, but anyone can make one up that names another canary's.
     pub(super) async fn all_leases(&self) -> (Vec<OwnLease>, Vec<(String, LeaseState)>) {
         let (mut own, mut foreign) = (Vec::new(), Vec::new());
         for lease in self.timeline.leases() {
@@ -191,16 +198,50 @@ impl Walk<'_> {
             }
         }
         if self.canary.kind() == Kind::Dynamic {
-            for event in self.events().await {
-                let named = operator::lease_in(&event.message);
-                if let Some(Ok(lease)) = named.map(|id| self.own_lease(id))
-                    && !own.contains(&lease)
-                {
+            let events = self.events().await;
+            let named = events.iter().filter_map(|event| {
+                let id = operator::lease_in(&event.message)?;
+                self.own_lease(id).ok()
+            });
+            let mut unseen: Vec<_> = named.filter(|lease| !own.contains(lease)).collect();
+            if !unseen.is_empty() {
+                let taken = self.taken().await;
+                unseen.retain(|lease| taken.as_ref().is_some_and(|taken| !taken.contains(lease)));
+            }
+            for lease in unseen {
+                if !own.contains(&lease) {
                     own.push(lease);
                 }
             }
         }
         (own, foreign)
+    }
+
+    /// The leases that resources name which are there still: those of other canaries, whatever an event says. `None` if
+    /// it can't be told.
+    async fn taken(&self) -> Option<Vec<OwnLease>> {
+        let (kind, namespace) = (self.canary.kind(), &self.canary.namespace);
+        let resource = operator::api_resource(kind);
+        let api =
+            Api::<DynamicObject>::namespaced_with(self.shell.kube.clone(), namespace, &resource);
+        let what = format!("list {}s in `{namespace}`", kind.resource());
+        let listed = wire::limited(Peer::Kubernetes, &what, QUESTION_LIMIT, async {
+            let listed = api.list(&ListParams::default().limit(OTHERS)).await;
+            listed.map_err(|error| kubernetes::obstacle(&what, &error))
+        });
+        let listed = listed.await.ok()?;
+        if listed
+            .metadata
+            .continue_
+            .is_some_and(|more| !more.is_empty())
+        {
+            return None;
+        }
+        let leases = listed.items.into_iter().filter_map(|object| {
+            let lease = observe::resource(kind, object).ok()?.lease?;
+            self.own_lease(&lease.id).ok()
+        });
+        Some(leases.collect())
     }
 }
 
