@@ -25,21 +25,27 @@ impl Distrust {
     pub(super) fn of(text: &str) -> Option<Self> {
         let text = text.to_lowercase();
         let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
-        if says(&["unknownissuer", "unknown issuer"]) {
-            Some(Self::UnknownIssuer)
-        } else if says(&["causedasendentity"]) {
-            Some(Self::Authority)
-        } else if says(&["notvalidforname", "not valid for"]) {
-            Some(Self::Name)
-        } else if says(&["expired", "notvalidyet", "not valid yet"]) && says(&["certificate"]) {
-            Some(Self::Time)
-        } else if says(&["certificate"]) {
-            Some(Self::Certificate)
-        } else if says(&["tls", "handshake", "corrupt message"]) {
-            Some(Self::Protocol)
-        } else {
-            None
+        if !says(&["invalid peer certificate"]) {
+            let spoken = [
+                "handshake",
+                "corrupt message",
+                "received fatal alert",
+                "peer is incompatible",
+                "peer misbehaved",
+            ];
+            return says(&spoken).then_some(Self::Protocol);
         }
+        Some(if says(&["notvalidforname", "not valid for"]) {
+            Self::Name
+        } else if says(&["unknownissuer", "unknown issuer"]) {
+            Self::UnknownIssuer
+        } else if says(&["causedasendentity"]) {
+            Self::Authority
+        } else if says(&["expired", "notvalidyet", "not valid yet"]) {
+            Self::Time
+        } else {
+            Self::Certificate
+        })
     }
 
     /// What a person can do; `key` names the CA file in the configuration, and `file` is that file, if it is set.
@@ -100,7 +106,10 @@ mod tests {
             "received corrupt message of type InvalidContentType",
             Some(Distrust::Protocol),
         );
-        check("Connection refused (os error 111)", None);
+        check(
+            "https://vault-tls:8200/certificate: Connection refused (os error 111)",
+            None,
+        );
     }
 
     #[test]
