@@ -123,7 +123,7 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         "hosts of redirects that are none",
-        "vault:\n  address: http://vault:8200\n  redirectHosts: ['*', 'https://vault', '*.*.vault', 'vault:8200', '']\n  auth: {token: {env: VAULT_TOKEN}}\n",
+        "vault:\n  address: http://vault:8200\n  redirectHosts: ['*', 'https://vault', '*.*.vault', 'vault:8200']\n  auth: {token: {env: VAULT_TOKEN}}\n",
     ),
     // The rest of the top level.
     (
