@@ -6,7 +6,7 @@ mod login;
 use std::time::Duration;
 
 use super::fix::{Command, Fix, Input, Plain, Script};
-use super::network::Place;
+use super::network::{Place, proxy};
 use super::trust::Distrust;
 use super::{Cluster, Known, Ledger, Topic};
 use crate::config::Config;
@@ -120,6 +120,14 @@ async fn reach(config: &Config, cluster: &Cluster, ledger: &mut Ledger) -> Optio
             return None;
         }
         _ if tls => ledger.good(Topic::VaultTls, address, "the certificate is trusted"),
+        _ if proxy().is_some() => {
+            let text = format!(
+                "the address is `http`, and `{}` names a proxy: unless NO_PROXY excepts the address, the prober's token \
+                 and the canaries go through it in the clear",
+                proxy().unwrap_or_default()
+            );
+            ledger.warning(Topic::VaultTls, address, text, None);
+        }
         _ if local(&addresses) => {}
         _ => {
             let text = "the address is `http`: the prober's token and the canaries go over the network in the clear";

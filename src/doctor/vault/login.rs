@@ -8,6 +8,7 @@ use super::super::token::{account, audience, claims};
 use super::super::{Ledger, Topic};
 use super::{ask, granted};
 use crate::config::{Auth, Config, TokenSource};
+use crate::model::record::Hindrance;
 use crate::rights::{POLICY, Rights, policy_name};
 use crate::vault::Vault;
 use crate::vault::inquiry::Token;
@@ -39,7 +40,13 @@ pub(super) async fn look(
         return false;
     }
     if let Err(obstacle) = ask("log in", vault.ready()).await {
-        let fix = let_in(config, rights, &obstacle.text);
+        let fix = match obstacle.how {
+            Hindrance::Denied => let_in(config, rights, &obstacle.text),
+            // A role has no part in it: a redirect that may not be followed, or a Vault that does not serve.
+            _ => {
+                Fix::words("have Vault itself answer at `vault.address`; what came back says more")
+            }
+        };
         ledger.finding(Topic::VaultLogin, subject, obstacle.text, fix);
         return false;
     }
