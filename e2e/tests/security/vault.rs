@@ -107,10 +107,7 @@ pub(super) async fn without_end(scene: &Scene) -> Result<()> {
         ensure!(outcome.stdout.contains("more than 1 MB"), "{outcome}");
     }
     scene
-        .prober([])
-        .edit(|config| {
-            config["probes"] = json!([serde_json::Value::from(Probe::kv2("endless"))]);
-        })
+        .prober([Probe::kv2("endless")])
         .run(&["cleanup", "--all"])
         .await
         .map(drop)
