@@ -4,6 +4,7 @@ mod form;
 mod histogram;
 mod history;
 pub mod junit;
+mod keeper;
 mod label;
 mod metrics;
 pub mod once;
@@ -32,6 +33,7 @@ use crate::model::correlation::Coefficient;
 use crate::model::run::Run;
 use form::Form;
 use history::History;
+use keeper::Keeper;
 use page::Page;
 pub use status::{ProbeStatus, RunStatus, StepStatus};
 use store::Store;
@@ -106,7 +108,7 @@ pub struct Publisher {
 struct State {
     tally: Tally,
     history: History,
-    store: Option<Store>,
+    keeper: Option<Keeper>,
     /// How many facts there have been.
     facts: u64,
 }
@@ -128,15 +130,23 @@ impl Publisher {
     /// The folder can't be made or read. Then nothing is kept there.
     pub fn remember(&self, history: &config::History) -> io::Result<()> {
         let store = Store::open(history)?;
-        let mut state = self.state();
-        let State { tally, history, .. } = &mut *state;
         store.read(|run| {
+            let mut state = self.state();
+            let State { tally, history, .. } = &mut *state;
             if tally.recall(&run) {
                 history.push(run.into());
             }
         })?;
-        state.store = Some(store);
+        self.state().keeper = Some(Keeper::start(store)?);
         Ok(())
+    }
+
+    /// Waits until every run is written down that is to be kept; no more is from now on.
+    pub fn close(&self) {
+        let keeper = self.state().keeper.take();
+        if let Some(keeper) = keeper {
+            keeper.end();
+        }
     }
 
     /// Takes in what happened. Of a probe that is not configured (any more), nothing is taken in.
@@ -145,12 +155,14 @@ impl Publisher {
         let State {
             tally,
             history,
-            store,
+            keeper,
             facts,
         } = &mut *state;
         *facts = facts.wrapping_add(1);
         let run = match &fact {
-            Fact::Run { run, .. } if tally.probes.contains_key(&run.probe) => Some(run.clone()),
+            Fact::Run { run, .. } if tally.probes.contains_key(&run.probe) => {
+                Some(Arc::new(Run::clone(run)))
+            }
             _ => None,
         };
         let configured = matches!(fact, Fact::Configured { .. });
@@ -159,10 +171,10 @@ impl Publisher {
             history.retain(|probe| tally.probes.contains_key(probe));
         }
         if let Some(run) = run {
-            if let Some(Err(error)) = store.as_mut().map(|store| store.append(&run)) {
-                tracing::warn!(%error, run = run.run, "could not keep the run in `history.path`");
+            if let Some(keeper) = keeper {
+                keeper.keep(&run);
             }
-            history.push(run.into());
+            history.push(run);
         }
     }
 

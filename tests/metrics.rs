@@ -484,6 +484,7 @@ fn what_was_kept_is_recalled_and_nothing_is_counted_twice() {
     publisher.publish(over(run(1, "kv", vec![report(Step::Create, 0.01)])));
     let failed = blamed(report(Step::Create, 0.3), Cause::OperatorDown, false);
     publisher.publish(over(run(2, "kv", vec![failed])));
+    publisher.close();
     // Killed while it wrote.
     let file = history.path.join("2026-01-01.jsonl");
     let mut text = std::fs::read_to_string(&file).expect("a file a day");
@@ -511,6 +512,7 @@ fn what_was_kept_is_recalled_and_nothing_is_counted_twice() {
         "kv",
         vec![report(Step::Create, 0.01)],
     )));
+    next.close();
     let third = told([configured(STEPS, false)]);
     third.remember(&history).expect("a folder can be read");
     assert_eq!(ids(&third), ["run2880"]);

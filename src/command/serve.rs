@@ -13,11 +13,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rand::RngExt as _;
 use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, interval, timeout};
 
 use super::Error;
 use crate::cli::{Exit, ServeArgs};
-use crate::config::{Config, check};
+use crate::config::{Config, History, check};
 use crate::health::Health;
 use crate::http::{self, Ask, Budget, Names, Served};
 use crate::kubernetes;
@@ -38,12 +39,6 @@ pub(super) async fn run(file: Option<&Path>, args: &ServeArgs) -> Result<Exit, E
     let publisher = Arc::new(Publisher::default());
     // Before anyone can ask: every series is there from the first scrape.
     publisher.publish(Fact::configured(&config));
-    if let Some(history) = &config.history {
-        let folder = history.path.display();
-        publisher
-            .remember(history)
-            .with_context(|| format!("tried to keep runs in {folder}, the `history.path`"))?;
-    }
     let health = Health::default();
 
     let listen = config.server.listen;
@@ -67,6 +62,9 @@ pub(super) async fn run(file: Option<&Path>, args: &ServeArgs) -> Result<Exit, E
     let server = tokio::spawn(health.clone().keep(who, may_end, serving));
     tracing::info!(%listen, probes = config.probes.len(), "serving");
 
+    if let Some(history) = &config.history {
+        remember(&publisher, history).await?;
+    }
     let leadership = if args.leader_elect {
         Some(contend(&config, &health).await?)
     } else {
@@ -126,7 +124,13 @@ pub(super) async fn run(file: Option<&Path>, args: &ServeArgs) -> Result<Exit, E
     };
     closing.ask();
     // A client that holds its connection open must not hold up the end.
-    let (_, (), ()) = tokio::join!(timeout(CLOSING, server), sender.end(), hand_over);
+    let kept = spawn_blocking(move || publisher.close());
+    let (_, _, (), ()) = tokio::join!(
+        timeout(CLOSING, server),
+        timeout(CLOSING, kept),
+        sender.end(),
+        hand_over
+    );
     Ok(exit)
 }
 
@@ -135,6 +139,27 @@ const BEAT: Duration = Duration::from_secs(5);
 const STUCK: Duration = Duration::from_secs(30);
 /// How long requests under way may take at the end.
 const CLOSING: Duration = Duration::from_secs(2);
+
+/// How long it may take to read the runs that were kept.
+const RECALL: Duration = Duration::from_secs(10);
+
+/// Keeps runs from now on, and recalls those that were kept. The disk may hang: then nobody waits for it.
+async fn remember(publisher: &Arc<Publisher>, history: &History) -> Result<(), Error> {
+    let tried = || {
+        format!(
+            "tried to keep runs in {}, the `history.path`",
+            history.path.display()
+        )
+    };
+    let (publisher, history) = (publisher.clone(), history.clone());
+    let remembered = spawn_blocking(move || publisher.remember(&history));
+    let remembered = timeout(RECALL, remembered).await;
+    remembered
+        .with_context(tried)?
+        .with_context(tried)?
+        .with_context(tried)
+        .map_err(Error::from)
+}
 
 /// Contends for the Lease of this instance.
 async fn contend(config: &Config, health: &Health) -> Result<Leadership, Error> {

@@ -7,10 +7,44 @@ use std::sync::Arc;
 use crate::model::Verdict;
 use crate::model::run::Run;
 
+/// How much room all runs may take, in bytes of JSON: beyond, the earliest go of those that take the most.
+const ROOM: usize = 8 << 20;
+
 /// The runs that are kept.
 #[derive(Debug, Default)]
 pub(super) struct History {
-    probes: BTreeMap<String, BTreeMap<Verdict, VecDeque<Arc<Run>>>>,
+    probes: BTreeMap<String, BTreeMap<Verdict, Ring>>,
+}
+
+/// The latest runs of one verdict on one probe.
+#[derive(Debug, Default)]
+struct Ring {
+    /// Each with the room that it takes.
+    runs: VecDeque<(Arc<Run>, usize)>,
+    room: usize,
+}
+
+impl Ring {
+    fn push(&mut self, run: Arc<Run>) {
+        let room = room(&run);
+        self.room += room;
+        self.runs.push_back((run, room));
+    }
+
+    fn pop(&mut self) {
+        if let Some((_, room)) = self.runs.pop_front() {
+            self.room -= room;
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Arc<Run>> {
+        self.runs.iter().map(|(run, _)| run)
+    }
+}
+
+/// The room that a run takes.
+fn room(run: &Run) -> usize {
+    serde_json::to_vec(run).map_or(0, |text| text.len())
 }
 
 impl History {
@@ -23,10 +57,21 @@ impl History {
     pub(super) fn push(&mut self, run: Arc<Run>) {
         let probe = self.probes.entry(run.probe.clone()).or_default();
         let ring = probe.entry(run.result).or_default();
-        if ring.len() == kept(run.result) {
-            ring.pop_front();
+        if ring.runs.len() == kept(run.result) {
+            ring.pop();
         }
-        ring.push_back(run);
+        ring.push(run);
+        while self.rings().map(|ring| ring.room).sum::<usize>() > ROOM {
+            let rings = self.probes.values_mut().flat_map(BTreeMap::values_mut);
+            let Some(largest) = rings.max_by_key(|ring| ring.room) else {
+                return;
+            };
+            largest.pop();
+        }
+    }
+
+    fn rings(&self) -> impl Iterator<Item = &Ring> {
+        self.probes.values().flat_map(BTreeMap::values)
     }
 
     /// The latest runs, of one probe or of all, the latest first.
@@ -36,7 +81,7 @@ impl History {
             .probes
             .iter()
             .filter(|(name, _)| of_probe(name))
-            .flat_map(|(_, rings)| rings.values().flatten().cloned())
+            .flat_map(|(_, rings)| rings.values().flat_map(Ring::iter).cloned())
             .collect();
         runs.sort_by_key(|run| Reverse(run.finished));
         runs.truncate(limit);
@@ -45,15 +90,12 @@ impl History {
 
     /// The last run of a probe that had this verdict.
     pub(super) fn last(&self, probe: &str, verdict: Verdict) -> Option<&Arc<Run>> {
-        self.probes.get(probe)?.get(&verdict)?.back()
+        self.probes.get(probe)?.get(&verdict)?.iter().last()
     }
 
     /// The run of this ID.
     pub(super) fn run(&self, id: &str) -> Option<Arc<Run>> {
-        let mut runs = self
-            .probes
-            .values()
-            .flat_map(|rings| rings.values().flatten());
+        let mut runs = self.rings().flat_map(Ring::iter);
         runs.find(|run| run.run == id).cloned()
     }
 }

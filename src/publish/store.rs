@@ -1,8 +1,8 @@
-//! The runs on disk: a file a day, a run a line, for as long as they are to be kept.
+//! The runs on disk: a file a day, a run a line, for as long as they are to be kept and there is room.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,6 +15,12 @@ use crate::model::run::Run;
 
 /// How the name of a file ends; before it stands the day, in UTC.
 const SUFFIX: &str = ".jsonl";
+/// How much is kept on disk, in bytes: beyond, the earliest days go first.
+const KEPT: u64 = 512 << 20;
+/// How much of it is read at the start, in bytes: the latest.
+const READ: u64 = 32 << 20;
+/// How long a line may be, in bytes.
+const LINE: u64 = 1 << 20;
 
 /// The runs on disk.
 #[derive(Debug)]
@@ -36,52 +42,100 @@ impl Store {
         })
     }
 
-    /// Tells every run that is kept, the earliest first. What is no run, as of a program that was killed while it
-    /// wrote, is passed over.
+    /// Tells the latest runs that are kept, the earliest first. What is no run, as of a program that was killed while it
+    /// wrote, is passed over, and so is a file that can't be read.
     pub(super) fn read(&self, mut tell: impl FnMut(Run)) -> io::Result<()> {
-        for day in self.days()? {
-            for line in BufReader::new(File::open(self.file(day))?).split(b'\n') {
-                if let Ok(run) = serde_json::from_slice(&line?) {
+        let mut left = READ;
+        let days = self.days()?;
+        let latest: Vec<_> = days
+            .into_iter()
+            .rev()
+            .map_while(|(day, length)| {
+                let share = length.min(left);
+                left -= share;
+                (share > 0 || length == 0).then_some((day, length - share))
+            })
+            .collect();
+        for (day, from) in latest.into_iter().rev() {
+            let file = self.file(day);
+            if let Err(error) = lines(&file, from, |line| {
+                if let Ok(run) = serde_json::from_slice(line) {
                     tell(run);
                 }
+            }) {
+                tracing::warn!(%error, file = %file.display(), "can't read the runs in a file, which are passed over");
             }
         }
         Ok(())
     }
 
-    /// Writes a run down, and removes what is older than it by more than is to be kept.
+    /// Writes a run down. With the first of a day, what is older than it by more than is to be kept is removed, and of the
+    /// rest the earliest as far as there is no room for it.
     pub(super) fn append(&mut self, run: &Run) -> io::Result<()> {
         let day = day(run.finished);
-        let (_, file) = match self.open.take() {
-            Some(open) if open.0 == day => self.open.insert(open),
+        let mut file = match self.open.take() {
+            Some((open, file)) if open == day => file,
             _ => {
-                self.prune(run.finished)?;
-                let file = appendable(&self.file(day))?;
-                self.open.insert((day, file))
+                if let Err(error) = self.prune(run.finished) {
+                    tracing::warn!(%error, "can't remove runs that are no longer to be kept");
+                }
+                appendable(&self.file(day))?
             }
         };
         let mut line = serde_json::to_vec(run)?;
         line.push(b'\n');
-        file.write_all(&line)
+        if file.metadata()?.len().saturating_add(line.len() as u64) > KEPT {
+            let why = format!("the runs of a day take more than {} MiB", KEPT >> 20);
+            return Err(io::Error::other(why));
+        }
+        // After a write that failed, the file is opened anew: then the next run is on a line of its own.
+        file.write_all(&line)?;
+        self.open = Some((day, file));
+        Ok(())
     }
 
     fn prune(&self, now: Timestamp) -> io::Result<()> {
         let retention = SignedDuration::try_from(self.retention).unwrap_or(SignedDuration::MAX);
         let oldest = now.saturating_sub(retention).unwrap_or(Timestamp::MIN);
         let oldest = day(oldest);
-        for day in self.days()?.into_iter().filter(|day| *day < oldest) {
-            fs::remove_file(self.file(day))?;
+        let mut kept = 0_u64;
+        let mut done = Ok(());
+        for (day, length) in self.days()?.into_iter().rev() {
+            kept = kept.saturating_add(length);
+            if day < oldest || kept > KEPT {
+                done = done.and(fs::remove_file(self.file(day)));
+            }
         }
-        Ok(())
+        done
     }
 
-    /// The days that there is a file of. Other files are none of ours.
-    fn days(&self) -> io::Result<BTreeSet<Date>> {
-        let mut days = BTreeSet::new();
+    /// The days that there is a file of, and its length. Other files are none of ours.
+    fn days(&self) -> io::Result<BTreeMap<Date, u64>> {
+        let mut days = BTreeMap::new();
         for entry in fs::read_dir(&self.folder)? {
-            let name = entry?.file_name();
+            let entry = entry?;
+            let name = entry.file_name();
             let day = name.to_str().and_then(|name| name.strip_suffix(SUFFIX));
-            days.extend(day.and_then(|day| day.parse::<Date>().ok()));
+            let Some(day) = day.and_then(|day| day.parse::<Date>().ok()) else {
+                continue;
+            };
+            // A date can be written in many ways.
+            if self.file(day).file_name() != Some(&name) {
+                continue;
+            }
+            match fs::metadata(entry.path()) {
+                Ok(metadata) if metadata.is_file() => {
+                    days.insert(day, metadata.len());
+                }
+                Ok(_) => {
+                    let file = entry.path();
+                    tracing::warn!(file = %file.display(), "what should be a file of runs is none, and is passed over");
+                }
+                Err(error) => {
+                    let file = entry.path();
+                    tracing::warn!(%error, file = %file.display(), "can't look at a file of runs, which is passed over");
+                }
+            }
         }
         Ok(days)
     }
@@ -93,6 +147,26 @@ impl Store {
 
 fn day(moment: Timestamp) -> Date {
     moment.to_zoned(TimeZone::UTC).date()
+}
+
+/// Tells the lines of a file that begin after its first `from` bytes. One that is too long is passed over.
+fn lines(file: &Path, from: u64, mut tell: impl FnMut(&[u8])) -> io::Result<()> {
+    let mut file = File::open(file)?;
+    file.seek(SeekFrom::Start(from))?;
+    let mut file = BufReader::new(file);
+    if from > 0 {
+        file.skip_until(b'\n')?;
+    }
+    let mut line = Vec::new();
+    while file.by_ref().take(LINE).read_until(b'\n', &mut line)? > 0 {
+        if line.ends_with(b"\n") {
+            tell(&line);
+        } else {
+            file.skip_until(b'\n')?;
+        }
+        line.clear();
+    }
+    Ok(())
 }
 
 /// A file to append lines to: what was left half written in it ends there.
@@ -111,4 +185,49 @@ fn appendable(path: &Path) -> io::Result<File> {
         file.write_all(b"\n")?;
     }
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_too_long_hides_no_other() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("lines");
+        let long = "x".repeat(3 << 20);
+        fs::write(&file, format!("a\n{long}\nb\nhalf")).expect("it can be written");
+        let told = |from| {
+            let mut told = Vec::new();
+            lines(&file, from, |line| told.push(line.to_vec())).expect("it can be read");
+            told
+        };
+        assert_eq!(told(0), [b"a\n", b"b\n"]);
+        assert_eq!(told(1), [b"b\n"]);
+    }
+
+    #[test]
+    fn what_is_no_file_of_runs_is_passed_over() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = config::History {
+            path: folder.path().to_owned(),
+            retention: Duration::from_secs(1),
+        };
+        for name in [
+            "20260101.jsonl",
+            "2026-01-02.jsonl",
+            "+002026-01-03.jsonl",
+            "notes",
+        ] {
+            fs::write(folder.path().join(name), "odd\n").expect("it can be written");
+        }
+        fs::create_dir(folder.path().join("2026-01-01.jsonl")).expect("it can be made");
+        let store = Store::open(&config).expect("a store");
+        let days = store.days().expect("it can be read");
+        assert_eq!(days.into_values().collect::<Vec<_>>(), [4]);
+        store.read(|_| panic!("a run")).expect("it can be read");
+        store.prune(Timestamp::now()).expect("it can be pruned");
+        let left = fs::read_dir(folder.path()).expect("a folder").count();
+        assert_eq!(left, 4, "only the one file of a day is removed");
+    }
 }

@@ -1,0 +1,60 @@
+//! Whoever writes runs down, on a thread of its own: a disk that is slow, or hangs, must hold up nobody else.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::{io, mem};
+
+use super::store::Store;
+use crate::model::run::Run;
+
+/// How many runs may wait to be written down.
+const WAITING: usize = 64;
+
+/// Takes runs to be written down.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    runs: SyncSender<Arc<Run>>,
+    thread: JoinHandle<()>,
+}
+
+impl Keeper {
+    /// Begins to write down in this store.
+    pub(super) fn start(store: Store) -> io::Result<Self> {
+        let (runs, waiting) = sync_channel(WAITING);
+        let thread = thread::Builder::new()
+            .name("history".to_owned())
+            .spawn(move || write(store, &waiting))?;
+        Ok(Self { runs, thread })
+    }
+
+    /// Has a run written down; does not wait for that.
+    pub(super) fn keep(&self, run: &Arc<Run>) {
+        let why = match self.runs.try_send(run.clone()) {
+            Ok(()) => return,
+            Err(TrySendError::Full(_)) => "those before it are still being written",
+            Err(TrySendError::Disconnected(_)) => "who should write it has ended",
+        };
+        tracing::warn!(
+            error = why,
+            run = run.run,
+            "could not keep the run in `history.path`"
+        );
+    }
+
+    /// Waits until all is written down.
+    pub(super) fn end(self) {
+        let Self { runs, thread } = self;
+        mem::drop(runs);
+        // It has told of its own end if that was no good one.
+        let _ = thread.join();
+    }
+}
+
+fn write(mut store: Store, waiting: &Receiver<Arc<Run>>) {
+    for run in waiting {
+        if let Err(error) = store.append(&run) {
+            tracing::warn!(%error, run = run.run, "could not keep the run in `history.path`");
+        }
+    }
+}
