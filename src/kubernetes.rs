@@ -1,29 +1,43 @@
 //! The API server, as the prober reaches it.
 
+mod bound;
 mod files;
+pub mod read;
 
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{Api, ListParams};
+use kube::client::ClientBuilder;
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+use tower::layer::layer_fn;
 
 use crate::config;
 use crate::model::record::{Hindrance, Obstacle, Peer};
 use crate::wire::{self, USER_AGENT, causes, fits_header};
+use bound::Bounded;
 
 /// How long a question of no weight may take.
 const QUESTION_LIMIT: Duration = Duration::from_secs(5);
+/// How long it may take to make a client: a plugin of the kubeconfig's is run for that, and may ask others.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// How many clients are made at once. One that hangs can't be ended: this is what keeps it from being many.
+static CONNECTING: Semaphore = Semaphore::const_new(4);
 
 pub use files::files;
 
 /// Makes a client: in a cluster from its ServiceAccount (unless a context is configured), else from the
-/// kubeconfig.
+/// kubeconfig. What may hang in that holds up nobody else.
 ///
 /// # Errors
-/// The configuration is missing or can't be read. The API server itself is not asked yet.
+/// The configuration is missing or can't be read, or a plugin that it names does not end. The API server itself is not
+/// asked yet.
 pub async fn connect(config: &config::Kubernetes) -> Result<Client, Obstacle> {
     connect_as(config, None).await
 }
@@ -31,8 +45,36 @@ pub async fn connect(config: &config::Kubernetes) -> Result<Client, Obstacle> {
 /// As [`connect`], but as whom `token` is of, if there is one.
 ///
 /// # Errors
-/// The configuration is missing or can't be read. The API server itself is not asked yet.
+/// As those of [`connect`].
 pub async fn connect_as(
+    config: &config::Kubernetes,
+    token: Option<SecretString>,
+) -> Result<Client, Obstacle> {
+    let hangs = || {
+        Obstacle {
+        at: Peer::Kubernetes,
+        how: Hindrance::Unreachable,
+        text: format!(
+            "tried to make a Kubernetes client, but it was not made within {} s; does a plugin (`exec`) in the kubeconfig hang?",
+            CONNECT_LIMIT.as_secs()
+        )
+        .into(),
+    }
+    };
+    let permit = CONNECTING.try_acquire().map_err(|_| hangs())?;
+    let (config, runtime) = (config.clone(), Handle::current());
+    let made = spawn_blocking(move || {
+        let made = runtime.block_on(make(&config, token));
+        drop(permit);
+        made
+    });
+    timeout(CONNECT_LIMIT, made)
+        .await
+        .map_err(|_| hangs())?
+        .unwrap_or_else(|_| Err(hangs()))
+}
+
+async fn make(
     config: &config::Kubernetes,
     token: Option<SecretString>,
 ) -> Result<Client, Obstacle> {
@@ -84,12 +126,13 @@ pub async fn connect_as(
         http::header::USER_AGENT,
         http::HeaderValue::from_static(USER_AGENT),
     ));
-    Client::try_from(kube).map_err(|error| {
+    let builder = ClientBuilder::try_from(kube).map_err(|error| {
         refused(format!(
             "tried to make a Kubernetes client, but {}",
             causes(&error)
         ))
-    })
+    })?;
+    Ok(builder.with_layer(&layer_fn(Bounded)).build())
 }
 
 /// Whether the client is that of a ServiceAccount in its cluster.
@@ -119,9 +162,10 @@ fn read_kubeconfig() -> Result<Kubeconfig, String> {
 /// Sends a request of no weight, so that the next one finds an open connection.
 pub async fn warm(client: &Client, namespace: &str, selector: &str) -> Result<(), Obstacle> {
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let params = ListParams::default().labels(selector).limit(1);
-    let list = secrets.list_metadata(&params).await;
-    list.map(drop)
+    let params = ListParams::default().labels(selector);
+    let version = read::version(client, &secrets, &params).await;
+    version
+        .map(drop)
         .map_err(|error| obstacle(&format!("list Secrets in `{namespace}`"), &error))
 }
 
@@ -181,6 +225,13 @@ pub fn obstacle(what: &str, error: &kube::Error) -> Obstacle {
                 ),
             )
         }
+        other if bound::too_long(other) => (
+            Hindrance::Failed,
+            format!(
+                "tried to {what}: the API server's answer is longer than {} MiB and was not read",
+                bound::LONGEST >> 20
+            ),
+        ),
         other => (
             Hindrance::Unreachable,
             format!(

@@ -2,20 +2,20 @@
 //! canary its own sightings.
 
 mod certificate;
+mod event;
 mod follow;
 mod pulse;
 mod read;
+mod watched;
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::Api;
 use kube::core::NamespaceResourceScope;
-use kube::{Client, ResourceExt};
-use serde::de::DeserializeOwned;
+use kube::{Client, ResourceExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -30,10 +30,13 @@ use crate::wire::limited;
 
 pub use certificate::Inspector;
 pub use read::{resource, secret_content};
-use read::{resource_of_dynamic, resource_of_pki, resource_of_static};
+use watched::Watched;
 
 /// How many reconciles are remembered, to tell whether others than one canary were served.
 const REMEMBERED: usize = 256;
+
+/// How many sightings of its objects a canary is told: so much befalls none that nobody plays with.
+const SIGHTINGS: usize = 4096;
 
 /// The watches. Dropping it ends them.
 pub struct Observer {
@@ -90,6 +93,8 @@ struct Subscriber {
     epoch: Instant,
     sightings: mpsc::UnboundedSender<Sighting>,
     last: Option<Resource>,
+    /// How many more sightings are told of its objects.
+    left: usize,
     /// Looks at the certificates, where there are some.
     inspector: Option<Arc<Inspector>>,
 }
@@ -149,7 +154,8 @@ impl Observer {
         let what = kind.map_or("Secrets", Kind::resource);
         let api = Api::<K>::namespaced(client.clone(), namespace);
         let shared = self.shared.clone();
-        let followed = follow::follow(api, selector.to_owned(), what, shared, sender);
+        let client = client.clone();
+        let followed = follow::follow(client, api, selector.to_owned(), what, shared, sender);
         self.keep(&format!("the watch on {what}"), followed);
     }
 
@@ -181,6 +187,7 @@ impl Observer {
             epoch,
             sightings: sender,
             last: None,
+            left: SIGHTINGS,
             inspector: None,
         };
         let mut inner = self.shared.lock();
@@ -256,17 +263,27 @@ impl Shared {
         inner.canaries.clear();
     }
 
+    /// Whether a canary of this name is under way.
+    fn awaits(&self, name: &str) -> bool {
+        self.lock().canaries.contains_key(name)
+    }
+
+    /// The names of the canaries under way.
+    fn under_way(&self) -> HashSet<String> {
+        self.lock().canaries.keys().cloned().collect()
+    }
+
     /// Tells one canary, if it is subscribed.
     fn tell(&self, name: &str, at: Instant, relisted: bool, what: Seen) {
-        if let Some(subscriber) = self.lock().canaries.get(name) {
+        if let Some(subscriber) = self.lock().canaries.get_mut(name) {
             subscriber.tell(at, relisted, what);
         }
     }
 
     /// Tells a canary of its Secret, and of the certificate in it.
     fn tell_secret(&self, secret: &Secret, at: Instant, relisted: bool) {
-        let inner = self.lock();
-        let Some(subscriber) = inner.canaries.get(&secret.name_any()) else {
+        let mut inner = self.lock();
+        let Some(subscriber) = inner.canaries.get_mut(&secret.name_any()) else {
             return;
         };
         let (uid, content) = secret_content(secret, subscriber.salt);
@@ -282,7 +299,7 @@ impl Shared {
 
     fn tell_all(&self, at: Instant, what: &Seen) {
         for subscriber in self.lock().canaries.values_mut() {
-            subscriber.tell(at, false, what.clone());
+            subscriber.send(at, false, what.clone());
         }
     }
 
@@ -314,61 +331,21 @@ impl Shared {
 }
 
 impl Subscriber {
-    fn tell(&self, at: Instant, relisted: bool, what: Seen) {
+    /// Tells of an object of the canary's, unless too much has befallen them: then that is told, and no more.
+    fn tell(&mut self, at: Instant, relisted: bool, what: Seen) {
+        let Some(left) = self.left.checked_sub(1) else {
+            return;
+        };
+        self.left = left;
+        let lost =
+            || Seen::WatchLost("the canary was changed too often to keep track of it".into());
+        self.send(at, relisted, if left == 0 { lost() } else { what });
+    }
+
+    fn send(&self, at: Instant, relisted: bool, what: Seen) {
         let at = Mark::new(at.saturating_duration_since(self.epoch));
         // The run may have ended just now; then nobody needs to know.
         let _ = self.sightings.send(Sighting { at, relisted, what });
-    }
-}
-
-/// What the watches need of a kind of object.
-trait Watched:
-    kube::Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static
-{
-    fn tell(&self, shared: &Shared, at: Instant, relisted: bool);
-    fn gone() -> Seen;
-}
-
-impl Watched for Secret {
-    fn tell(&self, shared: &Shared, at: Instant, relisted: bool) {
-        shared.tell_secret(self, at, relisted);
-    }
-
-    fn gone() -> Seen {
-        Seen::SecretGone
-    }
-}
-
-impl Watched for VaultStaticSecret {
-    fn tell(&self, shared: &Shared, at: Instant, relisted: bool) {
-        let resource = resource_of_static(self);
-        shared.tell_resource(Kind::Static, &self.name_any(), at, relisted, resource);
-    }
-
-    fn gone() -> Seen {
-        Seen::ResourceGone
-    }
-}
-
-impl Watched for VaultDynamicSecret {
-    fn tell(&self, shared: &Shared, at: Instant, relisted: bool) {
-        let resource = resource_of_dynamic(self);
-        shared.tell_resource(Kind::Dynamic, &self.name_any(), at, relisted, resource);
-    }
-
-    fn gone() -> Seen {
-        Seen::ResourceGone
-    }
-}
-
-impl Watched for VaultPKISecret {
-    fn tell(&self, shared: &Shared, at: Instant, relisted: bool) {
-        let resource = resource_of_pki(self);
-        shared.tell_resource(Kind::Pki, &self.name_any(), at, relisted, resource);
-    }
-
-    fn gone() -> Seen {
-        Seen::ResourceGone
     }
 }
 

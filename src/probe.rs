@@ -6,6 +6,7 @@ mod edge;
 mod evidence;
 mod leases;
 mod login;
+mod said;
 mod shell;
 mod unproven;
 

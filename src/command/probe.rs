@@ -15,7 +15,7 @@ use crate::config::{Config, Probe, Push};
 use crate::health::Health;
 use crate::judge::correlation::Windows;
 use crate::model::Verdict;
-use crate::model::record::Obstacle;
+use crate::model::record::{Hindrance, Obstacle, Peer};
 use crate::model::run::Run;
 use crate::probe::{Progress, Shell};
 use crate::publish::progress::Board;
@@ -47,7 +47,14 @@ pub(super) async fn run(config: &Config, args: &ProbeArgs) -> Result<Exit, Error
         tracing::warn!("{what}");
     }
     let begun = Instant::now();
-    let shell = open(config, &probes).await;
+    let shell = tokio::select! {
+        shell = open(config, &probes) => shell,
+        () = shutdown.wait() => Err(Obstacle {
+            at: Peer::Kubernetes,
+            how: Hindrance::Unreachable,
+            text: "the prober was told to stop before it could begin".into(),
+        }),
+    };
     if let Ok(shell) = &shell {
         tokio::select! {
             () = sweep(shell, config) => {}

@@ -6,14 +6,14 @@ use futures::{StreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, ListParams, Patch, PatchParams};
-use kube::core::{DynamicObject, ObjectMeta};
+use kube::core::{DynamicObject, ObjectMeta, PartialObjectMeta};
 use kube::{Client, ResourceExt as _};
 
 use super::own::{delete_resource, delete_secret, resources};
 use super::{cluster, end_leases, limited};
 use crate::canary::{self, EXPIRES, EXPIRES_KEY, OwnObject};
 use crate::config::{Config, KvPath, Target};
-use crate::kubernetes;
+use crate::kubernetes::{self, read};
 use crate::model::Kind;
 use crate::model::record::{Hindrance, LeaseState, Obstacle, Peer};
 use crate::model::text::Text;
@@ -126,6 +126,15 @@ impl Broom<'_> {
         self.scope == Scope::All || expired(expires(metadata), self.now)
     }
 
+    /// Whether the object of this metadata is to be removed. One that is no canary's of this prober is counted.
+    fn wants(&self, metadata: &ObjectMeta, strangers: &mut usize) -> bool {
+        if self.own(metadata).is_none() {
+            *strangers += 1;
+            return false;
+        }
+        self.takes(metadata)
+    }
+
     /// The object of this metadata, if it is still one to be removed.
     fn still(&self, metadata: &ObjectMeta) -> Option<OwnObject> {
         self.own(metadata).filter(|_| self.takes(metadata))
@@ -140,18 +149,16 @@ impl Broom<'_> {
         let namespace = self.namespace();
         let api = resources(self.kube, kind, namespace);
         let what = format!("list {}s in `{namespace}`", kind.resource());
+        let strangers = &mut swept.strangers;
         let listed = limited(Peer::Kubernetes, &what, async {
-            api.list(&self.selector())
+            let wanted = |object: &DynamicObject| self.wants(&object.metadata, strangers);
+            read::some(self.kube, &api, &self.selector(), false, wanted)
                 .await
                 .map_err(|error| kubernetes::obstacle(&what, &error))
         });
         let mut leftovers = Vec::new();
-        for object in listed.await?.items {
-            match self.own(&object.metadata) {
-                Some(own) if self.takes(&object.metadata) => leftovers.push((own, object)),
-                Some(_) => {}
-                None => swept.strangers += 1,
-            }
+        for object in listed.await? {
+            leftovers.extend(self.own(&object.metadata).map(|own| (own, object)));
         }
         let removals = stream::iter(leftovers).map(|(own, object)| async move {
             let name = object.name_any();
@@ -255,8 +262,11 @@ impl Broom<'_> {
         let namespace = self.namespace();
         let api = Api::<Secret>::namespaced(self.kube.clone(), namespace);
         let what = format!("list Secrets in `{namespace}`");
+        let strangers = &mut swept.strangers;
         let listed = limited(Peer::Kubernetes, &what, async {
-            let listed = api.list_metadata(&self.selector()).await;
+            let wanted =
+                |object: &PartialObjectMeta<Secret>| self.wants(&object.metadata, strangers);
+            let listed = read::some(self.kube, &api, &self.selector(), true, wanted).await;
             listed.map_err(|error| kubernetes::obstacle(&what, &error))
         });
         let objects = match listed.await {
@@ -265,10 +275,9 @@ impl Broom<'_> {
         };
         for object in objects {
             let Some(own) = self.own(&object.metadata) else {
-                swept.strangers += 1;
                 continue;
             };
-            if self.takes(&object.metadata) && !held.contains(own.name()) {
+            if !held.contains(own.name()) {
                 let name = own.name().to_owned();
                 let done = if self.dry_run {
                     Ok(())

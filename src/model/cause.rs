@@ -222,6 +222,9 @@ impl Evidence {
     }
 }
 
+/// How many pieces of evidence are told.
+const PIECES: usize = 8;
+
 /// A cause with what speaks for it: no blame without evidence.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Blame {
@@ -248,12 +251,27 @@ impl Blame {
         self
     }
 
-    /// All of the evidence, the strongest first.
+    /// The evidence, the strongest first. Where there is very much of it, as much of each source is left out as leaves room
+    /// for the others, and how much that is stands at its end.
     pub fn evidence(&self) -> Vec<Evidence> {
-        std::iter::once(&self.first)
-            .chain(&self.rest)
-            .cloned()
-            .collect()
+        let all = || std::iter::once(&self.first).chain(&self.rest);
+        let count = all().count();
+        if count <= PIECES {
+            return all().cloned().collect();
+        }
+        let mut kept: Vec<Evidence> = Vec::new();
+        let mut source = self.first.source;
+        for piece in all() {
+            let alike = kept.iter().filter(|kept| kept.source == piece.source);
+            if kept.len() < PIECES && alike.count() < PIECES / 2 {
+                kept.push(piece.clone());
+            } else {
+                source = piece.source;
+            }
+        }
+        let more = format!("… {} more", count - kept.len());
+        kept.push(Evidence::new(source, more));
+        kept
     }
 }
 
@@ -268,6 +286,22 @@ mod tests {
             assert_eq!(cause.party() == Party::Prober, own, "{cause}");
             assert_eq!(cause.party().verdict() == Verdict::Unknown, own, "{cause}");
         }
+    }
+
+    #[test]
+    fn much_evidence_of_one_source_leaves_room_for_the_others() {
+        let event = |number: usize| Evidence::new(Source::Event, format!("event {number}"));
+        let few = Blame::new(Cause::OperatorStalled, event(0)).and((1..8).map(event));
+        assert_eq!(few.evidence().len(), 8);
+        let pod = Evidence::new(Source::Pod, "a pod");
+        let many = Blame::new(Cause::OperatorStalled, event(0))
+            .and((1..40).map(event))
+            .and([pod.clone()]);
+        let told = many.evidence();
+        assert_eq!(told[..4], [0, 1, 2, 3].map(event));
+        assert_eq!(told[4], pod);
+        assert_eq!(told[5], Evidence::new(Source::Event, "… 36 more"));
+        assert_eq!(told.len(), 6);
     }
 
     #[test]

@@ -11,6 +11,9 @@ use crate::model::time;
 use crate::model::timeline::{Content, Lease, Resource, State};
 use crate::operator::api::{Condition, VaultDynamicSecret, VaultPKISecret, VaultStaticSecret};
 
+/// No lease, serial number or moment is written longer, in bytes: what is, is none.
+const LONGEST: usize = 1024;
+
 /// A Secret's UID and the digests of its content.
 pub fn secret_content(secret: &Secret, salt: Salt) -> (String, Content) {
     let data = secret
@@ -53,7 +56,7 @@ pub(super) fn resource_of_static(resource: &VaultStaticSecret) -> Resource {
 pub(super) fn resource_of_dynamic(resource: &VaultDynamicSecret) -> Resource {
     let status = resource.status.clone().unwrap_or_default();
     let lease = Some(status.secret_lease)
-        .filter(|lease| !lease.id.is_empty())
+        .filter(|lease| !lease.id.is_empty() && lease.id.len() <= LONGEST)
         .map(|lease| Lease {
             id: lease.id,
             duration: time::seconds(lease.duration),
@@ -74,7 +77,8 @@ pub(super) fn resource_of_dynamic(resource: &VaultDynamicSecret) -> Resource {
 pub(super) fn resource_of_pki(resource: &VaultPKISecret) -> Resource {
     let status = resource.status.clone().unwrap_or_default();
     Resource {
-        serial: Some(status.serial_number).filter(|serial| !serial.is_empty()),
+        serial: Some(status.serial_number)
+            .filter(|serial| !serial.is_empty() && serial.len() <= LONGEST),
         ..state(
             &resource.metadata,
             status.last_generation,
@@ -88,7 +92,10 @@ fn state(metadata: &ObjectMeta, last_generation: i64, conditions: &[Condition]) 
     let state = |condition: &Condition| State {
         ok: condition.status == "True",
         message: condition.message.as_str().into(),
-        changed: condition.last_transition_time.clone(),
+        changed: Some(&condition.last_transition_time)
+            .filter(|time| time.len() <= LONGEST)
+            .cloned()
+            .unwrap_or_default(),
     };
     Resource {
         generation: metadata.generation.unwrap_or_default(),

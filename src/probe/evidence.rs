@@ -7,20 +7,27 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Event as CoreEvent, Pod as CorePod, Secret};
 use kube::api::{Api, ListParams};
 use kube::core::DynamicObject;
-use tokio::time::Instant;
+use serde_json::Value;
+use tokio::time::{Instant, timeout};
 
 use super::Shell;
+use super::said::Newest;
 use crate::canary::Canary;
-use crate::kubernetes;
-use crate::model::record::{Answer, Event, Findings, Obstacle, Peer, Pod, Reference};
+use crate::kubernetes::{self, read};
+use crate::model::Step;
+use crate::model::record::{Answer, Event, Findings, Hindrance, Obstacle, Peer, Pod, Reference};
 use crate::model::timeline::Resource;
-use crate::model::{Kind, Step};
 use crate::observe::{self, Inspector};
 use crate::operator::{self, LEADER_LEASE, api};
 use crate::wire::limited;
 
 /// How long one question may take.
 const QUESTION_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long the events may be read; what came until then is told.
+const LIST_LIMIT: Duration = Duration::from_secs(4);
+/// How many pods under the operator's label are looked at.
+const PODS: usize = 64;
 
 /// By how many seconds the cluster's clock may differ from the prober's.
 const CLOCK_SLACK: i64 = 2;
@@ -105,7 +112,7 @@ async fn ask<T>(
 async fn secret(shell: &Shell, canary: &Canary) -> Result<Option<Secret>, Obstacle> {
     let api = Api::<Secret>::namespaced(shell.kube.clone(), &canary.namespace);
     let what = format!("get Secret `{}`", canary.full_name());
-    api.get_opt(&canary.name)
+    read::one(&shell.kube, &api, &canary.name)
         .await
         .map_err(|error| kubernetes::obstacle(&what, &error))
 }
@@ -118,11 +125,15 @@ async fn resource(shell: &Shell, canary: &Canary) -> Result<Option<Resource>, Ob
         &operator::api_resource(kind),
     );
     let what = format!("get {} `{}`", kind.resource(), canary.full_name());
-    let object = api
-        .get_opt(&canary.name)
+    let object = read::one(&shell.kube, &api, &canary.name)
         .await
         .map_err(|error| kubernetes::obstacle(&what, &error))?;
-    Ok(object.and_then(|object| observe::resource(kind, object).ok()))
+    let read = object.map(|object| observe::resource(kind, object));
+    read.transpose().map_err(|_| Obstacle {
+        at: Peer::Kubernetes,
+        how: Hindrance::Failed,
+        text: format!("tried to {what}: what came back is none as its CRD describes it").into(),
+    })
 }
 
 /// The events about the canary's resource, since the step began if that was not its creation; the
@@ -138,40 +149,18 @@ pub(super) async fn events(
         canary.kind().resource(),
         canary.name
     ));
-    let list = api
-        .list(&params)
-        .await
-        .map_err(|error| kubernetes::obstacle("list events", &error))?;
     // Events carry whole seconds, of another clock. Before its creation the canary had none.
     let since = since.map_or(i64::MIN, |since| since.as_second() - CLOCK_SLACK);
-    let mut events: Vec<_> = list
-        .items
-        .into_iter()
-        .filter(|event| by_operator(event, canary.kind()))
-        .map(|event| {
-            let last = event.last_timestamp.as_ref().map(|time| time.0.as_second());
-            let last = last.or_else(|| Some(event.event_time.as_ref()?.0.as_second()));
-            (last.unwrap_or(i64::MAX), event)
-        })
-        .filter(|(last, _)| *last >= since)
-        .collect();
-    events.sort_by_key(|(last, _)| *last);
-    let read = |event: CoreEvent| Event {
-        kind: event.type_.unwrap_or_default().into(),
-        reason: event.reason.unwrap_or_default().into(),
-        message: event.message.unwrap_or_default().into(),
-        count: event.count.unwrap_or(1),
-    };
-    Ok(events.into_iter().map(|(_, event)| read(event)).collect())
-}
-
-/// Whether an event is the operator's, as far as it says so itself: anyone who may create events can say so too.
-fn by_operator(event: &CoreEvent, kind: Kind) -> bool {
-    let source = event.source.as_ref();
-    let component =
-        source.and_then(|source| source.component.as_ref().filter(|name| !name.is_empty()));
-    let component = component.or(event.reporting_component.as_ref());
-    component.is_some_and(|component| operator::speaks(kind, component))
+    let mut newest = Newest::of(canary.kind(), since);
+    let list = read::each(&shell.kube, &api, &params, false, |said| newest.take(said));
+    match timeout(LIST_LIMIT, list).await {
+        Ok(list) => list.map_err(|error| kubernetes::obstacle("list events", &error))?,
+        Err(_) => tracing::warn!(
+            canary = canary.name,
+            "there are too many events about the canary to read all of them"
+        ),
+    }
+    Ok(newest.events())
 }
 
 /// The VaultAuth that the canary refers to, and the VaultConnection behind it.
@@ -181,8 +170,7 @@ async fn references(shell: &Shell, canary: &Canary) -> Vec<Reference> {
     let full_name = format!("VaultAuth `{namespace}/{name}`");
     let auth = ask(Peer::Kubernetes, "get the VaultAuth", async {
         let what = format!("get {full_name}");
-        auths
-            .get_opt(&name)
+        read::one::<Value>(&shell.kube, &auths, &name)
             .await
             .map_err(|error| kubernetes::obstacle(&what, &error))
     })
@@ -194,13 +182,14 @@ async fn references(shell: &Shell, canary: &Canary) -> Vec<Reference> {
     }];
 
     let connection = auth.get().and_then(Option::as_ref);
-    if let Some(reference) = connection.and_then(|auth| auth.spec.vault_connection_ref.as_ref()) {
+    let reference = connection.and_then(|auth| auth.pointer("/spec/vaultConnectionRef"));
+    if let Some(reference) = reference.and_then(Value::as_str) {
         let (namespace, name) = operator::referred(reference, &namespace);
         let api = Api::<api::VaultConnection>::namespaced(shell.kube.clone(), namespace);
         let full_name = format!("VaultConnection `{namespace}/{name}`");
         let connection = ask(Peer::Kubernetes, "get the VaultConnection", async {
             let what = format!("get {full_name}");
-            api.get_opt(name)
+            read::one::<Value>(&shell.kube, &api, name)
                 .await
                 .map_err(|error| kubernetes::obstacle(&what, &error))
         })
@@ -210,7 +199,7 @@ async fn references(shell: &Shell, canary: &Canary) -> Vec<Reference> {
             exists: exists(&connection),
             valid: connection
                 .get()
-                .and_then(|found| found.as_ref()?.status.as_ref()?.valid),
+                .and_then(|found| found.as_ref()?.pointer("/status/valid")?.as_bool()),
         });
     }
     references
@@ -228,14 +217,19 @@ async fn pods(shell: &Shell) -> Result<Vec<Pod>, Obstacle> {
     let api = Api::<CorePod>::namespaced(shell.kube.clone(), &shell.operator.namespace);
     let params = ListParams::default().labels(&shell.operator.pod_selector);
     let what = format!("list pods in `{}`", shell.operator.namespace);
-    let pods = api
-        .list(&params)
+    let mut pods = Vec::new();
+    let take = |found: CorePod| {
+        if pods.len() < PODS {
+            pods.push(found);
+        }
+    };
+    read::each(&shell.kube, &api, &params, false, take)
         .await
         .map_err(|error| kubernetes::obstacle(&what, &error))?;
     // Who may not look at the Lease tells the operator's pods by what they run alone.
     let leases = Api::<Lease>::namespaced(shell.kube.clone(), &shell.operator.namespace);
     let lease = leases.get_opt(LEADER_LEASE).await.ok().flatten();
-    let pods = operator::Pods::tell(pods.items, lease.as_ref().and_then(operator::holder));
+    let pods = operator::Pods::tell(pods, lease.as_ref().and_then(operator::holder));
     Ok(pods.own.into_iter().map(pod).collect())
 }
 

@@ -1,0 +1,155 @@
+//! An event of a watch, a line of JSON: whom it is about is read first, its content only where that is wanted.
+
+use futures::io::{AsyncBufRead, AsyncBufReadExt as _};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::kubernetes::read::lean;
+
+/// Whom an event is about, and what befell it.
+#[derive(Deserialize)]
+pub(super) struct Header {
+    /// What befell it.
+    #[serde(rename = "type")]
+    pub(super) change: Change,
+    object: Named,
+}
+
+/// What befell an object.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "UPPERCASE")]
+pub(super) enum Change {
+    /// It is new to the watch.
+    Added,
+    /// It is another than it was.
+    Modified,
+    /// It is gone.
+    Deleted,
+    /// Nothing: the watch has come so far.
+    Bookmark,
+    /// The watch is at its end, and the object says why.
+    Error,
+    /// Something that is not known yet.
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    #[serde(default)]
+    metadata: Metadata,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Metadata {
+    name: String,
+    resource_version: String,
+}
+
+#[derive(Deserialize)]
+struct Whole {
+    object: Value,
+}
+
+impl Header {
+    /// Reads whom a line is about. A line that was cut, as it was too long, says nothing.
+    pub(super) fn read(line: &[u8]) -> Option<Self> {
+        serde_json::from_slice(line).ok()
+    }
+
+    /// The name of the object.
+    pub(super) fn name(&self) -> &str {
+        &self.object.metadata.name
+    }
+
+    /// How far the watch has come with it, if it says so.
+    pub(super) fn version(&self) -> Option<&str> {
+        let version = &self.object.metadata.resource_version;
+        Some(version.as_str()).filter(|version| !version.is_empty())
+    }
+}
+
+/// The object that a line is about, if it is what it should be.
+pub(super) fn object<K: DeserializeOwned>(line: &[u8]) -> Option<K> {
+    let whole: Whole = serde_json::from_slice(line).ok()?;
+    lean(whole.object).ok()
+}
+
+/// The lines of a watch.
+pub(super) struct Lines<R> {
+    reader: R,
+    /// As much of the next as has come.
+    begun: Vec<u8>,
+}
+
+impl<R: AsyncBufRead + Unpin> Lines<R> {
+    /// The lines of what is read.
+    pub(super) const fn new(reader: R) -> Self {
+        Self {
+            reader,
+            begun: Vec::new(),
+        }
+    }
+
+    /// The next line, unless that was the last. Can be dropped and called again without losing any of it.
+    pub(super) async fn next(&mut self) -> Option<Vec<u8>> {
+        // Where the connection broke, all that matters is how long it takes to open another.
+        self.reader
+            .read_until(b'\n', &mut self.begun)
+            .await
+            .inspect_err(|error| tracing::debug!(%error, "a watch broke off"))
+            .ok()
+            .filter(|_| !self.begun.is_empty())
+            .map(|_| std::mem::take(&mut self.begun))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Secret;
+    use kube::ResourceExt as _;
+
+    use super::*;
+
+    #[test]
+    fn whom_a_line_is_about_is_read_before_its_content() {
+        let line = br#"{"type":"MODIFIED","object":{"kind":"Secret","metadata":{"name":"a","resourceVersion":"7"},"data":7}}"#;
+        let header = Header::read(line).expect("an event");
+        assert_eq!(header.change, Change::Modified);
+        assert_eq!((header.name(), header.version()), ("a", Some("7")));
+        assert!(object::<Secret>(line).is_none(), "its content is odd");
+
+        let line = br#"{"type":"DELETED","object":{"metadata":{"name":"b"},"data":{"k":"dg=="}}}"#;
+        let header = Header::read(line).expect("an event");
+        assert_eq!((header.change, header.version()), (Change::Deleted, None));
+        let secret: Secret = object(line).expect("a Secret");
+        assert_eq!(secret.name_any(), "b");
+    }
+
+    #[test]
+    fn what_is_no_event_is_none() {
+        for line in [
+            &b""[..],
+            b"\n",
+            b"{",
+            br#"{"type":"ADDED","object":{"metadata":{"na"#,
+            b"\xff",
+        ] {
+            assert!(Header::read(line).is_none());
+        }
+        let header = Header::read(br#"{"type":"NEW","object":{}}"#).expect("an event");
+        assert_eq!((header.change, header.name()), (Change::Other, ""));
+    }
+
+    #[tokio::test]
+    async fn lines_come_one_by_one() {
+        let mut lines = Lines::new(&b"a\n\nbc"[..]);
+        let mut read = Vec::new();
+        while let Some(line) = lines.next().await {
+            read.push(line);
+        }
+        assert_eq!(read, [&b"a\n"[..], b"\n", b"bc"]);
+    }
+}

@@ -1,0 +1,65 @@
+//! What is watched: the Secrets of canaries, and each kind of their resources.
+
+use std::fmt::Debug;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt as _;
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+
+use super::Shared;
+use super::read::{resource_of_dynamic, resource_of_pki, resource_of_static};
+use crate::model::Kind;
+use crate::model::timeline::Seen;
+use crate::operator::api::{VaultDynamicSecret, VaultPKISecret, VaultStaticSecret};
+
+/// What the watches need of a kind of object.
+pub(super) trait Watched:
+    kube::Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static
+{
+    fn tell(&self, shared: &Shared, at: Instant, relisted: bool);
+    fn gone() -> Seen;
+}
+
+impl Watched for Secret {
+    fn tell(&self, shared: &Shared, at: Instant, relisted: bool) {
+        shared.tell_secret(self, at, relisted);
+    }
+
+    fn gone() -> Seen {
+        Seen::SecretGone
+    }
+}
+
+impl Watched for VaultStaticSecret {
+    fn tell(&self, shared: &Shared, at: Instant, relisted: bool) {
+        let resource = resource_of_static(self);
+        shared.tell_resource(Kind::Static, &self.name_any(), at, relisted, resource);
+    }
+
+    fn gone() -> Seen {
+        Seen::ResourceGone
+    }
+}
+
+impl Watched for VaultDynamicSecret {
+    fn tell(&self, shared: &Shared, at: Instant, relisted: bool) {
+        let resource = resource_of_dynamic(self);
+        shared.tell_resource(Kind::Dynamic, &self.name_any(), at, relisted, resource);
+    }
+
+    fn gone() -> Seen {
+        Seen::ResourceGone
+    }
+}
+
+impl Watched for VaultPKISecret {
+    fn tell(&self, shared: &Shared, at: Instant, relisted: bool) {
+        let resource = resource_of_pki(self);
+        shared.tell_resource(Kind::Pki, &self.name_any(), at, relisted, resource);
+    }
+
+    fn gone() -> Seen {
+        Seen::ResourceGone
+    }
+}
