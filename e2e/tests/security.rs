@@ -3,6 +3,8 @@
 
 #[path = "security/doctor.rs"]
 mod doctor;
+#[path = "security/floods.rs"]
+mod floods;
 #[path = "security/guard.rs"]
 mod guard;
 #[path = "security/metrics.rs"]
@@ -67,7 +69,27 @@ fn main() -> ExitCode {
         .trial("redirects_to_the_same_host", redirects::same_host)
         .trial("redirects_by_tls", redirects::by_tls)
         .trial("a_rotated_ca_is_in_force", redirects::rotated_authority)
+        .fault("an_odd_event_hides_no_outage", floods::odd_event)
+        .trial(
+            "a_plugin_that_hangs_holds_up_no_end",
+            floods::hanging_plugin,
+        )
+        .trial(
+            "what_is_no_file_of_runs_is_passed_over",
+            floods::odd_history,
+        )
+        .trial("no_answer_looks_like_a_line_of_the_log", floods::forged_log)
         .confined()
         .trial("answers_of_vaults_without_an_end", vault::without_end)
+        .trial(
+            "large_secrets_with_the_label_do_not_matter",
+            floods::large_secrets,
+        )
+        .fault("large_events_hide_no_outage", floods::large_events)
+        .trial(
+            "a_refusal_without_an_end_is_read_no_further",
+            floods::endless_refusal,
+        )
+        .trial("one_prober_outlives_every_flood", floods::all_of_them)
         .run()
 }

@@ -123,6 +123,10 @@ impl Group {
 }
 
 impl Drop for Group {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a destructor can't wait otherwise"
+    )]
     fn drop(&mut self) {
         let pause = Duration::from_millis(20);
         let mut left = PATIENCE;
