@@ -121,13 +121,21 @@ async fn missed_rule(
 pub(super) async fn each_path(scene: &Scene) -> Result<()> {
     let patient = Patient::new(scene, "pathed", probes()).await?;
     let policy = patient.policy().await?;
-    let paths: Vec<_> = policy
-        .lines()
-        .filter(|line| line.starts_with("path "))
-        .collect();
+    // One on a line, or on several up to a brace on a line of its own.
+    let mut paths: Vec<String> = Vec::new();
+    for line in policy.lines() {
+        if line.starts_with("path ") {
+            paths.push(line.to_owned());
+        } else if let Some(path) = paths.last_mut()
+            && (path.ends_with('{') || (path.contains('\n') && !path.ends_with("\n}")))
+        {
+            path.push('\n');
+            path.push_str(line);
+        }
+    }
     ensure!(paths.len() >= 8, "{policy}");
     let mut patient = patient;
-    for path in paths {
+    for path in &paths {
         patient.write_policy(&policy.replace(path, "")).await?;
         let (code, report) = Report::any(scene, &patient.prober, &[]).await?;
         let name = path.split('"').nth(1).context("a path")?;
