@@ -73,7 +73,7 @@ pub async fn each<K: DeserializeOwned>(
             }
             page => page?,
         };
-        for item in page.items {
+        for item in page.items.unwrap_or_default() {
             match lean(item) {
                 Ok(object) if skips == metadata => take(object),
                 Ok(_) | Err(_) => odd += 1,
@@ -161,8 +161,8 @@ async fn read<T: DeserializeOwned>(
 struct Page {
     #[serde(default)]
     metadata: Continued,
-    #[serde(default)]
-    items: Vec<Value>,
+    /// Of an empty list's metadata there may be `null`.
+    items: Option<Vec<Value>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -189,6 +189,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_list_may_be_empty_in_three_ways() {
+        for list in [
+            json!({}),
+            json!({"items": []}),
+            json!({"metadata": {"resourceVersion": "7", "continue": null}, "items": null}),
+        ] {
+            let page: Page = serde_json::from_value(list).expect("a list");
+            assert_eq!(page.items.unwrap_or_default().len(), 0);
+            assert!(page.metadata.r#continue.is_none());
+        }
+    }
 
     #[test]
     fn who_wrote_what_can_hide_nothing() {
