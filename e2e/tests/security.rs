@@ -1,6 +1,8 @@
 //! What an attacker can try on a prober, and what comes of it: never a foreign object touched, never a dead
 //! prober, never a blame that somebody made up.
 
+#[path = "security/crowd.rs"]
+mod crowd;
 #[path = "security/doctor.rs"]
 mod doctor;
 #[path = "security/floods.rs"]
@@ -9,6 +11,8 @@ mod floods;
 mod guard;
 #[path = "security/metrics.rs"]
 mod metrics;
+#[path = "security/numbers.rs"]
+mod numbers;
 #[path = "security/ownership.rs"]
 mod ownership;
 #[path = "security/redirects.rs"]
@@ -79,6 +83,9 @@ fn main() -> ExitCode {
             floods::odd_history,
         )
         .trial("no_answer_looks_like_a_line_of_the_log", floods::forged_log)
+        .fault("a_horizon_beyond_all_time_harms_no_run", numbers::horizon)
+        .trial("idle_connections_leave_files_for_the_probes", crowd::idle)
+        .trial("a_page_of_others_has_nothing_done", crowd::steered)
         .confined()
         .trial("answers_of_vaults_without_an_end", vault::without_end)
         .trial(
@@ -91,5 +98,9 @@ fn main() -> ExitCode {
             floods::endless_refusal,
         )
         .trial("one_prober_outlives_every_flood", floods::all_of_them)
+        .trial(
+            "a_crowd_that_asks_slowly_or_takes_no_answer_kills_nothing",
+            crowd::slow,
+        )
         .run()
 }

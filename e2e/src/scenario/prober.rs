@@ -30,6 +30,8 @@ pub struct Prober {
     pub(super) env: Vec<(String, OsString)>,
     /// How much memory it may use, in bytes.
     pub(super) memory: Option<u64>,
+    /// How many files it may open.
+    pub(super) files: Option<u32>,
 }
 
 impl Prober {
@@ -71,6 +73,13 @@ impl Prober {
         self
     }
 
+    /// Runs it with no more open files than this.
+    #[must_use]
+    pub fn open_files(mut self, files: u32) -> Self {
+        self.files = Some(files);
+        self
+    }
+
     /// Runs its probes once, with these further arguments, and has the runs as JSON.
     pub async fn probe(&self, arguments: &[&str]) -> Result<Outcome> {
         self.run(&[&["probe", "-o", "json"], arguments].concat())
@@ -88,9 +97,15 @@ impl Prober {
         fs::write(&self.file, text)
             .with_context(|| format!("could not write `{}`", self.file.display()))?;
         let group = self.memory.map(Group::new).transpose()?;
-        let mut command = match &group {
-            None => Command::new(&self.program),
-            Some(group) => {
+        let mut command = match (&group, self.files) {
+            (None, None) => Command::new(&self.program),
+            (None, Some(files)) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", r#"ulimit -n "$0" && exec "$@""#]);
+                shell.arg(files.to_string()).arg(&self.program);
+                shell
+            }
+            (Some(group), _) => {
                 let mut shell = Command::new("sh");
                 shell.args(["-c", JOIN]).arg(group.processes());
                 shell.arg(&self.program);

@@ -79,6 +79,7 @@ impl Scene {
             config,
             env: vec![("KUBECONFIG".into(), self.lab.prober_kubeconfig().into())],
             memory: None,
+            files: None,
         }
     }
 
