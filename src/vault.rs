@@ -80,7 +80,7 @@ impl Vault {
 
     /// Logs in or renews if need be, so that the next request finds a token that lives.
     pub async fn ready(&self) -> Result<(), Obstacle> {
-        self.session().await.map(drop)
+        Box::pin(self.session()).await.map(drop)
     }
 
     /// Logs in with the credentials of now, if there is a session. That one goes on if it fails; else it ends by itself,

@@ -106,13 +106,13 @@ impl Answer {
 
     /// What was asked for, which stands in `data`.
     pub(super) fn data<T: DeserializeOwned>(&self) -> Result<Said<T>, Obstacle> {
-        let said = self.said(|answer| answer.json::<Envelope<T>>())?;
+        let said = self.said(Self::json::<Envelope<T>>)?;
         Ok(said.map(|envelope| envelope.data))
     }
 
     /// What a login or a renewal grants.
     pub(super) fn auth<T: DeserializeOwned>(&self) -> Result<Said<T>, Obstacle> {
-        let said = self.said(|answer| answer.json::<Admission<T>>())?;
+        let said = self.said(Self::json::<Admission<T>>)?;
         Ok(said.map(|admission| admission.auth))
     }
 

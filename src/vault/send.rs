@@ -98,7 +98,7 @@ impl Vault {
         what: &str,
         request: Request,
     ) -> Result<(Arc<Session>, Answer), Obstacle> {
-        let session = self.session().await?;
+        let session = Box::pin(self.session()).await?;
         let answer = self.send(what, request, Some(&session.token)).await?;
         Ok((session, answer))
     }
@@ -124,6 +124,16 @@ impl Vault {
 
     /// Sends a request, follows a redirect if it may, and reads the answer.
     pub(super) async fn send(
+        &self,
+        what: &str,
+        request: Request,
+        token: Option<&SecretString>,
+    ) -> Result<Answer, Obstacle> {
+        // Every request of the prober's to Vault holds one of these futures, which are large.
+        Box::pin(self.send_on(what, request, token)).await
+    }
+
+    async fn send_on(
         &self,
         what: &str,
         mut request: Request,
