@@ -68,7 +68,7 @@ pub async fn run(
         inspector: None,
     };
     let mut steps: Vec<StepRecord> = Vec::new();
-    if let Err(panic) = caught(walk.take(&mut steps, &progress)).await {
+    if let Err(panic) = caught(Box::pin(walk.take(&mut steps, &progress))).await {
         let next = canary.plan.get(steps.len()).or(canary.plan.last());
         steps.truncate(canary.plan.len().saturating_sub(1));
         let started = steps.last().map_or(Mark::default(), |step| step.left);

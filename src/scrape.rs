@@ -32,7 +32,7 @@ pub struct Scraper {
 
 /// Where metrics are read from that are of the moment.
 enum Live {
-    Url(Fetch, String),
+    Url(Box<Fetch>, String),
     Pods(Box<pods::Pods>),
 }
 
@@ -67,7 +67,9 @@ impl Numbers {
         };
         let source = match &operator.metrics {
             None => return Self::Unread,
-            Some(MetricsSource::Url { url, access }) => Live::Url(fetch(url, access), url.clone()),
+            Some(MetricsSource::Url { url, access }) => {
+                Live::Url(Box::new(fetch(url, access)), url.clone())
+            }
             Some(MetricsSource::Pods {
                 port,
                 scheme,

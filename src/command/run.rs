@@ -47,19 +47,22 @@ pub(super) async fn record(
         &mut rand::rng(),
     );
     let obstacle = match site {
-        Ok((shell, _)) => match caught(probe::run(&canary, shell, shutdown, tell)).await {
-            Ok(record) => return record,
-            Err(panic) => {
-                // Perhaps again: whether it can be removed must not depend on how far the run got.
-                let removed = janitor::remove(&shell.kube, &shell.vault, &canary, false, true);
-                let removed = tokio::time::timeout(REMOVAL_LIMIT, caught(removed)).await;
-                if !matches!(removed, Ok(Ok(_))) {
-                    let canary = canary.full_name();
-                    tracing::warn!(canary, "it may be left behind; the next sweep removes it");
+        Ok((shell, _)) => {
+            match caught(Box::pin(probe::run(&canary, shell, shutdown, tell))).await {
+                Ok(record) => return record,
+                Err(panic) => {
+                    // Perhaps again: whether it can be removed must not depend on how far the run got.
+                    let removed = janitor::remove(&shell.kube, &shell.vault, &canary, false, true);
+                    let removed =
+                        tokio::time::timeout(REMOVAL_LIMIT, caught(Box::pin(removed))).await;
+                    if !matches!(removed, Ok(Ok(_))) {
+                        let canary = canary.full_name();
+                        tracing::warn!(canary, "it may be left behind; the next sweep removes it");
+                    }
+                    probe::own(&panic)
                 }
-                probe::own(&panic)
             }
-        },
+        }
         Err(obstacle) => obstacle,
     };
     let waited = Instant::now().saturating_duration_since(begun);

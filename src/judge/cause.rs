@@ -136,10 +136,9 @@ fn of_obstacle(obstacle: &Obstacle) -> Blame {
         (Peer::Vault, Hindrance::Denied) => Cause::ProberVaultDenied,
         (Peer::Vault, Hindrance::Sealed) => Cause::VaultSealed,
         (Peer::Vault, Hindrance::Failed) => Cause::VaultError,
-        // There is no cause for a database: that the proof could not be had is the prober's own.
-        (Peer::Postgres, _) => Cause::ProberInterrupted,
-        // Nor for a bug: the run was cut short, and the evidence tells by what.
-        (Peer::Prober, _) => Cause::ProberInterrupted,
+        // There is no cause for a database, nor for a bug: that the proof could not be had is the prober's own,
+        // and the evidence tells why.
+        (Peer::Postgres | Peer::Prober, _) => Cause::ProberInterrupted,
         (Peer::Kubernetes, Hindrance::Denied) => Cause::ProberKubernetesDenied,
         (Peer::Kubernetes, Hindrance::Unreachable | Hindrance::Sealed | Hindrance::Failed) => {
             Cause::ProberKubernetesUnreachable

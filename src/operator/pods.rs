@@ -84,7 +84,7 @@ fn kin(one: &Pod, other: &Pod) -> bool {
         && account(one) == account(other)
 }
 
-/// What keeps a Pod there: its kind, and its name, which for a ReplicaSet of a Deployment's ends in a hash.
+/// What keeps a Pod there: its kind, and its name, which for a `ReplicaSet` of a Deployment's ends in a hash.
 fn workload(pod: &Pod) -> Option<(&str, &str)> {
     let owner = controller(pod)?;
     let labels = pod.metadata.labels.as_ref();
@@ -106,7 +106,11 @@ mod tests {
 
     use super::*;
 
-    /// A Pod of a ReplicaSet `<deployment>-<hash>`.
+    /// A Pod of a `ReplicaSet` `<deployment>-<hash>`.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "it reads better where it is called"
+    )]
     fn pod(name: &str, (deployment, hash): (&str, &str), container: Value) -> Pod {
         let owner = json!({
             "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": format!("{deployment}-{hash}"), "uid": hash,

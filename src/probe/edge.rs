@@ -35,7 +35,7 @@ const PAUSES: [u64; 5] = [0, 10, 20, 40, 80];
 /// beyond the operator's own jitter.
 const WOKEN: Duration = Duration::from_millis(20);
 /// How far before a run Prometheus is asked for a sample.
-const BEFORE: Duration = Duration::from_mins(3);
+const BEFORE: Duration = Duration::from_secs(180);
 /// How long a sample later than the last step is waited for.
 const AFTER: Duration = Duration::from_secs(65);
 /// How long a scrape of Prometheus' takes to be found by a query, and how often it is looked for at most.

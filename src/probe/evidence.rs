@@ -153,12 +153,13 @@ pub(super) async fn events(
     let since = since.map_or(i64::MIN, |since| since.as_second() - CLOCK_SLACK);
     let mut newest = Newest::of(canary.kind(), since);
     let list = read::each(&shell.kube, &api, &params, false, |said| newest.take(said));
-    match timeout(LIST_LIMIT, list).await {
-        Ok(list) => list.map_err(|error| kubernetes::obstacle("list events", &error))?,
-        Err(_) => tracing::warn!(
+    if let Ok(list) = timeout(LIST_LIMIT, list).await {
+        list.map_err(|error| kubernetes::obstacle("list events", &error))?;
+    } else {
+        tracing::warn!(
             canary = canary.name,
             "there are too many events about the canary to read all of them"
-        ),
+        );
     }
     Ok(newest.events())
 }

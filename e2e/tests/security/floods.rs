@@ -187,7 +187,7 @@ async fn answering(
         while let Ok((mut near, _)) = listener.accept().await {
             let head = head.clone();
             tokio::spawn(async move {
-                let mut asked = [0; 64 << 10];
+                let mut asked = vec![0; 64 << 10];
                 let _ = near.read(&mut asked).await;
                 let _ = near.write_all(head.as_bytes()).await;
                 while !end && near.write_all(piece.as_bytes()).await.is_ok() {}

@@ -102,8 +102,11 @@ async fn tries(scene: &Scene, kubectl: &str) -> Result<()> {
         let refused = refused.with_context(|| format!("`{command}` is let in"))?;
         ensure!(refused.to_string().contains(words), "{refused:#}");
     }
+    a_canary_in_use(scene, kubectl).await
+}
 
-    // One that the tenant tries to change while it is there.
+/// One that the tenant tries to change while it is there.
+async fn a_canary_in_use(scene: &Scene, kubectl: &str) -> Result<()> {
     let steps = [
         Step::Create,
         Step::Update,

@@ -73,7 +73,7 @@ pub(super) async fn lease_by_event(scene: &Scene) -> Result<()> {
 }
 
 /// An object as a canary of the probe `left` would be, but for its name and expiry.
-fn labelled(kind: &str, version: &str, name: &str, expires: &str, more: Value) -> Value {
+fn labelled(kind: &str, version: &str, name: &str, expires: &str, more: &Value) -> Value {
     let mut object = json!({
         "apiVersion": version, "kind": kind,
         "metadata": {
@@ -96,7 +96,7 @@ fn credential(name: &str) -> Value {
         version,
         name,
         PAST,
-        json!({"spec": spec}),
+        &json!({"spec": spec}),
     )
 }
 
@@ -128,8 +128,8 @@ pub(super) async fn lease_by_status(scene: &Scene) -> Result<()> {
 pub(super) async fn label_alone(scene: &Scene) -> Result<()> {
     scene.lab().pause(Part::Operator).await?;
     let foreign = [
-        labelled("Secret", "v1", "tenant-secret", PAST, json!({})),
-        labelled("Secret", "v1", "vsop-left-short", PAST, json!({})),
+        labelled("Secret", "v1", "tenant-secret", PAST, &json!({})),
+        labelled("Secret", "v1", "vsop-left-short", PAST, &json!({})),
         credential("tenant-own"),
         // The name is a canary's, but of another probe than the label says.
         credential("vsop-other-aaaaaaaaaaaaaaaa"),
@@ -139,7 +139,7 @@ pub(super) async fn label_alone(scene: &Scene) -> Result<()> {
     }
     let own = "vsop-left-bbbbbbbbbbbbbbbb";
     scene
-        .apply(labelled("Secret", "v1", own, PAST, json!({})))
+        .apply(labelled("Secret", "v1", own, PAST, &json!({})))
         .await?;
     let prober = scene.prober([Probe::database("left")]);
     let mut outcomes = Vec::new();
@@ -175,7 +175,7 @@ fn held(name: &str, expires: &str, finalizers: &[&str]) -> Value {
         version,
         name,
         expires,
-        json!({"spec": spec}),
+        &json!({"spec": spec}),
     );
     object["metadata"]["finalizers"] = json!(finalizers);
     object
