@@ -123,7 +123,7 @@ async fn said(answer: Response, token: Option<&SecretString>) -> String {
 fn hint(status: StatusCode) -> &'static str {
     match status {
         StatusCode::UNAUTHORIZED => {
-            "; set `operator.metrics.serviceAccount` to a ServiceAccount that may get `/metrics` and nothing else"
+            "; set `operator.metrics.serviceAccount` to a ServiceAccount that may get `/metrics` and nothing else, or `operator.metrics.bearerTokenFile`"
         }
         StatusCode::FORBIDDEN => {
             "; let the token's ServiceAccount get the nonResourceURL `/metrics` (the chart's ClusterRole \

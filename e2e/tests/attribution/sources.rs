@@ -246,7 +246,7 @@ pub(super) async fn tls(scene: &Scene) -> Result<()> {
         (
             "no token",
             json!({"url": url, "caFile": ca}),
-            "set `operator.metrics.bearerTokenFile`",
+            "or `operator.metrics.bearerTokenFile`",
         ),
         (
             "wrong token",
