@@ -35,7 +35,8 @@ chaos: tools ## Have 300 storms of random faults, and see that nobody is blamed 
 	CHAOS_SEEDS=$(or $(CHAOS_SEEDS),300) cargo test --locked --workspace --test chaos
 
 fuzz: ## Give every parser of what comes from outside a million odd inputs (FUZZ_CASES; some minutes)
-	FUZZ_CASES=$(or $(FUZZ_CASES),1000000) cargo test --locked --test fuzz
+	FUZZ_CASES=$(or $(FUZZ_CASES),1000000) cargo test --profile fuzz --locked --test fuzz
+	PROPTEST_CASES=$(or $(FUZZ_CASES),1000000) cargo test --profile fuzz --locked --lib whatever
 
 e2e-kind: ## Try it all in a cluster of kind's: needs docker, kind, helm, kubectl (VSO_VERSION chooses the operator's)
 	e2e/kind/run.sh

@@ -110,7 +110,8 @@ impl Said {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -148,5 +149,50 @@ mod tests {
         assert_eq!(told.len(), 2);
         assert_eq!(told[0].message, "2");
         assert!(told[1].message.len() <= 1024 && told[1].count == i32::MAX);
+    }
+
+    /// What the keys of an event may hold that nobody honest writes.
+    fn any_value() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            r"\PC{0,20}|[\s\S]{0,40}".prop_map(Value::from),
+            "[0-9]{1,6}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{1,12})?Z"
+                .prop_map(Value::from),
+            prop::sample::select(vec![
+                "VaultStaticSecret",
+                "vaultClientFactory",
+                "9999-12-31T23:59:59.999999Z"
+            ])
+            .prop_map(Value::from),
+            "VaultStaticSecret|".prop_map(|component| json!({"component": component})),
+            Just(json!([[{"component": 1}]])),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_an_event_holds_it_is_told_in_bounds_or_passed_over(
+            fields in prop::collection::btree_map(
+                prop::sample::select(vec![
+                    "type", "reason", "message", "count", "lastTimestamp", "eventTime", "source",
+                    "reportingComponent", "other",
+                ]),
+                any_value(),
+                0..9,
+            ),
+        ) {
+            let mut newest = Newest::of(Kind::Static, i64::MIN);
+            let fields = fields.into_iter().map(|(key, value)| (key.to_owned(), value));
+            if let Ok(said) = serde_json::from_value(Value::Object(fields.collect())) {
+                newest.take(said);
+            }
+            for event in newest.events() {
+                prop_assert!(event.count >= 1 && event.message.len() <= 1024 && event.reason.len() <= 1024);
+            }
+        }
     }
 }

@@ -227,6 +227,7 @@ pub(super) fn unusable(address: &str, what: &str, why: &str) -> Obstacle {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::Value;
 
     use super::*;
@@ -312,5 +313,35 @@ mod tests {
         let sealed = answer(503, json, r#"{"errors": ["Vault is sealed"]}"#).await;
         let obstacle = sealed.granted(sealed.done().unwrap()).unwrap_err();
         assert_eq!(obstacle.how, Hindrance::Sealed);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_answered_is_read_or_told(
+            status in 100_u16..1000,
+            form in "(application/json)?(; ?charset=[a-z0-9-]{0,8})?|text/html|\\PC{0,12}",
+            body in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..200),
+                r#"\{("request_id": ("[a-z0-9]{0,4}"|1|null),? ?)?("(data|auth|errors)": ?(\{\}|null|\[("\PC{0,9}")?\]|[0-9]{1,24}|"\PC{0,9}"),? ?){0,3}\}?"#
+                    .prop_map(String::into_bytes),
+            ],
+        ) {
+            let answer = Answer {
+                what: "look".to_owned(),
+                address: "http://vault".to_owned(),
+                status: StatusCode::from_u16(status).expect("it has three digits"),
+                form,
+                body: Zeroizing::new(body),
+            };
+            let told = [
+                answer.data::<Value>().and_then(|said| answer.granted_if_any(said)).err(),
+                answer.auth::<Value>().and_then(|said| answer.granted(said)).err(),
+                answer.done().and_then(|said| answer.granted(said)).err(),
+                answer.pem().and_then(|said| answer.granted(said)).err(),
+            ];
+            for obstacle in told.into_iter().flatten() {
+                prop_assert!(obstacle.text.starts_with("tried to look on Vault at http://vault: it answered "));
+            }
+        }
     }
 }
