@@ -240,6 +240,7 @@ async fn account(
     let rules = json!([
         {"apiGroups": ["secrets.hashicorp.com"], "resources": ["vaultstaticsecrets"], "verbs": canaries},
         {"apiGroups": [""], "resources": ["secrets"], "verbs": secrets},
+        {"apiGroups": [""], "resources": ["namespaces"], "resourceNames": [NAMESPACE], "verbs": ["get"]},
     ]);
     scene
         .apply(object("ServiceAccount", "v1", json!({})))
