@@ -297,15 +297,26 @@ pub(super) async fn all_of_them(scene: &Scene) -> Result<()> {
             .every("2s"),
     ];
     let server = scene.prober(probes).within(SHIPPED).serve(&[]).await?;
-    more(&server, 3).await?;
+    let flooded = flooded(scene, &server).await;
+    let peak = server.peak()? >> 20;
+    // It may have been killed.
+    let _ = server.signal(Signal::TERM);
+    let outcome = server.ended().await?;
+    flooded.with_context(|| format!("{peak} MiB at most: {outcome}"))?;
+    outcome.exits(0).map(drop)
+}
+
+async fn flooded(scene: &Scene, server: &Server) -> Result<()> {
+    more(server, 3).await?;
 
     let secrets = Secrets::flood(scene).await?;
-    more(&server, 3).await?;
+    let among = more(server, 3).await;
     secrets.ebb().await?;
+    among?;
 
     let canary = scene.canary(Kind::Static, "first").await?.name_any();
     events(scene, &canary).await?;
-    more(&server, 3).await?;
+    more(server, 3).await?;
 
     let runs = server.runs().await?;
     let blamed: Vec<_> = runs
@@ -313,9 +324,6 @@ pub(super) async fn all_of_them(scene: &Scene) -> Result<()> {
         .filter(|run| run.result == Verdict::Failure)
         .collect();
     ensure!(blamed.is_empty(), "{blamed:#?}");
-    let peak = server.peak()? >> 20;
-    let outcome = server.stop().await?;
-    ensure!(outcome.signal.is_none(), "{peak} MiB at most: {outcome}");
     Ok(())
 }
 
