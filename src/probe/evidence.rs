@@ -144,11 +144,13 @@ pub(super) async fn events(
     since: Option<Timestamp>,
 ) -> Result<Vec<Event>, Obstacle> {
     let api = Api::<CoreEvent>::namespaced(shell.kube.clone(), &canary.namespace);
-    let params = ListParams::default().fields(&format!(
+    let about = format!(
         "involvedObject.kind={},involvedObject.name={}",
         canary.kind().resource(),
         canary.name
-    ));
+    );
+    // A canary has few; where there are many, they are somebody's who may have made them large.
+    let params = ListParams::default().fields(&about).limit(16);
     // Events carry whole seconds, of another clock. Before its creation the canary had none.
     let since = since.map_or(i64::MIN, |since| since.as_second() - CLOCK_SLACK);
     let mut newest = Newest::of(canary.kind(), since);
