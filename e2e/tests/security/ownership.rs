@@ -107,7 +107,7 @@ pub(super) async fn lease_by_status(scene: &Scene) -> Result<()> {
     scene.lab().pause(Part::Operator).await?;
     let name = "vsop-left-aaaaaaaaaaaaaaaa";
     scene.apply(credential(name)).await?;
-    let status = json!({"status": {"lastGeneration": 1, "secretLease": {
+    let status = json!({"status": {"lastGeneration": 1, "lastRenewalTime": 0, "secretLease": {
         "id": lease, "duration": 600, "renewable": true, "requestID": "",
     }}});
     let api = scene.resources(Kind::Dynamic);
