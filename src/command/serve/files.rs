@@ -1,10 +1,12 @@
 //! The files that the configuration names: what they hold counts like what it says itself.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::config::{Access, Auth, Config, MetricsSource, TokenSource};
@@ -32,6 +34,8 @@ pub(super) struct Change {
 }
 
 type Contents = HashMap<PathBuf, [u8; 32]>;
+/// What each file was found to hold.
+type Read = Vec<(PathBuf, io::Result<[u8; 32]>)>;
 
 /// The files, and what they held when that was last heeded. Files that are read each time they are needed are not
 /// among them.
@@ -43,6 +47,8 @@ pub(super) struct Files {
     /// Those that could not be read, which is told once.
     unreadable: Vec<PathBuf>,
     looks: Interval,
+    /// A look that has begun, for as long as it takes.
+    under_way: Option<JoinHandle<Read>>,
 }
 
 impl Files {
@@ -56,15 +62,15 @@ impl Files {
             pending: None,
             unreadable: Vec::new(),
             looks,
+            under_way: None,
         };
-        files.taken = files.look().await;
+        files.taken = files.look_now().await;
         files
     }
 
     /// Waits until a file holds something else. Can be dropped and called again without missing anything.
     pub(super) async fn changed(&mut self) -> Change {
         loop {
-            self.looks.tick().await;
             let now = self.look().await;
             if now == self.taken {
                 self.pending = None;
@@ -79,7 +85,7 @@ impl Files {
     /// What has changed by now, of the files of this configuration.
     pub(super) async fn now(&mut self, config: &Config) -> Change {
         self.named = named(config).await;
-        let now = self.look().await;
+        let now = self.look_now().await;
         self.take(now)
     }
 
@@ -101,22 +107,28 @@ impl Files {
         change
     }
 
-    /// What they hold; of one that can't be read, what it held before.
+    /// What they hold when it is time to look. A look that has begun goes on if this is dropped meanwhile.
     async fn look(&mut self) -> Contents {
-        let files: Vec<_> = self.named.iter().map(|(file, _)| file.clone()).collect();
-        let read = move || {
-            let read = files.into_iter().map(|file| {
-                let content = wire::file::read(&file);
-                (
-                    file,
-                    content.map(|content| Sha256::digest(&*content).into()),
-                )
-            });
-            read.collect::<Vec<_>>()
-        };
-        let Ok(read) = tokio::task::spawn_blocking(read).await else {
-            return self.taken.clone();
-        };
+        if self.under_way.is_none() {
+            self.looks.tick().await;
+        }
+        let look = self.under_way.get_or_insert_with(|| read(&self.named));
+        let read = look.await;
+        self.under_way = None;
+        match read {
+            Ok(read) => self.contents(read),
+            Err(_) => self.taken.clone(),
+        }
+    }
+
+    /// What they hold now, whatever look is under way.
+    async fn look_now(&mut self) -> Contents {
+        self.under_way = Some(read(&self.named));
+        self.look().await
+    }
+
+    /// What they hold; of one that can't be read, what it held before.
+    fn contents(&mut self, read: Read) -> Contents {
         let mut contents = Contents::new();
         for (file, content) in read {
             match content {
@@ -135,7 +147,7 @@ impl Files {
         contents
     }
 
-    fn tell(&mut self, file: &Path, error: &std::io::Error) {
+    fn tell(&mut self, file: &Path, error: &io::Error) {
         if self.unreadable.iter().any(|known| known == file) {
             return;
         }
@@ -145,9 +157,22 @@ impl Files {
     }
 }
 
+/// Reads the files, off the runtime's workers.
+fn read(named: &[(PathBuf, Use)]) -> JoinHandle<Read> {
+    let files: Vec<_> = named.iter().map(|(file, _)| file.clone()).collect();
+    spawn_blocking(move || {
+        let read = files.into_iter().map(|file| {
+            let content = wire::file::read(&file);
+            let digest = content.map(|content| Sha256::digest(&*content).into());
+            (file, digest)
+        });
+        read.collect()
+    })
+}
+
 async fn named(config: &Config) -> Vec<(PathBuf, Use)> {
     let kube = config.kubernetes.clone();
-    let kube = tokio::task::spawn_blocking(move || kubernetes::files(&kube)).await;
+    let kube = spawn_blocking(move || kubernetes::files(&kube)).await;
     let access: Option<&Access> = match &config.operator.metrics {
         Some(
             MetricsSource::Url { access, .. }
@@ -183,7 +208,11 @@ async fn named(config: &Config) -> Vec<(PathBuf, Use)> {
 mod tests {
     use std::fs;
 
+    use futures::FutureExt as _;
+    use tokio::time::{Instant, sleep_until};
+
     use super::*;
+    use crate::model::time::Moment as _;
 
     async fn files(folder: &Path) -> (Files, PathBuf, PathBuf) {
         let (ca, token) = (folder.join("ca"), folder.join("token"));
@@ -197,6 +226,7 @@ mod tests {
             pending: None,
             unreadable: Vec::new(),
             looks,
+            under_way: None,
         };
         files.taken = files.look().await;
         (files, ca, token)
@@ -205,6 +235,23 @@ mod tests {
     async fn soon(files: &mut Files) -> Option<Change> {
         let patience = Duration::from_secs(5);
         tokio::time::timeout(patience, files.changed()).await.ok()
+    }
+
+    #[tokio::test]
+    async fn who_is_dropped_in_mid_look_misses_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut files, ca, _) = files(folder.path()).await;
+        fs::write(&ca, "two").unwrap();
+        // As often as another branch of the loop is taken.
+        let mut changed = None;
+        for _ in 0..500 {
+            changed = files.changed().now_or_never();
+            if changed.is_some() {
+                break;
+            }
+            sleep_until(Instant::now().later(Duration::from_millis(10))).await;
+        }
+        assert!(changed.is_some_and(|change| change.clients), "{changed:?}");
     }
 
     #[tokio::test]
