@@ -302,9 +302,7 @@ async fn runs_outlive_a_restart(scene: &Scene) -> Result<()> {
         config["history"] = json!({"path": folder.path().join("runs")});
     });
     let server = prober.serve(&["--web.enable-lifecycle"]).await?;
-    let (status, run) = server.post("/api/v1/probes/pushed/run").await?;
-    ensure!(status.is_success(), "{status}: {run}");
-    let run: Run = serde_json::from_str(&run)?;
+    let run = server.run_now("pushed").await?;
     server.stop().await?;
 
     let server = prober.serve(&[]).await?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use e2e::lab::{NAMESPACE, Part};
 use e2e::scenario::{Probe, Proxy, Relay, Scene, Suite, blames, decisive, eventually, step};
 use serde_json::json;
@@ -80,15 +80,11 @@ async fn sealed_then_unsealed(scene: &Scene) -> Result<()> {
         .prober([probe])
         .serve(&["--web.enable-lifecycle"])
         .await?;
-    let run = async || -> Result<Run> {
-        let (_, text) = server.post("/api/v1/probes/recovers/run").await?;
-        serde_json::from_str(&text).with_context(|| format!("`{text}` is no run"))
-    };
     scene.lab().vault().seal().await?;
-    let sealed = run().await;
+    let sealed = server.run_now("recovers").await;
     scene.lab().vault().unseal().await?;
     blames(&sealed?, Step::Create, Cause::VaultSealed)?;
-    let unsealed = run().await?;
+    let unsealed = server.run_now("recovers").await?;
     ensure!(unsealed.result == Verdict::Success, "{unsealed:#?}");
     let failures = "vso_probe_failures_total{probe=\"recovers\",kind=\"static\",step=\"create\",cause=\"vault_sealed\",party=\"vault\"}";
     ensure!(

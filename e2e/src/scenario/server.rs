@@ -103,6 +103,13 @@ impl Server {
         serde_json::from_str(&text).with_context(|| format!("{path} answers `{text}`"))
     }
 
+    /// Has it run a probe now, which takes `--web.enable-lifecycle`.
+    pub async fn run_now(&self, probe: &str) -> Result<Run> {
+        let (status, text) = self.post(&format!("/api/v1/probes/{probe}/run")).await?;
+        ensure!(status.is_success(), "{probe}: {status}: {text}");
+        serde_json::from_str(&text).with_context(|| format!("`{text}` is no run"))
+    }
+
     /// The runs that it tells of, the latest first.
     pub async fn runs(&self) -> Result<Vec<Run>> {
         let mut answer = self.json("/api/v1/runs?limit=1000").await?;

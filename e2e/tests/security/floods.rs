@@ -114,9 +114,8 @@ pub(super) async fn large_secrets(scene: &Scene) -> Result<()> {
     let prober = scene.prober([brief("among")]).within(SHIPPED);
     prober.probe(&[]).await?.exits(0)?;
     let server = prober.serve(&["--web.enable-lifecycle"]).await?;
-    let (status, run) = server.post("/api/v1/probes/among/run").await?;
-    ensure!(status.is_success(), "{status}: {run}");
-    ensure!(run.contains("\"result\":\"success\""), "{run}");
+    let run = server.run_now("among").await?;
+    ensure!(run.result == Verdict::Success, "{run:#?}");
     server.stop().await?;
     secrets.ebb().await
 }
@@ -243,8 +242,7 @@ pub(super) async fn odd_history(scene: &Scene) -> Result<()> {
         config["history"] = json!({"path": folder.path(), "retention": "1d"});
     });
     let server = prober.serve(&["--web.enable-lifecycle"]).await?;
-    let (status, run) = server.post("/api/v1/probes/kept/run").await?;
-    ensure!(status.is_success(), "{status}: {run}");
+    server.run_now("kept").await?;
     let outcome = server.stop().await?;
     outcome.says(&["2026-01-01.jsonl"])?;
     ensure!(

@@ -3,13 +3,12 @@
 use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use axum::http::{StatusCode, header::LOCATION};
 use axum::response::IntoResponse;
 use e2e::scenario::{Probe, Proxy, Scene, blames, eventually};
 use serde_json::json;
 use vso_prober::model::cause::Cause;
-use vso_prober::model::run::Run;
 use vso_prober::model::{Step, Verdict};
 
 use super::tls::{Authority, Front};
@@ -119,11 +118,7 @@ pub(super) async fn rotated_authority(scene: &Scene) -> Result<()> {
         .edit(|config| config["vault"]["caFile"] = json!(file))
         .serve(&["--web.enable-lifecycle"])
         .await?;
-    let run = async || -> Result<Run> {
-        let (_, text) = server.post("/api/v1/probes/sent-on/run").await?;
-        serde_json::from_str(&text).with_context(|| text)
-    };
-    let good = run().await?;
+    let good = server.run_now("sent-on").await?;
     ensure!(good.result == Verdict::Success, "{good:#?}");
     fs::write(&file, format!("{}{}", first.pem, second.pem))?;
     front.rotate(&second);
@@ -131,10 +126,8 @@ pub(super) async fn rotated_authority(scene: &Scene) -> Result<()> {
         "good run by the new CA",
         Duration::from_secs(60),
         async || {
-            Ok(run()
-                .await
-                .ok()
-                .filter(|run| run.result == Verdict::Success))
+            let run = server.run_now("sent-on").await;
+            Ok(run.ok().filter(|run| run.result == Verdict::Success))
         },
     )
     .await?;
@@ -142,10 +135,10 @@ pub(super) async fn rotated_authority(scene: &Scene) -> Result<()> {
     fs::write(&file, "nonsense")?;
     let (status, _) = server.post("/-/reload").await?;
     ensure!(status.is_success(), "{status}");
-    let good = run().await?;
+    let good = server.run_now("sent-on").await?;
     ensure!(good.result == Verdict::Success, "{good:#?}");
     fs::remove_file(&file)?;
-    let good = run().await?;
+    let good = server.run_now("sent-on").await?;
     ensure!(good.result == Verdict::Success, "{good:#?}");
     server.stop().await.map(drop)
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use axum::body::{Body, Bytes};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
@@ -157,11 +157,7 @@ pub(super) async fn dead_token(scene: &Scene) -> Result<()> {
         .vault(&proxy.address())
         .serve(&["--web.enable-lifecycle"])
         .await?;
-    let run = async || -> Result<Run> {
-        let (_, text) = server.post("/api/v1/probes/revoked/run").await?;
-        serde_json::from_str(&text).with_context(|| text)
-    };
-    let good = run().await?;
+    let good = server.run_now("revoked").await?;
     ensure!(good.result == Verdict::Success, "{good:#?}");
     // A younger token is not taken for dead.
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -170,7 +166,7 @@ pub(super) async fn dead_token(scene: &Scene) -> Result<()> {
     vault
         .write("auth/token/revoke", json!({"token": dead}))
         .await?;
-    let good = run().await?;
+    let good = server.run_now("revoked").await?;
     ensure!(good.result == Verdict::Success, "{good:#?}");
     server.stop().await.map(drop)
 }
