@@ -16,6 +16,8 @@ use crate::lab::free_port;
 
 /// No request takes this long, one that runs a probe included.
 const LIMIT: Duration = Duration::from_secs(60);
+/// How long a run that is under way is waited for.
+const UNDER_WAY: Duration = Duration::from_secs(60);
 
 /// The binary while it serves. Dropping it kills it.
 #[derive(Debug)]
@@ -103,11 +105,17 @@ impl Server {
         serde_json::from_str(&text).with_context(|| format!("{path} answers `{text}`"))
     }
 
-    /// Has it run a probe now, which takes `--web.enable-lifecycle`.
+    /// Has it run a probe now, after the run that may be under way. This takes `--web.enable-lifecycle`.
     pub async fn run_now(&self, probe: &str) -> Result<Run> {
-        let (status, text) = self.post(&format!("/api/v1/probes/{probe}/run")).await?;
+        let path = format!("/api/v1/probes/{probe}/run");
+        let what = format!("end of the run of `{probe}` that is under way");
+        let (status, text) = eventually(&what, UNDER_WAY, async || {
+            let (status, text) = self.post(&path).await?;
+            Ok((status != StatusCode::CONFLICT).then_some((status, text)))
+        })
+        .await?;
         ensure!(status.is_success(), "{probe}: {status}: {text}");
-        serde_json::from_str(&text).with_context(|| format!("`{text}` is no run"))
+        serde_json::from_str(&text).with_context(|| format!("`{text}` is not a run"))
     }
 
     /// The runs that it tells of, the latest first.

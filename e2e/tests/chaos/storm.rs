@@ -6,13 +6,13 @@ use anyhow::{Context, Result, ensure};
 use e2e::lab::{NAMESPACE, Part};
 use e2e::scenario::{Line, Outcome, Probe, Prober, Running, Scene, eventually};
 use futures::future::join_all;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use vso_prober::model::cause::{Cause, Party};
-use vso_prober::model::run::Run;
+use vso_prober::model::run::{Run, StepReport};
 use vso_prober::model::{Step, Verdict};
 
 use crate::fault::Fault;
@@ -105,7 +105,7 @@ fn judge(outcome: &Outcome, past: &[Past]) -> Result<()> {
         let party = party.context("nobody is blamed")?;
         ensure!(!step.evidence.is_empty(), "no evidence");
         ensure!(run.result == party.verdict(), "another verdict than blame");
-        let ended = step.started + SignedDuration::from_secs_f64(step.latency_seconds);
+        let ended = end_of(run, step);
         let possible: Vec<Party> = past
             .iter()
             .filter(|past| past.from <= ended)
@@ -131,6 +131,15 @@ fn judge(outcome: &Outcome, past: &[Past]) -> Result<()> {
     };
     ensure!(outcome.code == Some(code), "the exit code should be {code}");
     Ok(())
+}
+
+/// A step ends when the next begins: what comes after its proof, as the look at its lease, is part of it.
+fn end_of(run: &Run, step: &StepReport) -> Timestamp {
+    let later = run.steps.iter().map(|step| step.started);
+    later
+        .filter(|started| *started > step.started)
+        .min()
+        .unwrap_or(run.finished)
 }
 
 impl<'a> Storm<'a> {
