@@ -6,6 +6,8 @@ CACHE := $(or $(VSO_PROBER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vso-pro
 # The linters, in a folder that is named after what it holds.
 LINTERS := $(CACHE)/linters-$(firstword $(shell cat .ci/requirements.txt .ci/actionlint/go.mod | cksum))
 PYTHON ?= python3
+# What took longest of the last end-to-end trials.
+SLOWEST := $(or $(CARGO_TARGET_DIR),target)/tmp/slowest.txt
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,13 +28,14 @@ demo: tools ## See the prober at work on real parts, in a lab of its own
 	cargo build --locked --workspace --bins
 	@target/debug/demo
 
-test: tools ## Run every test, those against the lab too
-	cargo test --workspace --locked --no-fail-fast
+test: tools ## Run every test, those against the lab too, and say which took longest
+	@rm -f '$(SLOWEST)'
+	@cargo test --workspace --locked --no-fail-fast; code=$$?; cat '$(SLOWEST)' 2>/dev/null; exit $$code
 
 # CHAOS_SEED=17 has one storm again; with VSO_BIN and VSO_CRDS they befall the real operator.
 chaos: tools ## Have 300 storms of random faults, and see that nobody is blamed who had none (an hour)
 	cargo build --locked --workspace --bins
-	CHAOS_SEEDS=$(or $(CHAOS_SEEDS),300) cargo test --locked --workspace --test chaos
+	CHAOS_SEEDS=$(or $(CHAOS_SEEDS),300) cargo test --locked --workspace --test suites chaos::
 
 fuzz: ## Give every parser of what comes from outside a million odd inputs (FUZZ_CASES; some minutes)
 	FUZZ_CASES=$(or $(FUZZ_CASES),1000000) cargo test --profile fuzz --locked --test fuzz
@@ -76,11 +79,11 @@ bench-accuracy: tools build ## Compare what the prober measures with the API ser
 
 bench-correlation: tools ## See what latencies move with, over 120 runs each: with a slow Vault, in a crowd, and at rest (half an hour)
 	cargo build --locked --workspace --bins
-	CORRELATION_RUNS=120 cargo test --locked --workspace --test moves_with -- --nocapture
+	CORRELATION_RUNS=120 cargo test --locked --workspace --test suites moves_with:: -- --nocapture
 
 bench-attribution: tools ## Lay the stages of steps beside the audit logs, and insist on milliseconds: for a machine at rest
 	cargo build --locked --workspace --bins
-	ATTRIBUTION_AT_REST=1 cargo test --locked --workspace --test attribution exactly -- --nocapture
+	ATTRIBUTION_AT_REST=1 cargo test --locked --workspace --test suites exactly -- --nocapture
 
 bench-footprint: tools build ## Measure what the prober costs: memory, CPU, under load, and many canaries at once
 	cargo build --locked --workspace --bins

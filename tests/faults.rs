@@ -43,7 +43,12 @@ fn rows() -> Vec<Row> {
 
 /// The trials of a suite, and whether each needs the stand-in.
 fn trials(suite: &str) -> BTreeMap<String, bool> {
-    let text = read(&root().join("e2e/tests").join(suite).with_extension("rs"));
+    let text = read(
+        &root()
+            .join("e2e/tests/suites")
+            .join(suite)
+            .with_extension("rs"),
+    );
     let named = |call: &str| -> Vec<String> {
         let calls = text.split(call).skip(1);
         calls
@@ -82,7 +87,10 @@ fn every_row_has_its_trial_and_says_who_plays_the_operator() {
             wrong.push(format!("`{}` is run with: {operator}", row.trial));
         }
     }
-    assert_eq!(wrong, [""; 0], "docs/faults.md is not true to e2e/tests");
+    assert_eq!(
+        wrong, [""; 0],
+        "docs/faults.md is not true to e2e/tests/suites"
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! What the end-to-end scenarios share: one lab a file, the real binary in it, and the proof that nothing is left behind.
+//! What the end-to-end scenarios share: one lab a suite, the real binary in it, and the proof that nothing is left behind.
 //!
-//! A scenario is an `async fn(&Scene) -> Result<()>`; [`Suite`] runs them one after the other.
+//! A scenario is an `async fn(&Scene) -> Result<()>`; a [`Suite`] has them one after the other, and [`run`] runs suites side by side.
 
 mod claims;
 mod crowd;
@@ -34,7 +34,7 @@ pub use recording::Recording;
 pub use relay::Relay;
 pub use scene::Scene;
 pub use server::Server;
-pub use suite::Suite;
+pub use suite::{Suite, run};
 pub use tap::Tap;
 
 /// Asks `question` until it has an answer; `what` completes "there was no …".

@@ -1,53 +1,126 @@
-//! A file of scenarios: named trials on one lab, one after the other.
+//! The runner of the trials: a suite is named trials on one lab, one after the other; suites run side by side.
 
+use std::collections::BTreeMap;
 use std::env;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::fmt::Write as _;
+use std::fs;
+use std::panic::resume_unwind;
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use libtest_mimic::{Arguments, Failed, Trial};
 use tokio::runtime::Runtime;
+use tokio::sync::{self, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::{Scene, memory};
 
-/// No scenario takes this long, unless it is said to.
+/// No trial takes this long, unless it is said to.
 const LIMIT: Duration = Duration::from_secs(300);
+/// How many labs run at once, unless `LABS` says otherwise: trials wait more than they work.
+const LABS: usize = 3;
+/// The stack of a trial, in bytes: futures are large where nothing is optimised.
+const STACK: usize = 16 << 20;
+/// How many of the slowest trials are told.
+const SLOWEST: usize = 15;
 
 /// Named trials that share a lab, which is started by the first of them.
 pub struct Suite {
     name: &'static str,
+    /// Whether its lab has a node.
+    node: bool,
     limit: Duration,
-    /// Whether its trials are left out.
+    /// Whether the trials that are added from now on are left out.
     left_out: bool,
-    stage: Arc<Stage>,
-    trials: Vec<Trial>,
+    trials: Vec<Named>,
 }
 
-struct Stage {
-    /// Whether the lab has a node.
-    node: bool,
+/// One trial of a suite.
+struct Named {
+    name: String,
+    left_out: bool,
+    check: Check,
+}
+
+type Check = Box<dyn FnOnce(&Runtime, &Scene) -> Result<()> + Send>;
+
+/// What all suites share while they run.
+struct Program {
     runtime: Runtime,
+    /// One permit a lab.
+    labs: Arc<Semaphore>,
+    /// How long each trial took, and each start of a lab.
+    times: Mutex<Vec<(Duration, String)>>,
+}
+
+/// A suite while it runs.
+struct Stage {
+    name: &'static str,
+    node: bool,
+    /// How many of its trials have been asked for and are not over.
+    pending: AtomicUsize,
+    /// Its lab, once one of its trials was asked for. A fair lock: trials come in their order.
+    lab: sync::Mutex<Option<Started>>,
+}
+
+/// The lab of a suite.
+struct Started {
     /// The lab, or why there is none.
-    scene: Mutex<Option<Result<Scene, String>>>,
+    scene: Result<Scene, String>,
+    failed: bool,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Runs the suites as the command line asks for, several side by side, and writes what took longest to `slowest`.
+///
+/// # Panics
+/// There are no threads to be had, or `LABS` is not a number.
+pub fn run(suites: Vec<Suite>, slowest: &Path) -> ExitCode {
+    let labs = match env::var("LABS") {
+        Ok(number) => number.parse().expect("`LABS` is the number of labs"),
+        Err(_) => LABS,
+    };
+    let program = Arc::new(Program {
+        runtime: Runtime::new().expect("a runtime can be started"),
+        labs: Arc::new(Semaphore::new(labs)),
+        times: Mutex::default(),
+    });
+    let trials: Vec<_> = suites
+        .into_iter()
+        .flat_map(|suite| suite.on(&program))
+        .collect();
+    let mut arguments = Arguments::from_args();
+    // Each waits for its turn in a thread of its own.
+    arguments.test_threads = Some(trials.len().max(2));
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if let Some(told) = program.slowest() {
+        tell(&told);
+        if let Err(error) = fs::write(slowest, told) {
+            tell(&format!("could not write `{}`: {error}", slowest.display()));
+        }
+    }
+    conclusion.exit_code()
 }
 
 impl Suite {
-    /// A file of this name.
-    ///
-    /// # Panics
-    /// There are no threads to be had.
+    /// A suite of this name.
     pub fn new(name: &'static str) -> Self {
-        Self::start(name, false)
+        Self {
+            name,
+            node: false,
+            limit: LIMIT,
+            left_out: false,
+            trials: Vec::new(),
+        }
     }
 
-    /// A file of this name whose lab has a node. It is left out where the machine grants no namespaces, as it does
+    /// A suite of this name whose lab has a node. It is left out where the machine grants no namespaces, as it does
     /// to root alone, and by `NODE=0`; `NODE=1` insists on it.
-    ///
-    /// # Panics
-    /// There are no threads to be had.
     pub fn with_node(name: &'static str) -> Self {
         let left_out = match env::var("NODE").as_deref() {
             Ok("0") => true,
@@ -55,26 +128,14 @@ impl Suite {
             _ => !grants_namespaces(),
         };
         if left_out {
-            tell("left out, as a node needs root; NODE=1 insists on it");
+            tell(&format!(
+                "`{name}` is left out, as a node needs root; NODE=1 insists on it"
+            ));
         }
         Self {
+            node: true,
             left_out,
-            ..Self::start(name, true)
-        }
-    }
-
-    fn start(name: &'static str, node: bool) -> Self {
-        let runtime = Runtime::new().expect("a runtime can be started");
-        Self {
-            name,
-            limit: LIMIT,
-            left_out: false,
-            stage: Arc::new(Stage {
-                node,
-                runtime,
-                scene: Mutex::default(),
-            }),
-            trials: Vec::new(),
+            ..Self::new(name)
         }
     }
 
@@ -124,69 +185,148 @@ impl Suite {
     where
         F: AsyncFnOnce(&Scene) -> Result<()> + Send + 'static,
     {
-        let (stage, limit) = (self.stage.clone(), self.limit);
-        let trial = Trial::test(name, move || stage.run(limit, check))
-            .with_ignored_flag(ignored || self.left_out);
-        self.trials.push(trial);
+        let limit = self.limit;
+        self.trials.push(Named {
+            name: format!("{}::{name}", self.name),
+            left_out: ignored || self.left_out,
+            check: Box::new(move |runtime, scene| runtime.block_on(limited(limit, check, scene))),
+        });
         self
     }
 
-    /// Runs them as the command line asks for, and ends the lab.
-    pub fn run(self) -> ExitCode {
-        let mut arguments = Arguments::from_args();
-        // They share a lab, and most of them break it.
-        arguments.test_threads = Some(1);
-        let conclusion = libtest_mimic::run(&arguments, self.trials);
-        self.stage.end(self.name, conclusion.has_failed());
-        conclusion.exit_code()
+    /// Its trials, for whoever runs them.
+    fn on(self, program: &Arc<Program>) -> Vec<Trial> {
+        let stage = Arc::new(Stage {
+            name: self.name,
+            node: self.node,
+            pending: AtomicUsize::default(),
+            lab: sync::Mutex::default(),
+        });
+        let trials = self.trials.into_iter();
+        let trials = trials.map(|named| {
+            let (program, stage) = (program.clone(), stage.clone());
+            let Named {
+                name,
+                left_out,
+                check,
+            } = named;
+            let body = {
+                let name = name.clone();
+                move || stage.run(&program, &name, check)
+            };
+            Trial::test(name, body).with_ignored_flag(left_out)
+        });
+        trials.collect()
+    }
+}
+
+impl Program {
+    /// Runs `work`, and keeps how long it took.
+    fn timed<T>(&self, what: &str, work: impl FnOnce() -> T) -> T {
+        let begun = Instant::now();
+        let done = work();
+        let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        times.push((begun.elapsed(), what.to_owned()));
+        done
+    }
+
+    /// A table of what took longest, and of what each suite took; `None` if nothing was run.
+    fn slowest(&self) -> Option<String> {
+        let mut times = self
+            .times
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        times.sort();
+        let mut suites = BTreeMap::<&str, Duration>::new();
+        for (took, name) in &times {
+            let suite = name.split("::").next().unwrap_or(name);
+            *suites.entry(suite).or_default() += *took;
+        }
+        let mut suites: Vec<_> = suites
+            .into_iter()
+            .map(|(name, took)| (took, name))
+            .collect();
+        suites.sort();
+        let mut told = format!(
+            "the slowest {SLOWEST} of {} trials and labs:\n",
+            times.len()
+        );
+        for (took, name) in times.iter().rev().take(SLOWEST) {
+            writeln!(told, "{:7.1} s  {name}", took.as_secs_f64()).ok()?;
+        }
+        told.push_str("each suite, from the start of its lab:\n");
+        for (took, name) in suites.iter().rev() {
+            writeln!(told, "{:7.1} s  {name}", took.as_secs_f64()).ok()?;
+        }
+        (!times.is_empty()).then_some(told)
     }
 }
 
 impl Stage {
-    fn run<F>(&self, limit: Duration, check: F) -> Result<(), Failed>
-    where
-        F: AsyncFnOnce(&Scene) -> Result<()>,
-    {
-        let mut scene = self.scene.lock().unwrap_or_else(PoisonError::into_inner);
-        let start = || {
-            self.runtime
-                .block_on(Scene::start(self.node))
-                .map_err(|error| format!("{error:#}"))
+    fn run(&self, program: &Program, name: &str, check: Check) -> Result<(), Failed> {
+        self.pending.fetch_add(1, Ordering::Relaxed);
+        let runtime = &program.runtime;
+        let mut lab = runtime.block_on(self.lab.lock());
+        let started = lab.get_or_insert_with(|| self.start(program));
+        let outcome = match &started.scene {
+            Ok(scene) => program.timed(name, || tried(runtime, scene, check)),
+            Err(error) => Err(Failed::from(error)),
         };
-        let scene = match scene.get_or_insert_with(start) {
-            Ok(scene) => &*scene,
-            Err(error) => return Err(Failed::from(error)),
-        };
-        let checked = catch_unwind(AssertUnwindSafe(|| {
-            self.runtime.block_on(limited(limit, check, scene))
-        }));
-        let state = match &checked {
-            Ok(Ok(())) => String::new(),
-            _ => self.runtime.block_on(scene.state()),
-        };
-        let after = self.runtime.block_on(after(scene));
-        match checked {
-            Ok(Ok(())) => after.map_err(|error| Failed::from(format!("{error:#}"))),
-            Ok(Err(error)) => Err(Failed::from(format!("{error:#}\n{state}"))),
-            Err(panic) => resume_unwind(panic),
+        started.failed |= outcome.is_err();
+        if self.pending.fetch_sub(1, Ordering::Relaxed) == 1
+            && let Some(started) = lab.take()
+        {
+            let _inside = runtime.enter();
+            started.end(self.name);
         }
+        outcome
     }
 
-    fn end(&self, name: &str, failed: bool) {
-        let scene = self
-            .scene
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        let _inside = self.runtime.enter();
-        if let Some(Ok(scene)) = scene
-            && failed
+    fn start(&self, program: &Program) -> Started {
+        let labs = program.labs.clone();
+        let permit = program.runtime.block_on(labs.acquire_owned());
+        let start = || program.runtime.block_on(Scene::start(self.node));
+        let scene = program.timed(&format!("{}::(lab)", self.name), start);
+        Started {
+            scene: scene.map_err(|error| format!("{error:#}")),
+            failed: false,
+            _permit: permit.expect("nobody closes the labs"),
+        }
+    }
+}
+
+impl Started {
+    /// Ends the lab, and keeps its logs if a trial failed.
+    fn end(self, suite: &str) {
+        if let Ok(scene) = self.scene
+            && self.failed
         {
-            tell(&scene.keep_logs(name).map_or_else(
+            tell(&scene.keep_logs(suite).map_or_else(
                 |error| format!("the lab's logs could not be kept: {error:#}"),
                 |folder| format!("the lab's logs are kept in `{}`", folder.display()),
             ));
         }
+    }
+}
+
+/// Whether a trial went well, and nothing was left behind.
+fn tried(runtime: &Runtime, scene: &Scene, check: Check) -> Result<(), Failed> {
+    let checked = thread::scope(|scope| {
+        let body = || check(runtime, scene);
+        let thread = thread::Builder::new().stack_size(STACK);
+        let thread = thread.spawn_scoped(scope, body);
+        thread.expect("there are threads to be had").join()
+    });
+    let state = match &checked {
+        Ok(Ok(())) => String::new(),
+        _ => runtime.block_on(scene.state()),
+    };
+    let after = runtime.block_on(after(scene));
+    match checked {
+        Ok(Ok(())) => after.map_err(|error| Failed::from(format!("{error:#}"))),
+        Ok(Err(error)) => Err(Failed::from(format!("{error:#}\n{state}"))),
+        Err(panic) => resume_unwind(panic),
     }
 }
 

@@ -56,7 +56,10 @@ pub(crate) async fn stopped(scene: &Scene) -> Result<()> {
 /// What sets the clock of a program back, once the file is there that is named.
 async fn shim(scene: &Scene) -> Result<PathBuf> {
     let library = scene.path("so");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/own_faults/clock.c");
+    let source = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/suites/own_faults/clock.c"
+    );
     let built = Command::new("cc")
         .args(["-shared", "-fPIC", "-O1", "-o"])
         .arg(&library)

@@ -1,9 +1,7 @@
 //! The prober's own troubles: told as its own, in time; and nothing stays behind, whatever ends it.
 
-#[path = "own_faults/time.rs"]
 mod time;
 
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -25,7 +23,8 @@ const SLACK: Duration = Duration::from_secs(15);
 /// The timeout of [`probe`].
 const TIMEOUT: Duration = Duration::from_secs(4);
 
-fn main() -> ExitCode {
+/// Its trials.
+pub(crate) fn suite() -> Suite {
     Suite::new("own_faults")
         .trial("no_vault", no_vault)
         .trial("no_kubernetes", no_kubernetes)
@@ -64,7 +63,6 @@ fn main() -> ExitCode {
         .trial("instances_keep_apart", instances)
         // The last: the lab is no good after it.
         .trial("no_crds", no_crds)
-        .run()
 }
 
 fn probe() -> Probe {

@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 
-use crate::fault::Fault;
+use super::fault::Fault;
 
 /// How many faults a storm has at most.
 const MOST: usize = 3;

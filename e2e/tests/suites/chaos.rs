@@ -2,22 +2,19 @@
 //!
 //! Ten storms by default; `CHAOS_SEEDS=300` has so many, `CHAOS_SEED=17` has that one again.
 
-#[path = "chaos/fault.rs"]
 mod fault;
-#[path = "chaos/plan.rs"]
 mod plan;
-#[path = "chaos/storm.rs"]
 mod storm;
 
 use std::env;
-use std::process::ExitCode;
 
 use e2e::scenario::Suite;
 
 /// How many there are unless one asks for more.
 const FEW: u64 = 10;
 
-fn main() -> ExitCode {
+/// Its trials.
+pub(crate) fn suite() -> Suite {
     let number = |name: &str| {
         let value = env::var(name).ok().filter(|value| !value.is_empty())?;
         let number = value.parse().ok();
@@ -33,5 +30,5 @@ fn main() -> ExitCode {
             storm::weather(scene, seed).await
         })
     };
-    seeds.fold(suite, add).run()
+    seeds.fold(suite, add)
 }

@@ -1,6 +1,5 @@
 //! Vault sealed, silent and slow, and who is at fault for what the canary then misses.
 
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,7 +12,8 @@ use vso_prober::model::cause::{Cause, Party, Source};
 use vso_prober::model::run::Run;
 use vso_prober::model::{Step, Verdict};
 
-fn main() -> ExitCode {
+/// Its trials.
+pub(crate) fn suite() -> Suite {
     Suite::new("vault_outages")
         .trial("sealed_from_the_start", sealed_from_the_start)
         .trial("sealed_in_mid_run", sealed_midway)
@@ -27,7 +27,6 @@ fn main() -> ExitCode {
         )
         .trial("every_second_request_fails_for_both", failing_for_both)
         .trial("slow_revocation_is_no_leak", slow_revocation)
-        .run()
 }
 
 async fn sealed_from_the_start(scene: &Scene) -> Result<()> {

@@ -1,34 +1,22 @@
 //! What an attacker can try on a prober, and what comes of it: never a foreign object touched, never a dead
 //! prober, never a blame that somebody made up.
 
-#[path = "security/crowd.rs"]
 mod crowd;
-#[path = "security/doctor.rs"]
 mod doctor;
-#[path = "security/floods.rs"]
 mod floods;
-#[path = "security/guard.rs"]
 mod guard;
-#[path = "security/metrics.rs"]
 mod metrics;
-#[path = "security/numbers.rs"]
 mod numbers;
-#[path = "security/ownership.rs"]
 mod ownership;
-#[path = "security/redirects.rs"]
 mod redirects;
-#[path = "security/shown.rs"]
 mod shown;
-#[path = "security/tls.rs"]
 mod tls;
-#[path = "security/vault.rs"]
 mod vault;
-
-use std::process::ExitCode;
 
 use e2e::scenario::Suite;
 
-fn main() -> ExitCode {
+/// Its trials.
+pub(crate) fn suite() -> Suite {
     Suite::new("security")
         .fault("what_others_write_steers_no_terminal", shown::escapes)
         .fault("an_event_names_a_foreign_lease", ownership::lease_by_event)
@@ -102,5 +90,4 @@ fn main() -> ExitCode {
             "a_crowd_that_asks_slowly_or_takes_no_answer_kills_nothing",
             crowd::slow,
         )
-        .run()
 }

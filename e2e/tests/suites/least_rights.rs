@@ -1,12 +1,6 @@
 //! The least rights: with what is shipped all works, without any one verb of it something named does not, and nothing else
 //! is allowed.
 
-#[path = "manifests/installed.rs"]
-mod installed;
-#[path = "manifests/shipped.rs"]
-mod shipped;
-
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -20,8 +14,8 @@ use serde_json::{Value, json};
 use vso_prober::model::cause::Cause;
 use vso_prober::model::{Step, Verdict};
 
-use installed::install;
-use shipped::{commands, read};
+use crate::manifests::installed::install;
+use crate::manifests::shipped::{commands, read};
 
 /// The ServiceAccount that gets the operator's metrics, and its role.
 const METRICS: &str = "vso-prober-metrics";
@@ -44,7 +38,8 @@ const JOURNEYS: [(&str, &str, Step); 11] = [
     ("namespaces", "get", Step::Create),
 ];
 
-fn main() -> ExitCode {
+/// Its trials.
+pub(crate) fn suite() -> Suite {
     let mut suite = Suite::new("least_rights")
         .trial("with_them_every_step_works", all_works)
         .trial("with_them_a_leader_works", leader)
@@ -80,7 +75,6 @@ fn main() -> ExitCode {
         .trial("each_capability_in_vault", each_capability)
         .trial("the_canaries_own", canaries)
         .trial("every_rule_is_tried", every_rule)
-        .run()
 }
 
 /// Every step of the shipped configuration, twice, as the second run may remove what the first left; and `doctor`, without

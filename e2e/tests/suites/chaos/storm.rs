@@ -15,8 +15,8 @@ use vso_prober::model::cause::{Cause, Party};
 use vso_prober::model::run::{Run, StepReport};
 use vso_prober::model::{Step, Verdict};
 
-use crate::fault::Fault;
-use crate::plan::{Plan, Spell};
+use super::fault::Fault;
+use super::plan::{Plan, Spell};
 
 /// The VaultAuth, the role and the policy of these canaries: their own, so that they can be spoiled.
 const AUTH: &str = "storm";

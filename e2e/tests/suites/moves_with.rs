@@ -3,7 +3,6 @@
 use std::env;
 use std::fmt;
 use std::ops::{Range, RangeInclusive};
-use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -36,13 +35,13 @@ const OTHERS: Range<f64> = 0.5..1.3;
 /// No trial takes this long, however many runs are asked for.
 const LIMIT: Duration = Duration::from_secs(1800);
 
-fn main() -> ExitCode {
-    Suite::new("correlation")
+/// Its trials.
+pub(crate) fn suite() -> Suite {
+    Suite::new("moves_with")
         .limit(LIMIT)
         .trial("a_slow_vault_is_told_by_its_reads", slow_vault)
         .trial("a_crowd_is_told_by_the_queue", crowd)
         .trial("where_nothing_is_the_matter_nothing_is_strong", quiet)
-        .run()
 }
 
 /// A probe that is run again and again.

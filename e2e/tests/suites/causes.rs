@@ -1,6 +1,5 @@
 //! Faults of the configuration and of Kubernetes, injected for real, and the cause that each must be given.
 
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +31,8 @@ const GIVEN: [(&str, Cause); 11] = [
     ("admission-denies", Cause::SecretWriteDenied),
 ];
 
-fn main() -> ExitCode {
+/// Its trials.
+pub(crate) fn suite() -> Suite {
     let batch: Arc<OnceCell<Outcome>> = Arc::default();
     let mut suite = Suite::new("causes");
     for (name, cause) in GIVEN {
@@ -56,7 +56,6 @@ fn main() -> ExitCode {
         .trial("path_deleted_under_it", path_deleted)
         .trial("quota_forbids_secrets", quota)
         .trial("destination_is_taken", destination_taken)
-        .run()
 }
 
 /// The batch of probes that each meet another fault, and one that meets none.

@@ -1,16 +1,11 @@
 //! Where the latency went, as the operator's own metrics tell: beside the audit logs, under load, over a
 //! restart, and from every source that there is.
 
-#[path = "attribution/hostile.rs"]
 mod hostile;
-#[path = "attribution/sources.rs"]
 mod sources;
-#[path = "attribution/tls.rs"]
-mod tls;
-#[path = "attribution/truth.rs"]
+pub(crate) mod tls;
 mod truth;
 
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -20,7 +15,8 @@ use vso_prober::model::run::{Attribution, Run, StepReport};
 use vso_prober::model::snapshot::Void;
 use vso_prober::model::{Stage, Step, Verdict};
 
-fn main() -> ExitCode {
+/// Its trials.
+pub(crate) fn suite() -> Suite {
     Suite::new("attribution")
         .trial("quiet_runs_are_told_exactly", truth::quick_steps)
         .trial("every_step_is_told_exactly", truth::every_step)
@@ -35,7 +31,6 @@ fn main() -> ExitCode {
         .trial("a_token_stays_within_tls", sources::redirect)
         .trial("prometheus_is_asked_for_the_past", sources::prometheus)
         .trial("hostile_endpoints_fail_no_probe", hostile::endpoints)
-        .run()
 }
 
 /// The prober with these probes, and the operator's metrics by their URL.

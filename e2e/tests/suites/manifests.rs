@@ -1,13 +1,9 @@
 //! What is shipped for clusters: it renders alike by kustomize and by Helm, a cluster takes it, and it works.
 
-#[path = "manifests/installed.rs"]
-mod installed;
-#[path = "manifests/rendered.rs"]
+pub(crate) mod installed;
 mod rendered;
-#[path = "manifests/shipped.rs"]
-mod shipped;
+pub(crate) mod shipped;
 
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -28,7 +24,8 @@ const OVERLAYS: [&str; 4] = [
     "overlays/new-relic",
 ];
 
-fn main() -> ExitCode {
+/// Its trials.
+pub(crate) fn suite() -> Suite {
     Suite::new("manifests")
         .trial("helm_renders_what_kustomize_does", rendered::alike)
         .trial("rights_are_those_that_doctor_prints", rendered::rights)
@@ -43,7 +40,6 @@ fn main() -> ExitCode {
         .trial("a_reason_fits_a_termination_message", reason)
         // The last: what it installs is Helm's from then on.
         .trial("helm_takes_over", helm)
-        .run()
 }
 
 /// The README's commands, as they stand there, and a graph by them.

@@ -1,7 +1,6 @@
 //! Nothing that the program prints, however much it is asked to say, holds a secret.
 
 use std::collections::BTreeSet;
-use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use e2e::scenario::{Outcome, Probe, Prober, Recording, Scene, Suite, Tap};
@@ -12,7 +11,8 @@ use vso_prober::model::Step;
 /// As loud as it gets.
 const LOUD: [(&str, &str); 2] = [("text", "table"), ("json", "json")];
 
-fn main() -> ExitCode {
+/// Its trials.
+pub(crate) fn suite() -> Suite {
     Suite::new("secrecy")
         .trial("runs_that_succeed", success)
         .trial("runs_that_fail", failure)
@@ -21,7 +21,6 @@ fn main() -> ExitCode {
         .trial("stopped_and_cleaned_up", stopped)
         .trial("secrets_in_the_wrong_place", misplaced)
         .trial("answers_that_make_no_sense", nonsense)
-        .run()
 }
 
 /// What must not be printed, gathered while the program ran.

@@ -1,24 +1,18 @@
 //! `doctor` on set-ups that are broken one way each: it finds what is wrong, and what it prints puts it right.
 
-#[path = "doctor/cluster.rs"]
 mod cluster;
-#[path = "doctor/patient.rs"]
 mod patient;
-#[path = "doctor/rights.rs"]
 mod rights;
-#[path = "doctor/sources.rs"]
 mod sources;
-#[path = "doctor/vault.rs"]
 mod vault;
-
-use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use e2e::scenario::{Probe, Scene, Suite};
 
 use patient::{Patient, Report};
 
-fn main() -> ExitCode {
+/// Its trials.
+pub(crate) fn suite() -> Suite {
     Suite::new("doctor")
         .trial("the_lab_as_it_is", as_it_is)
         .trial("a_configuration_that_is_none", no_configuration)
@@ -61,7 +55,6 @@ fn main() -> ExitCode {
         .trial("pushgateway_gone", sources::pushgateway)
         // The last: the lab is no good after it.
         .trial("crd_missing", cluster::crd)
-        .run()
 }
 
 /// With the lab's own account, which has the rights for runs and not all that `doctor` would like.

@@ -17,7 +17,8 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use super::{shipped, tls};
+use crate::attribution::tls;
+use crate::manifests::shipped;
 
 /// Where the overlay leaves open how the operator reaches Vault.
 const VAULT: &str = "address: VAULT\n";
@@ -60,7 +61,7 @@ impl<'a> Cluster<'a> {
 
     /// Applies an overlay of `tests/node`.
     pub(crate) async fn apply(&self, overlay: &str) -> Result<()> {
-        let folder = shipped::root().join("e2e/tests/node").join(overlay);
+        let folder = shipped::root().join("e2e/tests/suites/node").join(overlay);
         let script = format!("kubectl kustomize '{}'", folder.display());
         let rendered = self.scene.shell(&script).await?;
         ensure!(rendered.contains(VAULT), "no {VAULT} in {rendered}");

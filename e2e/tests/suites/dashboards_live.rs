@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::path::Path;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -16,10 +15,9 @@ const RUNS: usize = 26;
 /// How long the data may take to be there.
 const FILLED: Duration = Duration::from_secs(60);
 
-fn main() -> ExitCode {
-    Suite::new("dashboards_live")
-        .trial("every_query_has_data", every_query)
-        .run()
+/// Its trials.
+pub(crate) fn suite() -> Suite {
+    Suite::new("dashboards_live").trial("every_query_has_data", every_query)
 }
 
 async fn every_query(scene: &Scene) -> Result<()> {

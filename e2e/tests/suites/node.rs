@@ -1,15 +1,8 @@
 //! What is shipped, in real Pods on a node: the overlays as they are, but for how the lab's parts are reached.
 
-#[path = "node/cluster.rs"]
 mod cluster;
-#[path = "node/owner.rs"]
 mod owner;
-#[path = "manifests/shipped.rs"]
-mod shipped;
-#[path = "attribution/tls.rs"]
-mod tls;
 
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -27,14 +20,14 @@ use cluster::{Cluster, PATIENCE, reach};
 /// How long a probe of a minute may take until the next of its runs has succeeded.
 const RUN: Duration = Duration::from_secs(150);
 
-fn main() -> ExitCode {
+/// Its trials.
+pub(crate) fn suite() -> Suite {
     Suite::with_node("node")
         .limit(Duration::from_secs(600))
         .trial("a_cronjob_probes_as_a_pod", cronjob)
         .trial("its_job_fails_with_the_reason", reason)
         .trial("a_replica_takes_over", takes_over)
         .trial("a_killed_owner_leaves_nothing_of_its_node", owner::killed)
-        .run()
 }
 
 /// Once at once, as docs/install.md has it, and once on schedule.

@@ -1,7 +1,5 @@
 //! Journeys that end well, and what each leaves behind: nothing.
 
-use std::process::ExitCode;
-
 use anyhow::{Context, Result, ensure};
 use e2e::lab::VaultLine;
 use e2e::scenario::{Outcome, Probe, Scene, Suite, decisive, step};
@@ -19,7 +17,8 @@ const WALK: [Step; 5] = [
     Step::Delete,
 ];
 
-fn main() -> ExitCode {
+/// Its trials.
+pub(crate) fn suite() -> Suite {
     Suite::new("journeys")
         .trial("static_kv2_takes_every_step", async |scene| {
             static_walk(scene, Probe::kv2("kv2")).await
@@ -40,7 +39,6 @@ fn main() -> ExitCode {
         .trial("outputs_agree", outputs)
         .trial("runs_in_parallel_overlap", parallel)
         .trial("exit_codes", exit_codes)
-        .run()
 }
 
 /// Insists on a run that went well throughout, and whose numbers hang together.

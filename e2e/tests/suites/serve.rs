@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -23,7 +22,8 @@ const SOON: Duration = Duration::from_secs(30);
 /// How long a Lease lasts.
 const LEASE: Duration = Duration::from_secs(15);
 
-fn main() -> ExitCode {
+/// Its trials.
+pub(crate) fn suite() -> Suite {
     Suite::new("serve")
         .trial("runs_are_taken_on_schedule_and_told", runs_on_schedule)
         .trial("two_runs_of_a_probe_never_overlap", no_overlap)
@@ -35,7 +35,6 @@ fn main() -> ExitCode {
         .trial("an_outage_of_the_api_server_is_survived", outage)
         .trial("a_lost_lease_is_contended_for_again", lost_lease)
         .trial("of_two_replicas_one_is_at_work", replicas)
-        .run()
 }
 
 fn quick(name: &str) -> Probe {

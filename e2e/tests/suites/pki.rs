@@ -1,6 +1,5 @@
 //! Certificates: created, replaced before their end or too late, one after the other in a storm, and refused.
 
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -14,7 +13,8 @@ use vso_prober::model::cause::{Cause, Source};
 use vso_prober::model::run::Run;
 use vso_prober::model::{Kind, Step, Verdict};
 
-fn main() -> ExitCode {
+/// Its trials.
+pub(crate) fn suite() -> Suite {
     let mut suite = Suite::new("pki")
         .trial("one_is_created_and_deleted", created)
         .trial("written_otherwise_it_is_issued_twice", minimal)
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     if hashicorp() {
         suite = suite.trial("margins_are_those_of_the_offset", margins);
     }
-    suite.run()
+    suite
 }
 
 const BOTH: [Step; 2] = [Step::Create, Step::Delete];

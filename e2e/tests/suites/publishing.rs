@@ -1,7 +1,6 @@
 //! What a real Prometheus and a real Pushgateway make of what is published: the queries that people write give figures.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +18,8 @@ use vso_prober::shutdown::Shutdown;
 /// How long what was sent or scraped may take to be found.
 const SOON: Duration = Duration::from_secs(15);
 
-fn main() -> ExitCode {
+/// Its trials.
+pub(crate) fn suite() -> Suite {
     Suite::new("publishing")
         .fault("through_a_pushgateway", through_a_pushgateway)
         .fault("by_remote_write", by_remote_write)
@@ -27,7 +27,6 @@ fn main() -> ExitCode {
         .fault("a_failed_push_is_told", failed_push)
         .fault("scraped", scraped)
         .trial("runs_outlive_a_restart", runs_outlive_a_restart)
-        .run()
 }
 
 /// A probe that is created and no more, and is given up after four seconds.

@@ -1,6 +1,5 @@
 //! An operator that is down, stands still, or misbehaves, and the cause that each must be given.
 
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -14,7 +13,8 @@ use serde_json::json;
 use vso_prober::model::cause::Cause;
 use vso_prober::model::{Kind, Step, Verdict};
 
-fn main() -> ExitCode {
+/// Its trials.
+pub(crate) fn suite() -> Suite {
     Suite::new("operator_faults")
         .trial("frozen", operator_frozen)
         .trial("without_rights_to_its_resources", without_rights)
@@ -27,7 +27,6 @@ fn main() -> ExitCode {
         .fault("keeps_its_finalizer", finalizer)
         .fault("leaks_leases", leases)
         .fault("is_slow", slow)
-        .run()
 }
 
 async fn operator_frozen(scene: &Scene) -> Result<()> {

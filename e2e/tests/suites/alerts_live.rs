@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,11 +23,11 @@ const EVERY: &str = "2s";
 /// How long an alert may take to come or to go.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-fn main() -> ExitCode {
+/// Its trials.
+pub(crate) fn suite() -> Suite {
     Suite::new("alerts_live")
         .trial("the_operator_stops", operator_stops)
         .trial("the_prober_is_locked_out", prober_locked_out)
-        .run()
 }
 
 /// A message of Alertmanager's.

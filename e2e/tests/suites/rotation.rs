@@ -1,7 +1,5 @@
 //! Leases that are prolonged and credentials that are replaced: in time, late, too often, and dead before their time.
 
-use std::process::ExitCode;
-
 use anyhow::{Context, Result, ensure};
 use e2e::scenario::{Probe, Scene, Suite, blames, decisive, step};
 use kube::api::ListParams;
@@ -11,7 +9,8 @@ use vso_prober::model::cause::Cause;
 use vso_prober::model::run::{Run, StepReport};
 use vso_prober::model::{Kind, Step, Verdict};
 
-fn main() -> ExitCode {
+/// Its trials.
+pub(crate) fn suite() -> Suite {
     Suite::new("rotation")
         .trial("a_lease_is_prolonged_then_replaced", prolonged)
         .trial("a_credential_is_replaced_before_it_dies", replaced)
@@ -23,7 +22,6 @@ fn main() -> ExitCode {
         .fault("a_credential_is_replaced_late", late)
         .fault("a_credential_is_replaced_every_second", credential_churn)
         .fault("a_secret_is_rewritten_every_second", churn)
-        .run()
 }
 
 /// A probe of a role of its own, whose leases live as long as this.

@@ -1,0 +1,59 @@
+//! The suites of end-to-end trials, in one program: it is linked once, and several suites run side by side.
+//!
+//! `cargo test --test suites causes::` runs one of them; `LABS=1` runs one at a time.
+
+mod alerts_live;
+mod attribution;
+mod causes;
+mod chaos;
+mod dashboards_live;
+mod doctor;
+mod journeys;
+mod least_rights;
+mod manifests;
+mod moves_with;
+mod node;
+mod operator_faults;
+mod own_faults;
+mod pki;
+mod publishing;
+mod rotation;
+mod secrecy;
+mod security;
+mod serve;
+mod vault_outages;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use e2e::scenario::run;
+
+/// The longest go first, so that none is left alone at the end.
+fn main() -> ExitCode {
+    let suites = vec![
+        moves_with::suite(),
+        security::suite(),
+        own_faults::suite(),
+        least_rights::suite(),
+        journeys::suite(),
+        vault_outages::suite(),
+        serve::suite(),
+        rotation::suite(),
+        doctor::suite(),
+        pki::suite(),
+        alerts_live::suite(),
+        chaos::suite(),
+        attribution::suite(),
+        causes::suite(),
+        operator_faults::suite(),
+        secrecy::suite(),
+        publishing::suite(),
+        node::suite(),
+        manifests::suite(),
+        dashboards_live::suite(),
+    ];
+    run(
+        suites,
+        &Path::new(env!("CARGO_TARGET_TMPDIR")).join("slowest.txt"),
+    )
+}
