@@ -24,8 +24,9 @@ BINARY ?= target/release/vso-prober
 image: $(if $(filter target/release/%,$(BINARY)),build) ## Make an image, as an archive: target/image/vso-prober.tar (no container engine needed)
 	@cargo run --quiet --locked --package e2e --bin image -- '$(BINARY)'
 
-demo: tools ## See the prober at work on real parts, in a lab of its own
-	cargo build --locked --workspace --bins
+demo: ## See the prober at work on real parts, in a lab of its own
+	@e2e/tools/install.sh demo
+	cargo build --locked --workspace --bin vso-prober --bin standin --bin demo
 	@target/debug/demo
 
 test: tools ## Run every test, those against the lab too, and say which took longest

@@ -287,6 +287,24 @@ fn what_is_banned_stays_where_it_belongs() {
     report("names used where they are banned", &wrong);
 }
 
+/// It plays the operator, so that it must not know how it is judged.
+#[test]
+fn the_stand_in_sees_the_operators_types_alone() {
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for file in sources(&root().join("e2e/standin")) {
+        for rest in read(&file).split("vso_prober::").skip(1) {
+            seen += 1;
+            if !rest.starts_with("operator::") {
+                let name: String = rest.chars().take_while(|c| *c != ';').collect();
+                wrong.push(format!("{}: `vso_prober::{name}`", file.display()));
+            }
+        }
+    }
+    assert!(seen > 0, "the stand-in uses none of the operator's types");
+    report("what the stand-in must not see of the prober", &wrong);
+}
+
 #[test]
 fn bodies_are_read_within_limits() {
     let mut wrong = Vec::new();

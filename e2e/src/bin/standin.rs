@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use e2e::standin::{self, options::Options};
+use standin::options::Options;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {

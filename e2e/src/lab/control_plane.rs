@@ -173,8 +173,10 @@ pub(crate) async fn connect(kubeconfig: &str) -> Result<Client> {
 }
 
 /// Starts the controllers. The CRDs must be there by now: the garbage collector looks for new kinds
-/// only every 30 s, and would leave Secrets of kinds it does not know until then.
+/// only every 30 s, and would leave Secrets of kinds it does not know until then. The API server must be ready:
+/// they wait for that for 10 s and then end, which a busy machine may need.
 pub(crate) async fn start_controllers(site: &Site, apiserver: &ApiServer) -> Result<Process> {
+    apiserver.settled().await?;
     let kubeconfig = apiserver.admin_kubeconfig.display();
     let controllers = if site.options.node {
         format!("{CONTROLLERS},{NODE_CONTROLLERS}")

@@ -8,10 +8,10 @@ use kube::{Resource, ResourceExt};
 use vso_prober::operator::api::{VaultAuth, VaultConnection};
 
 use super::Clients;
-use crate::standin::content::hex_digest;
-use crate::standin::kind::Kind;
-use crate::standin::session::{Ancestor, Origin};
-use crate::standin::vault::Error;
+use crate::content::hex_digest;
+use crate::kind::Kind;
+use crate::session::{Ancestor, Origin};
+use crate::vault::Error;
 
 /// A reference to a resource that is not there is looked at again this often, this many times.
 const LOOK_AGAIN: (Duration, u32) = (Duration::from_millis(500), 60);

@@ -5,8 +5,8 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use vso_prober::operator::api::{SecretLease, VaultDynamicSecret};
 
-use crate::standin::horizon;
-use crate::standin::vault::Answer;
+use crate::horizon;
+use crate::vault::Answer;
 
 pub(super) fn lease_of(answer: &Answer) -> SecretLease {
     SecretLease {

@@ -244,7 +244,7 @@ mod tests {
     use futures::FutureExt;
 
     use super::*;
-    use crate::standin::metrics::Metrics;
+    use crate::metrics::Metrics;
     use vso_prober::operator::api::VaultStaticSecret;
 
     fn queue() -> (Queue<VaultStaticSecret>, Switchboard) {

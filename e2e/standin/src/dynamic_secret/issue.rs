@@ -8,14 +8,14 @@ use vso_prober::operator::api::{SecretLease, VaultDynamicSecret};
 
 use super::lease::{lease_of, seconds};
 use super::{DynamicSecrets, Key};
-use crate::standin::condition::Said;
-use crate::standin::content;
-use crate::standin::faults::{Content, Place};
-use crate::standin::horizon::Go;
-use crate::standin::secret;
-use crate::standin::session::Session;
-use crate::standin::static_secret::STUCK;
-use crate::standin::vault;
+use crate::condition::Said;
+use crate::content;
+use crate::faults::{Content, Place};
+use crate::horizon::Go;
+use crate::secret;
+use crate::session::Session;
+use crate::static_secret::STUCK;
+use crate::vault;
 
 /// Why a credential could not be had or written.
 #[derive(Debug, thiserror::Error)]

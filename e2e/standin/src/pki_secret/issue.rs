@@ -8,14 +8,14 @@ use serde_json::{Map, Value, json};
 use vso_prober::operator::api::VaultPKISecret;
 
 use super::{Key, PkiSecrets, renewal};
-use crate::standin::condition::Said;
-use crate::standin::content::{self, Data};
-use crate::standin::faults::{Content, Place};
-use crate::standin::horizon::{self, Go};
-use crate::standin::secret;
-use crate::standin::session::Session;
-use crate::standin::static_secret::STUCK;
-use crate::standin::vault;
+use crate::condition::Said;
+use crate::content::{self, Data};
+use crate::faults::{Content, Place};
+use crate::horizon::{self, Go};
+use crate::secret;
+use crate::session::Session;
+use crate::static_secret::STUCK;
+use crate::vault;
 
 impl PkiSecrets {
     /// Asks for a certificate and writes it.

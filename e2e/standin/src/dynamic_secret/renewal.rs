@@ -8,9 +8,9 @@ use vso_prober::operator::api::VaultDynamicSecret;
 
 use super::DynamicSecrets;
 use super::lease::{lease_of, seconds, until_renewal};
-use crate::standin::condition::Said;
-use crate::standin::horizon::{self, Go};
-use crate::standin::session::Session;
+use crate::condition::Said;
+use crate::horizon::{self, Go};
+use crate::session::Session;
 
 impl DynamicSecrets {
     /// Takes a resource over from another pod and waits for its renewal.
