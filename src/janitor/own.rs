@@ -7,7 +7,6 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use kube::api::{Api, DeleteParams};
 use kube::core::{DynamicObject, ObjectMeta};
-use kube::runtime::wait::{await_condition, conditions};
 use serde::de::DeserializeOwned;
 
 use super::limited;
@@ -16,6 +15,7 @@ use crate::kubernetes;
 use crate::model::Kind;
 use crate::model::record::{Hindrance, Obstacle, Peer};
 use crate::operator;
+use crate::retry::Retry;
 
 /// How long a deleted resource may take to go before it is called a leftover.
 const DELETION_LIMIT: Duration = Duration::from_secs(10);
@@ -86,24 +86,28 @@ pub(super) async fn delete_resource(
     if !delete(&api, &what, object, own).await? {
         return Ok(());
     }
-    let gone = await_condition(api, &name, conditions::is_deleted(&uid));
-    match tokio::time::timeout(DELETION_LIMIT, gone).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(Obstacle {
-            at: Peer::Kubernetes,
-            how: Hindrance::Unreachable,
-            text: format!("tried to {what}: can't see whether it is gone: {error}").into(),
-        }),
-        Err(_) => Err(Obstacle {
-            at: Peer::Kubernetes,
-            how: Hindrance::Failed,
-            text: format!(
-                "tried to {what}: it is still there after {} s, held by the operator's finalizer",
-                DELETION_LIMIT.as_secs()
-            )
-            .into(),
-        }),
-    }
+    let gone = async {
+        let mut retry = Retry::default();
+        while find(&api, &what, &name)
+            .await?
+            .is_some_and(|found| found.uid.as_deref() == Some(&uid))
+        {
+            retry.wait().await;
+        }
+        Ok(())
+    };
+    let held = |_| Obstacle {
+        at: Peer::Kubernetes,
+        how: Hindrance::Failed,
+        text: format!(
+            "tried to {what}: it is still there after {} s, held by the operator's finalizer",
+            DELETION_LIMIT.as_secs()
+        )
+        .into(),
+    };
+    tokio::time::timeout(DELETION_LIMIT, gone)
+        .await
+        .map_err(held)?
 }
 
 /// Deletes a Secret, as [`delete_resource`] does a resource.

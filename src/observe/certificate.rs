@@ -3,18 +3,19 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::sign::CertifiedKey;
 use tokio::time::Instant;
 use webpki::{EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter};
-use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
-use x509_parser::oid_registry::OID_SIG_ED25519;
-use x509_parser::prelude::FromDer as _;
-use x509_parser::public_key::PublicKey;
+use x509_cert::Certificate as X509;
+use x509_cert::der::asn1::{ObjectIdentifier, UintRef};
+use x509_cert::der::{self, Decode as _, Reader, SliceReader};
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::ext::pkix::name::{DirectoryString, GeneralName};
+use x509_cert::time::Time;
 
 use crate::model::certificate::{Aspect, Certificate, Flaw};
 use crate::model::time::{self, Moment as _};
@@ -23,6 +24,17 @@ use crate::model::time::{self, Moment as _};
 const CERTIFICATE: &str = "certificate";
 const PRIVATE_KEY: &str = "private_key";
 const ISSUING_CA: &str = "issuing_ca";
+
+/// The attribute `CN` of a name (RFC 4519).
+const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
+/// The kinds of keys that `ring` knows (RFC 3279, 5480 and 8410), and the curves of one of them.
+const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+const ELLIPTIC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
+/// The least length of an RSA key that `ring` takes, in bytes.
+const RSA_BYTES: usize = 256;
 
 /// What a certificate is held against.
 #[derive(Debug)]
@@ -64,10 +76,10 @@ impl Inspector {
         let Ok(der) = CertificateDer::from_pem_slice(pem) else {
             return Certificate::unreadable(format!("`{CERTIFICATE}` is no PEM"));
         };
-        let Ok((_, x509)) = X509Certificate::from_der(&der) else {
+        let Ok(x509) = X509::from_der(&der) else {
             return Certificate::unreadable(format!("`{CERTIFICATE}` is no X.509 certificate"));
         };
-        let not_after = moment(x509.validity().not_after.timestamp());
+        let not_after = moment(x509.tbs_certificate().validity().not_after);
         let left = not_after.duration_since(now);
         let flaws = [
             self.chain_flaw(&der, value(ISSUING_CA), now)
@@ -78,7 +90,7 @@ impl Inspector {
         ];
         Certificate {
             serial: serial(&x509).into(),
-            not_before: moment(x509.validity().not_before.timestamp()),
+            not_before: moment(x509.tbs_certificate().validity().not_before),
             not_after,
             left: time::clamped(left.try_into().unwrap_or_default()),
             flaws: flaws.into_iter().flatten().collect(),
@@ -138,28 +150,33 @@ impl Inspector {
 
     /// Why it does not bear the name. A role may keep the common name out of the alternative names, and Vault
     /// takes names that fit only there.
-    fn name_flaw(&self, x509: &X509Certificate<'_>) -> Option<String> {
-        let common: Vec<_> = x509
+    fn name_flaw(&self, x509: &X509) -> Option<String> {
+        let certificate = x509.tbs_certificate();
+        let common = certificate
             .subject()
-            .iter_common_name()
-            .filter_map(|name| name.as_str().ok())
-            .collect();
-        let alternative = x509.subject_alternative_name().ok().flatten();
+            .iter()
+            .filter(|attribute| attribute.oid == COMMON_NAME)
+            .filter_map(|attribute| attribute.value.decode_as::<DirectoryString>().ok())
+            .map(|name| name.value().into_owned());
+        let common: Vec<_> = common.collect();
+        let alternative = certificate.get_extension::<SubjectAltName>().ok().flatten();
         let alternative: Vec<_> = alternative
             .iter()
-            .flat_map(|names| &names.value.general_names)
+            .flat_map(|(_, names)| &names.0)
             .filter_map(|name| match name {
-                GeneralName::DNSName(name) | GeneralName::RFC822Name(name) => Some(*name),
+                GeneralName::DnsName(name) | GeneralName::Rfc822Name(name) => {
+                    Some(name.to_string())
+                }
                 _ => None,
             })
             .collect();
-        let borne = common.contains(&self.name.as_str())
+        let borne = common.contains(&self.name)
             || alternative
                 .iter()
                 .any(|name| name.eq_ignore_ascii_case(&self.name));
         (!borne).then(|| {
-            let names: Vec<_> = common.iter().chain(&alternative).copied().collect();
-            format!("it bears `{}`, not `{}`", names.join("`, `"), self.name)
+            let names = [common, alternative].concat().join("`, `");
+            format!("it bears `{names}`, not `{}`", self.name)
         })
     }
 }
@@ -174,11 +191,7 @@ impl ExtendedKeyUsageValidator for AnyUsage {
 }
 
 /// Why the private key is not the certificate's.
-fn key_flaw(
-    x509: &X509Certificate<'_>,
-    der: &CertificateDer<'_>,
-    key: Option<&[u8]>,
-) -> Option<String> {
+fn key_flaw(x509: &X509, der: &CertificateDer<'_>, key: Option<&[u8]>) -> Option<String> {
     let Some(key) = key else {
         return Some(format!("the Secret has no `{PRIVATE_KEY}`"));
     };
@@ -200,25 +213,44 @@ fn key_flaw(
 }
 
 /// Whether its key is of a kind that `ring` knows.
-fn is_comparable(x509: &X509Certificate<'_>) -> bool {
-    match x509.public_key().parsed() {
-        Ok(PublicKey::RSA(key)) => key.key_size() >= 2048,
-        Ok(PublicKey::EC(point)) => matches!(point.key_size(), 256 | 384),
-        _ => x509.public_key().algorithm.algorithm == OID_SIG_ED25519,
+fn is_comparable(x509: &X509) -> bool {
+    let key = x509.tbs_certificate().subject_public_key_info();
+    match key.algorithm.oid {
+        RSA => {
+            modulus_bytes(key.subject_public_key.raw_bytes()).is_ok_and(|bytes| bytes >= RSA_BYTES)
+        }
+        ELLIPTIC => {
+            let curve = key.algorithm.parameters.as_ref();
+            let curve = curve.and_then(|curve| curve.decode_as::<ObjectIdentifier>().ok());
+            curve.is_some_and(|curve| [P256, P384].contains(&curve))
+        }
+        other => other == ED25519,
     }
+}
+
+/// The length of an RSA key (RFC 8017, A.1.1), in bytes.
+fn modulus_bytes(key: &[u8]) -> Result<usize, der::Error> {
+    SliceReader::new(key)?.sequence(|fields: &mut SliceReader<'_>| {
+        let modulus = UintRef::decode(fields)?;
+        UintRef::decode(fields)?;
+        Ok(modulus.as_bytes().len())
+    })
 }
 
 /// The serial number as Vault writes it: without the octet that only says that it is positive.
-fn serial(x509: &X509Certificate<'_>) -> String {
-    let serial = x509.raw_serial_as_string();
-    match serial.strip_prefix("00:") {
-        Some(rest) => rest.to_owned(),
-        None => serial,
-    }
+fn serial(x509: &X509) -> String {
+    let serial = x509.tbs_certificate().serial_number().as_bytes();
+    let serial = match serial {
+        [0, rest @ ..] if !rest.is_empty() => rest,
+        serial => serial,
+    };
+    let octets: Vec<_> = serial.iter().map(|octet| format!("{octet:02x}")).collect();
+    octets.join(":")
 }
 
-fn moment(seconds: i64) -> Timestamp {
-    Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
+fn moment(time: Time) -> Timestamp {
+    let since = SignedDuration::try_from(time.to_unix_duration()).unwrap_or(SignedDuration::MAX);
+    Timestamp::from_duration(since).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]

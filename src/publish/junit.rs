@@ -1,9 +1,6 @@
 //! Runs as JUnit XML: a suite a probe, a case a step of a run.
 
-use std::fmt::Write as _;
-use std::time::Duration;
-
-use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+use std::fmt::{self, Write as _};
 
 use super::table::source;
 use crate::model::Verdict;
@@ -11,53 +8,143 @@ use crate::model::run::{Run, StepReport};
 
 /// Renders runs. What is unknown is an error, not a failure: it says nothing of the operator.
 pub fn render(runs: &[Run]) -> String {
-    let mut report = Report::new("vso-prober");
-    let mut suites: Vec<TestSuite> = Vec::new();
+    let mut suites: Vec<Suite<'_>> = Vec::new();
     for run in runs {
-        let index = suites
-            .iter()
-            .position(|suite| suite.name.as_str() == run.probe);
+        let index = suites.iter().position(|suite| suite.probe == run.probe);
         let index = index.unwrap_or_else(|| {
-            suites.push(TestSuite::new(run.probe.clone()));
+            suites.push(Suite {
+                probe: &run.probe,
+                cases: Vec::new(),
+            });
             suites.len() - 1
         });
-        suites[index].add_test_cases(run.steps.iter().map(|step| case(run, step)));
+        suites[index]
+            .cases
+            .extend(run.steps.iter().map(|step| (run, step)));
     }
-    report.add_test_suites(suites);
-    report.to_string().unwrap_or_else(|error| {
-        // Only an XML writer to memory could fail here; a report that says so is better than none.
-        format!("<!-- the report could not be written: {error} -->\n")
-    })
+    let all = suites.iter().flat_map(|suite| &suite.cases);
+    let counts = Counts::of(all.map(|(_, step)| *step));
+    let suites: String = suites.iter().map(ToString::to_string).collect();
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"vso-prober\" {counts}>\n{suites}</testsuites>\n"
+    )
 }
 
-fn case(run: &Run, step: &StepReport) -> TestCase {
-    let status = match step.result {
-        Verdict::Success => TestCaseStatus::success(),
-        Verdict::Failure => non_success(NonSuccessKind::Failure, step),
-        Verdict::Unknown => non_success(NonSuccessKind::Error, step),
-    };
-    let mut case = TestCase::new(step.step.as_str(), status);
-    case.set_classname(format!("{}.{}", run.kind, run.probe));
-    case.set_time(Duration::try_from_secs_f64(step.latency_seconds).unwrap_or_default());
-    case.add_property(("run", run.run.as_str()));
-    case.add_property(("canary", run.canary.as_str()));
-    if let Some(margin) = step.margin_seconds {
-        case.add_property(("margin_seconds", format!("{margin:.3}").as_str()));
-    }
-    case
+/// The steps of a probe.
+struct Suite<'a> {
+    probe: &'a str,
+    cases: Vec<(&'a Run, &'a StepReport)>,
 }
 
-fn non_success(kind: NonSuccessKind, step: &StepReport) -> TestCaseStatus {
-    let mut status = TestCaseStatus::non_success(kind);
-    if let Some(cause) = step.cause {
-        status.set_type(cause.as_str());
-        status.set_message(format!("{cause} (concerns: {})", cause.party()));
-        let mut text = String::new();
-        for evidence in &step.evidence {
-            let _ = writeln!(text, "{}: {}", source(evidence.source), evidence.text);
+/// How many cases there are, and how they ended, as attributes.
+struct Counts {
+    tests: usize,
+    failures: usize,
+    errors: usize,
+}
+
+impl Counts {
+    fn of<'a>(steps: impl Iterator<Item = &'a StepReport>) -> Self {
+        let results: Vec<_> = steps.map(|step| step.result).collect();
+        let count = |wanted| results.iter().filter(|result| **result == wanted).count();
+        Self {
+            tests: results.len(),
+            failures: count(Verdict::Failure),
+            errors: count(Verdict::Unknown),
         }
-        let _ = write!(text, "→ {}", cause.advice());
-        status.set_description(text);
     }
-    status
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            tests,
+            failures,
+            errors,
+        } = self;
+        write!(
+            f,
+            r#"tests="{tests}" skipped="0" failures="{failures}" errors="{errors}""#
+        )
+    }
+}
+
+impl fmt::Display for Suite<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = Counts::of(self.cases.iter().map(|(_, step)| *step));
+        let name = escaped(self.probe);
+        writeln!(f, r#"    <testsuite name="{name}" {counts}>"#)?;
+        for (run, step) in &self.cases {
+            case(f, run, step)?;
+        }
+        writeln!(f, "    </testsuite>")
+    }
+}
+
+fn case(f: &mut fmt::Formatter<'_>, run: &Run, step: &StepReport) -> fmt::Result {
+    let class = escaped(&format!("{}.{}", run.kind, run.probe));
+    writeln!(
+        f,
+        r#"        <testcase name="{}" classname="{class}" time="{:.3}">"#,
+        step.step, step.latency_seconds
+    )?;
+    writeln!(f, "            <properties>")?;
+    property(f, "run", &run.run)?;
+    property(f, "canary", &run.canary)?;
+    if let Some(margin) = step.margin_seconds {
+        property(f, "margin_seconds", &format!("{margin:.3}"))?;
+    }
+    writeln!(f, "            </properties>")?;
+    match step.result {
+        Verdict::Success => {}
+        Verdict::Failure => blame(f, "failure", step)?,
+        Verdict::Unknown => blame(f, "error", step)?,
+    }
+    writeln!(f, "        </testcase>")
+}
+
+fn property(f: &mut fmt::Formatter<'_>, name: &str, value: &str) -> fmt::Result {
+    let value = escaped(value);
+    writeln!(
+        f,
+        r#"                <property name="{name}" value="{value}"/>"#
+    )
+}
+
+fn blame(f: &mut fmt::Formatter<'_>, element: &str, step: &StepReport) -> fmt::Result {
+    let Some(cause) = step.cause else {
+        return writeln!(f, "            <{element}/>");
+    };
+    let mut text = String::new();
+    for evidence in &step.evidence {
+        writeln!(text, "{}: {}", source(evidence.source), evidence.text)?;
+    }
+    write!(text, "→ {}", cause.advice())?;
+    let message = escaped(&format!("{cause} (concerns: {})", cause.party()));
+    writeln!(
+        f,
+        r#"            <{element} message="{message}" type="{cause}">{}</{element}>"#,
+        escaped(&text)
+    )
+}
+
+/// A text as XML may hold it, as content and as an attribute's value. What others wrote is free of control characters already.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&apos;"),
+            // Not a character of XML 1.0.
+            '\u{fffe}' | '\u{ffff}' => escaped.push(char::REPLACEMENT_CHARACTER),
+            control if control.is_control() && !"\t\n\r".contains(control) => {
+                escaped.push(char::REPLACEMENT_CHARACTER);
+            }
+            other => escaped.push(other),
+        }
+    }
+    escaped
 }
