@@ -174,6 +174,16 @@ pub fn changed(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 409 && status.reason == "Conflict")
 }
 
+/// Whether the object of this name was not found. Where it is its kind, or its namespace, that is not there, the answer
+/// names that, or nothing.
+pub fn absent(error: &kube::Error, name: &str) -> bool {
+    let kube::Error::Api(status) = error else {
+        return false;
+    };
+    let named = status.details.as_ref().map(|details| details.name.as_str());
+    status.code == 404 && named == Some(name)
+}
+
 /// The UID of a namespace.
 ///
 /// # Errors

@@ -213,12 +213,12 @@ fn met(at: Peer, how: Hindrance, text: &str) -> Record {
     record
 }
 
-fn leased(id: &str) -> Resource {
+fn leased(id: &str, renewable: bool) -> Resource {
     Resource {
         lease: Some(Lease {
             id: id.to_owned(),
             duration: Duration::from_secs(60),
-            renewable: true,
+            renewable,
         }),
         ..status(None, id)
     }
@@ -271,17 +271,20 @@ fn example(cause: Cause) -> Record {
             record
         }
         Cause::LeaseLost => {
-            let seen = [(140, secret("new")), (150, Seen::Resource(leased(LEASE)))];
+            let seen = [
+                (140, secret("new")),
+                (150, Seen::Resource(leased(LEASE, true))),
+            ];
             let mut record = proven(Step::Create, Kind::Dynamic, seen);
             record.steps[0].findings.lease = Answer::Is(false);
             record
         }
         Cause::RotatedLate => {
             let seen = [
-                (60, Seen::Resource(leased(LEASE))),
+                (60, Seen::Resource(leased(LEASE, true))),
                 (70, secret("old")),
                 (4000, secret("new")),
-                (4010, Seen::Resource(leased("database/creds/probe/2"))),
+                (4010, Seen::Resource(leased("database/creds/probe/2", true))),
             ];
             let mut record = proven(Step::Rotate, Kind::Dynamic, seen);
             record.steps[0].promise = Promise::Announced {
@@ -367,6 +370,23 @@ fn example(cause: Cause) -> Record {
             "SecretSyncError",
             "not the owner of the destination Secret vso-probe/x",
         ),
+        Cause::ProbeUnfit => {
+            let mut record = saw(
+                unproven(Step::Renew, Kind::Dynamic),
+                [
+                    (60, Seen::Resource(leased(LEASE, false))),
+                    (
+                        4000,
+                        Seen::Resource(leased("database/creds/probe/2", false)),
+                    ),
+                ],
+            );
+            record.steps[0].proof = Proof::Prolonged {
+                lease: LEASE.to_owned(),
+                renewed: 0,
+            };
+            record
+        }
         Cause::ProberVaultUnreachable => met(
             Peer::Vault,
             Hindrance::Unreachable,
@@ -397,6 +417,17 @@ fn example(cause: Cause) -> Record {
             record.steps[0].end = End::Interrupted;
             record
         }
+        Cause::ProberPostgresUnreachable => met(
+            Peer::Postgres,
+            Hindrance::Unreachable,
+            "tried to log in to PostgreSQL at postgres:5432, database `postgres`, sslMode require: no answer within 5 s",
+        ),
+        Cause::ProberBug => met(
+            Peer::Prober,
+            Hindrance::Failed,
+            "the prober panicked at src/probe.rs:1: a bug; please report it",
+        ),
+        Cause::CanaryRemoved => found(|findings| findings.resource = Answer::Is(None)),
     }
 }
 

@@ -251,6 +251,19 @@ fn the_probers_own_obstacles_are_its_own() {
             Hindrance::Denied,
             Cause::ProberKubernetesDenied,
         ),
+        (Peer::Kubernetes, Hindrance::Removed, Cause::CanaryRemoved),
+        (
+            Peer::Postgres,
+            Hindrance::Unreachable,
+            Cause::ProberPostgresUnreachable,
+        ),
+        (
+            Peer::Postgres,
+            Hindrance::Denied,
+            Cause::ProberPostgresUnreachable,
+        ),
+        (Peer::Postgres, Hindrance::Unfit, Cause::ProbeUnfit),
+        (Peer::Prober, Hindrance::Failed, Cause::ProberBug),
     ];
     for (at, how, cause) in cases {
         failing(
@@ -571,7 +584,7 @@ fn what_the_prober_may_not_ask_is_not_the_operators_fault() {
     let removed = Answer::Is(None);
     failing(
         |step| step.findings.resource = removed,
-        Cause::ProberInterrupted,
+        Cause::CanaryRemoved,
     );
 }
 
@@ -767,12 +780,19 @@ fn any_absence() -> impl Strategy<Value = fn(Duration) -> Seen> {
 }
 
 fn any_obstacle() -> impl Strategy<Value = Obstacle> {
-    let peer = prop_oneof![Just(Peer::Vault), Just(Peer::Kubernetes)];
+    let peer = prop_oneof![
+        Just(Peer::Vault),
+        Just(Peer::Kubernetes),
+        Just(Peer::Postgres),
+        Just(Peer::Prober)
+    ];
     let how = prop_oneof![
         Just(Hindrance::Unreachable),
         Just(Hindrance::Denied),
         Just(Hindrance::Sealed),
-        Just(Hindrance::Failed)
+        Just(Hindrance::Failed),
+        Just(Hindrance::Removed),
+        Just(Hindrance::Unfit)
     ];
     (peer, how).prop_map(|(at, how)| Obstacle {
         at,

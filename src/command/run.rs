@@ -131,6 +131,7 @@ mod tests {
     use super::*;
     use crate::config::check;
     use crate::health::Health;
+    use crate::model::cause::Cause;
     use crate::model::record::Peer;
     use crate::model::{Kind, Step, Verdict};
 
@@ -183,6 +184,8 @@ mod tests {
     fn is_unknown_and_cleaned_up((record, asked): &(Record, Vec<String>)) {
         let run = judged(record);
         assert_eq!(run.result, Verdict::Unknown);
+        let decisive = run.decisive().expect("a step");
+        assert_eq!(decisive.cause, Some(Cause::ProberBug));
         let End::Met(obstacle) = &record.steps.last().expect("a step").end else {
             panic!("{record:?}");
         };

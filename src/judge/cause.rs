@@ -132,13 +132,14 @@ pub(super) fn of_unproven(record: &Record, step: &StepRecord, measured: Duration
 /// What the prober itself met.
 fn of_obstacle(obstacle: &Obstacle) -> Blame {
     let cause = match (obstacle.at, obstacle.how) {
+        (_, Hindrance::Removed) => Cause::CanaryRemoved,
+        (_, Hindrance::Unfit) => Cause::ProbeUnfit,
         (Peer::Vault, Hindrance::Unreachable) => Cause::ProberVaultUnreachable,
         (Peer::Vault, Hindrance::Denied) => Cause::ProberVaultDenied,
         (Peer::Vault, Hindrance::Sealed) => Cause::VaultSealed,
         (Peer::Vault, Hindrance::Failed) => Cause::VaultError,
-        // There is no cause for a database, nor for a bug: that the proof could not be had is the prober's own,
-        // and the evidence tells why.
-        (Peer::Postgres | Peer::Prober, _) => Cause::ProberInterrupted,
+        (Peer::Postgres, _) => Cause::ProberPostgresUnreachable,
+        (Peer::Prober, _) => Cause::ProberBug,
         (Peer::Kubernetes, Hindrance::Denied) => Cause::ProberKubernetesDenied,
         (Peer::Kubernetes, Hindrance::Unreachable | Hindrance::Sealed | Hindrance::Failed) => {
             Cause::ProberKubernetesUnreachable

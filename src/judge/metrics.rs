@@ -51,7 +51,11 @@ fn figures(cause: Cause, kind: Kind, numbers: &OperatorDelta, told: &Told) -> Op
         | Cause::ProberKubernetesDenied
         | Cause::ProberWatchLost
         | Cause::ProberStarved
-        | Cause::ProberInterrupted => None,
+        | Cause::ProberInterrupted
+        | Cause::ProberPostgresUnreachable
+        | Cause::ProberBug
+        | Cause::CanaryRemoved
+        | Cause::ProbeUnfit => None,
     }
 }
 

@@ -158,6 +158,9 @@ causes! {
     /// The Secret belongs to someone else.
     DestinationConflict = "destination_conflict", Configuration,
         "remove the Secret of that name, or name another destination: it exists and the operator does not own it";
+    /// The step can't be taken as the probe is configured.
+    ProbeUnfit = "probe_unfit", Configuration,
+        "change the probe, or the role in Vault that it uses, as the evidence says: the step can't be taken as it is configured";
     /// The prober cannot reach Vault.
     ProberVaultUnreachable = "prober_vault_unreachable", Prober,
         "check `vault.address` and the network between the prober and Vault";
@@ -179,6 +182,15 @@ causes! {
     /// The prober was told to stop.
     ProberInterrupted = "prober_interrupted", Prober,
         "run the probe again: it was stopped before the step could end";
+    /// The prober cannot log in to PostgreSQL to try a credential.
+    ProberPostgresUnreachable = "prober_postgres_unreachable", Prober,
+        "check `verify.postgres` of the probe, and the network between the prober and PostgreSQL";
+    /// A bug of the prober's own ended the run.
+    ProberBug = "prober_bug", Prober,
+        "report it with the run as JSON: a bug of the prober's own ended the run";
+    /// Somebody else removed or changed the canary.
+    CanaryRemoved = "canary_removed", Prober,
+        "find out who removes or changes objects in the canaries' namespace, or point the prober at a namespace of its own";
 }
 
 impl fmt::Display for Cause {
@@ -282,7 +294,7 @@ mod tests {
     #[test]
     fn only_the_prober_makes_a_run_unknown() {
         for cause in Cause::ALL {
-            let own = cause.as_str().starts_with("prober_");
+            let own = cause.as_str().starts_with("prober_") || *cause == Cause::CanaryRemoved;
             assert_eq!(cause.party() == Party::Prober, own, "{cause}");
             assert_eq!(cause.party().verdict() == Verdict::Unknown, own, "{cause}");
         }

@@ -135,6 +135,10 @@ pub enum Hindrance {
     Sealed,
     /// A server error.
     Failed,
+    /// What is the canary's was removed, or changed, by somebody else.
+    Removed,
+    /// What was found does not fit what the probe is configured to do.
+    Unfit,
 }
 
 /// An answer to a question of the prober's, or why there is none.

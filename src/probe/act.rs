@@ -45,12 +45,12 @@ pub(super) async fn object(
         }
     };
     let full_name = canary.full_name();
-    let metadata: ObjectMeta = found
-        .map_err(|error| kubernetes::obstacle(&format!("get {kind} `{full_name}`"), &error))?;
+    let what = format!("get {kind} `{full_name}`");
+    let metadata: ObjectMeta = found.map_err(|error| obstacle(&what, name, &error))?;
     let own = OwnObject::of(&metadata, &canary.instance);
     own.map(Some).ok_or_else(|| Obstacle {
         at: Peer::Kubernetes,
-        how: Hindrance::Denied,
+        how: Hindrance::Removed,
         text: format!(
             "looked at {kind} `{full_name}` before it is changed: it does not bear the canary's labels any more, so that it is left alone"
         )
@@ -106,10 +106,24 @@ pub(super) async fn send(
             Err(error) if kubernetes::changed(&error) && tries < TRIES => own = None,
             answer => {
                 let what = format!("{} `{}`", what(canary, action), canary.full_name());
-                return answer.map_err(|error| kubernetes::obstacle(&what, &error));
+                return answer.map_err(|error| obstacle(&what, name, &error));
             }
         }
     }
+}
+
+/// What stopped an action on the canary's object of this name.
+fn obstacle(what: &str, name: &str, error: &kube::Error) -> Obstacle {
+    let obstacle = kubernetes::obstacle(what, error);
+    if kubernetes::absent(error, name) {
+        let text = obstacle.text.and("; somebody else removed it");
+        return Obstacle {
+            how: Hindrance::Removed,
+            text,
+            ..obstacle
+        };
+    }
+    obstacle
 }
 
 fn deletion(own: &OwnObject) -> DeleteParams {

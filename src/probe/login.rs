@@ -116,7 +116,7 @@ impl Door {
         let Some((user, password)) = credential else {
             return Err(Obstacle {
                 at: Peer::Postgres,
-                how: Hindrance::Failed,
+                how: Hindrance::Unfit,
                 text: format!(
                     "tried to log in to PostgreSQL: Secret `{}` holds no `username` and `password`",
                     self.name

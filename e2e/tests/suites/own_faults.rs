@@ -9,7 +9,7 @@ use e2e::lab::{NAMESPACE, PROBER, Part};
 use e2e::scenario::{Line, Outcome, Probe, Prober, Proxy, Scene, Suite, blames, eventually};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
-use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Resource, ResourceExt};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -50,6 +50,8 @@ pub(crate) fn suite() -> Suite {
         .trial("a_clock_set_back_by_an_hour", async |scene| {
             time::clock_back(scene, true).await
         })
+        .trial("canary_removed_in_mid_run", canary_removed)
+        .trial("canary_changed_in_mid_run", canary_changed)
         .trial("sigint_cleans_up", async |scene| {
             told_to_stop(scene, Signal::INT).await
         })
@@ -349,6 +351,40 @@ async fn watch_expired(scene: &Scene) -> Result<()> {
         "{run:#?}"
     );
     Ok(())
+}
+
+/// A run that waits in its second step for a poll, and removes its canary after it.
+async fn awaiting_a_poll(scene: &Scene, name: &str) -> Result<(e2e::scenario::Running, String)> {
+    let waiting = Probe::kv2(name)
+        .target("refreshAfter", "5s")
+        .steps(&[Step::Create, Step::Update, Step::Delete])
+        .limits("3s", "4s");
+    let running = scene.prober([waiting]).start(&["probe", "-o", "json"])?;
+    time::updated(scene, name).await?;
+    let canary = scene.canary(Kind::Static, name).await?.name_any();
+    Ok((running, canary))
+}
+
+/// Somebody else deletes the canary's resource: that says nothing of the operator.
+async fn canary_removed(scene: &Scene) -> Result<()> {
+    let (running, canary) = awaiting_a_poll(scene, "removed").await?;
+    let api = scene.resources(Kind::Static);
+    api.delete(&canary, &DeleteParams::default()).await?;
+    let run = running.ended().await?.exits(3)?.only_run()?;
+    blames(&run, Step::Update, Cause::CanaryRemoved)
+}
+
+/// Somebody else takes the prober's label off the canary's resource: it is the prober's to delete no longer.
+async fn canary_changed(scene: &Scene) -> Result<()> {
+    let (running, canary) = awaiting_a_poll(scene, "changed").await?;
+    let api = scene.resources(Kind::Static);
+    let unlabelled = json!({"metadata": {"labels": {INSTANCE_LABEL: null}}});
+    api.patch(&canary, &PatchParams::default(), &Patch::Merge(&unlabelled))
+        .await?;
+    let outcome = running.ended().await?;
+    api.delete(&canary, &DeleteParams::default()).await?;
+    let run = outcome.exits(3)?.only_run()?;
+    blames(&run, Step::Delete, Cause::CanaryRemoved)
 }
 
 /// A run that has taken its first step, and waits in its second for a poll that is far off.

@@ -15,6 +15,7 @@ pub(crate) fn suite() -> Suite {
         .trial("a_lease_is_prolonged_then_replaced", prolonged)
         .trial("a_credential_is_replaced_before_it_dies", replaced)
         .trial("a_role_that_grants_no_renewal_is_no_fault", no_renewal)
+        .trial("a_lease_that_outlives_the_wait_is_no_fault", outlives)
         .trial("a_credential_dropped_behind_everyones_back", dropped)
         .trial("a_database_out_of_reach_is_no_fault", unreachable)
         .trial("a_minimal_resource_is_issued_two", minimal)
@@ -129,10 +130,23 @@ async fn replaced(scene: &Scene) -> Result<()> {
 
 async fn no_renewal(scene: &Scene) -> Result<()> {
     let probe = role(scene, "stubborn", "5s", "5s").await?;
-    let run = run(scene, probe.steps(&[Step::Create, Step::Renew]), 3).await?;
-    blames(&run, Step::Renew, Cause::ProberVaultDenied)?;
+    let run = run(scene, probe.steps(&[Step::Create, Step::Renew]), 1).await?;
+    blames(&run, Step::Renew, Cause::ProbeUnfit)?;
     let text = &decisive(&run)?.evidence[0].text;
     ensure!(text.contains("max_ttl"), "{run:#?}");
+    Ok(())
+}
+
+/// The operator prolongs the lease for longer than the probe says that it may live.
+async fn outlives(scene: &Scene) -> Result<()> {
+    let probe = role(scene, "lasting", "5s", "1h").await?;
+    let probe = probe
+        .target("maxTtl", "8s")
+        .steps(&[Step::Create, Step::Rotate]);
+    let run = run(scene, probe, 1).await?;
+    blames(&run, Step::Rotate, Cause::ProbeUnfit)?;
+    let text = &decisive(&run)?.evidence[0].text;
+    ensure!(text.contains("maxTtl"), "{run:#?}");
     Ok(())
 }
 
@@ -179,7 +193,7 @@ async fn unreachable(scene: &Scene) -> Result<()> {
         json!({"host": "127.0.0.1", "port": 1, "database": "postgres", "sslMode": "disable"});
     let probe = Probe::database("nowhere").target("verify", json!({"postgres": server}));
     let run = run(scene, probe, 3).await?;
-    blames(&run, Step::Create, Cause::ProberInterrupted)?;
+    blames(&run, Step::Create, Cause::ProberPostgresUnreachable)?;
     let text = &decisive(&run)?.evidence[0].text;
     ensure!(text.contains("PostgreSQL at 127.0.0.1:1"), "{run:#?}");
     Ok(())

@@ -58,10 +58,7 @@ impl Case<'_> {
             self.step.findings.resource == Answer::Is(None) && self.step.proof != Proof::Gone;
         removed.then(|| {
             let text = "somebody else removed the resource during the step";
-            Blame::new(
-                Cause::ProberInterrupted,
-                Evidence::new(Source::Status, text),
-            )
+            Blame::new(Cause::CanaryRemoved, Evidence::new(Source::Status, text))
         })
     }
 

@@ -141,12 +141,12 @@ pub(super) fn not_prolonged(record: &Record, step: &StepRecord) -> Option<Blame>
     let message = refusal.map_or("", |renewal| renewal.message.as_str());
     let (cause, text) = if !renewable {
         (
-            Cause::ProberVaultDenied,
+            Cause::ProbeUnfit,
             format!("lease `{id}` can't be prolonged: leave the step `renew` out for this role"),
         )
     } else if message.contains("truncated") {
         (
-            Cause::ProberVaultDenied,
+            Cause::ProbeUnfit,
             format!(
                 "Vault grants lease `{id}` no full renewal: raise the role's `max_ttl` to twice its `default_ttl` or more, or leave the step `renew` out"
             ),
@@ -182,9 +182,6 @@ pub(super) fn outlives(step: &StepRecord, measured: Duration) -> Option<Blame> {
         let text = format!(
             "the lease lives and was being prolonged still after {seconds:.1} s: write the role's `max_ttl` as `maxTtl` into the probe, or a shorter one into the role"
         );
-        Blame::new(
-            Cause::ProberInterrupted,
-            Evidence::new(Source::Status, text),
-        )
+        Blame::new(Cause::ProbeUnfit, Evidence::new(Source::Status, text))
     })
 }
