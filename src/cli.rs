@@ -48,6 +48,9 @@ pub struct Cli {
 pub enum Command {
     /// Run the probes once, print the outcome, exit.
     Probe(ProbeArgs),
+    /// Judge saved records again: print what they say and exit as `probe` does. Needs no configuration, no cluster
+    /// and no Vault.
+    Judge(JudgeArgs),
     /// Run the probes on schedule, and serve metrics and runs over HTTP.
     Serve(ServeArgs),
     /// Check every precondition of a run, and say for each what is wrong and what puts it right.
@@ -77,6 +80,21 @@ pub struct ProbeArgs {
     /// Have up to this many runs at once. One run at a time measures best.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub parallel: u16,
+    /// Where the outcome goes.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Push the outcome to where the configuration's `push` says.
+    #[arg(long)]
+    pub push: bool,
+    /// Save the record of each run in this folder, for `judge` and for bug reports: all that was seen, without any
+    /// secret value.
+    #[arg(long, value_name = "DIR")]
+    pub record: Option<PathBuf>,
+}
+
+/// Where the outcome goes, and in which form.
+#[derive(Args, Debug)]
+pub struct OutputArgs {
     /// The form of the outcome.
     #[arg(
         short = 'o',
@@ -89,9 +107,17 @@ pub struct ProbeArgs {
     /// Write the outcome to this file instead of stdout.
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Push the outcome to where the configuration's `push` says.
-    #[arg(long)]
-    pub push: bool,
+}
+
+/// What to judge again.
+#[derive(Args, Debug)]
+pub struct JudgeArgs {
+    /// The records: files that `probe --record` or `serve` wrote.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Where the outcome goes.
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// How to serve.

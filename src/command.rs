@@ -3,6 +3,8 @@
 mod cleanup;
 mod config;
 mod doctor;
+mod judge;
+mod output;
 mod probe;
 mod run;
 mod serve;
@@ -62,6 +64,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Error> {
     let file = cli.config.as_deref();
     match cli.command {
         Command::Probe(args) => probe::run(&load(file)?, &args).await,
+        Command::Judge(args) => judge::run(&args),
         Command::Serve(args) => serve::run(file, &args).await,
         Command::Doctor(args) => doctor::run(file, &args).await,
         Command::Cleanup(args) => cleanup::run(&load(file)?, &args).await,

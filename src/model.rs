@@ -9,6 +9,7 @@ pub mod proof;
 pub mod reconciles;
 pub mod record;
 pub mod run;
+pub mod saved;
 pub mod signal;
 pub mod snapshot;
 pub mod text;

@@ -10,6 +10,7 @@ mod metrics;
 pub mod once;
 mod page;
 pub mod progress;
+pub mod records;
 mod series;
 mod status;
 mod store;
@@ -30,6 +31,7 @@ use prometheus_client::registry::Registry;
 use crate::config::{self, Config, Probe};
 use crate::model::Step;
 use crate::model::correlation::Coefficient;
+use crate::model::record::Record;
 use crate::model::run::Run;
 use form::Form;
 use history::History;
@@ -55,6 +57,8 @@ pub enum Fact {
         run: Box<Run>,
         /// By step, what its latencies move with, the strongest first.
         correlations: BTreeMap<Step, Vec<Coefficient>>,
+        /// Its record, if it is to be kept.
+        record: Option<Arc<Record>>,
     },
     /// The operator's metrics were read, or could not be.
     Scrape {
@@ -160,8 +164,8 @@ impl Publisher {
         } = &mut *state;
         *facts = facts.wrapping_add(1);
         let run = match &fact {
-            Fact::Run { run, .. } if tally.probes.contains_key(&run.probe) => {
-                Some(Arc::new(Run::clone(run)))
+            Fact::Run { run, record, .. } if tally.probes.contains_key(&run.probe) => {
+                Some((Arc::new(Run::clone(run)), record.clone()))
             }
             _ => None,
         };
@@ -170,9 +174,9 @@ impl Publisher {
         if configured {
             history.retain(|probe| tally.probes.contains_key(probe));
         }
-        if let Some(run) = run {
+        if let Some((run, record)) = run {
             if let Some(keeper) = keeper {
-                keeper.keep(&run);
+                keeper.keep(&run, record);
             }
             history.push(run);
         }

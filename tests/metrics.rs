@@ -149,6 +149,7 @@ fn over(run: Run) -> Fact {
     Fact::Run {
         run: Box::new(run),
         correlations: BTreeMap::new(),
+        record: None,
     }
 }
 
@@ -227,6 +228,7 @@ fn facts() -> Vec<Fact> {
         Fact::Run {
             run: Box::new(failed),
             correlations: BTreeMap::from([(Step::Create, vec![coefficient])]),
+            record: None,
         },
         Fact::Skipped {
             probe: "kv".to_owned(),

@@ -439,6 +439,7 @@ async fn the_registry_is_written_and_ends_stale() {
     publisher.publish(Fact::Run {
         run: Box::new(run(0, None)),
         correlations: BTreeMap::new(),
+        record: None,
     });
     over.ask();
     task.await.expect("it ends");

@@ -11,6 +11,7 @@ mod probe;
 mod prober;
 mod proxy;
 mod recording;
+mod records;
 mod relay;
 mod scene;
 mod server;

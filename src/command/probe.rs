@@ -1,31 +1,35 @@
 //! Once: run the probes, judge, report, exit.
 
 use std::collections::HashSet;
-use std::io::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use futures::StreamExt as _;
-use tokio::time::Instant;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout};
 
 use super::Error;
+use super::output::{Output, exit};
 use super::run::{judged, record, sweep};
 use crate::cli::{Exit, OutputFormat, ProbeArgs};
 use crate::config::{Config, Probe, Push};
 use crate::health::Health;
 use crate::judge::correlation::Windows;
-use crate::model::Verdict;
-use crate::model::record::{Hindrance, Obstacle, Peer};
+use crate::model::record::{Hindrance, Obstacle, Peer, Record};
 use crate::model::run::Run;
 use crate::probe::{Progress, Shell};
 use crate::publish::progress::Board;
-use crate::publish::{junit, table};
+use crate::publish::records::Records;
 use crate::push;
 use crate::shutdown::Shutdown;
 
 /// How long a push may be tried, and how long if the program was told to stop.
 const PUSH_LIMIT: Duration = Duration::from_secs(15);
 const PUSH_LIMIT_AT_THE_END: Duration = Duration::from_secs(3);
+
+/// How long it may take to save a record.
+const SAVE_LIMIT: Duration = Duration::from_secs(10);
 
 /// What the configuration asks for that this version takes no heed of, beside what it refuses to run.
 pub(super) fn unheeded(config: &Config) -> Option<&'static str> {
@@ -39,9 +43,10 @@ pub(super) async fn run(config: &Config, args: &ProbeArgs) -> Result<Exit, Error
         let text = "`--push` has nowhere to push to: write `push.pushgateway` or `push.remoteWrite` into the configuration";
         return Err(Error::Usage(text.to_owned()));
     }
-    let mut output = Output::open(args)?;
+    let mut output = Output::open(&args.output)?;
+    let records = args.record.as_deref().map(open_records).transpose()?;
     let shutdown = Shutdown::on_signals()?;
-    let board = Board::new(args.output_format == OutputFormat::Table);
+    let board = Board::new(args.output.output_format == OutputFormat::Table);
 
     if let Some(what) = unheeded(config) {
         tracing::warn!("{what}");
@@ -63,13 +68,26 @@ pub(super) async fn run(config: &Config, args: &ProbeArgs) -> Result<Exit, Error
     }
     let jobs = (0..args.count).flat_map(|_| probes.iter().copied());
     let mut runs = futures::stream::iter(jobs)
-        .map(|probe| one(config, probe, &shell, begun, &shutdown, &board))
+        .map(|probe| {
+            one(
+                config,
+                probe,
+                &shell,
+                begun,
+                &shutdown,
+                &board,
+                records.as_ref(),
+            )
+        })
         .buffer_unordered(args.parallel.into());
     let mut windows = Windows::default();
     let mut done = Vec::new();
-    let mut written = Ok(());
+    let (mut written, mut recorded) = (Ok(()), Ok(()));
     while let Some(run) = runs.next().await {
-        let Some(mut run) = run else { continue };
+        let Some((mut run, saved)) = run else {
+            continue;
+        };
+        recorded = recorded.and(saved);
         windows.observe(&mut run);
         if written.is_ok() {
             written = output.run(&run);
@@ -94,8 +112,9 @@ pub(super) async fn run(config: &Config, args: &ProbeArgs) -> Result<Exit, Error
     }
     let written = written.and_then(|()| output.end(&done));
     let pushed = !args.push || push(config, &done, &shutdown).await;
-    written?;
-    Ok(match exit(&done, &shutdown) {
+    written.and(recorded)?;
+    Ok(match exit(&done) {
+        Exit::Good if shutdown.asked() => Exit::Unknown,
         Exit::Good if !pushed => Exit::PushFailed,
         exit => exit,
     })
@@ -151,7 +170,7 @@ async fn open(config: &Config, probes: &[&Probe]) -> Result<Shell, Obstacle> {
     Ok(shell)
 }
 
-/// One run, judged; `None` if the program was told to stop before it began.
+/// One run, judged, and whether its record could be saved; `None` if the program was told to stop before it began.
 async fn one(
     config: &Config,
     probe: &Probe,
@@ -159,7 +178,8 @@ async fn one(
     begun: Instant,
     shutdown: &Shutdown,
     board: &Board,
-) -> Option<Run> {
+    records: Option<&Records>,
+) -> Option<(Run, anyhow::Result<()>)> {
     if shutdown.asked() {
         return None;
     }
@@ -172,69 +192,31 @@ async fn one(
     let record = record(config, probe, shell, begun, shutdown, tell).await;
     let run = judged(&record);
     tracing::debug!(probe = run.probe, run = run.run, result = %run.result, "the run is over");
-    Some(run)
+    let saved = match records {
+        Some(records) => save(records, record).await,
+        None => Ok(()),
+    };
+    Some((run, saved))
 }
 
-/// Failure goes before unknown: one step that surely failed is enough to stop a rollout.
-fn exit(runs: &[Run], shutdown: &Shutdown) -> Exit {
-    let any = |verdict| runs.iter().any(|run| run.result == verdict);
-    if any(Verdict::Failure) {
-        Exit::Failed
-    } else if any(Verdict::Unknown) || runs.is_empty() || shutdown.asked() {
-        Exit::Unknown
-    } else {
-        Exit::Good
-    }
+/// Opens the folder of the records before anything is run, so that none is lost for a bad path.
+fn open_records(folder: &Path) -> Result<Records, Error> {
+    Records::open(folder).map_err(|error| {
+        let folder = folder.display();
+        Error::Usage(format!("tried to save records in {folder}: {error}"))
+    })
 }
 
-/// Where the outcome goes.
-struct Output {
-    format: OutputFormat,
-    writer: Box<dyn std::io::Write>,
-    name: String,
-}
-
-impl Output {
-    /// Opens the output before anything is run, so that no outcome is lost for a bad path.
-    fn open(args: &ProbeArgs) -> Result<Self, Error> {
-        let (writer, name): (Box<dyn std::io::Write>, _) = match &args.output {
-            None => (Box::new(std::io::stdout()), "stdout".to_owned()),
-            Some(file) => {
-                let name = file.display().to_string();
-                let writer = std::fs::File::create(file)
-                    .map_err(|error| Error::Usage(format!("tried to create {name}: {error}")))?;
-                (Box::new(writer), name)
-            }
-        };
-        Ok(Self {
-            format: args.output_format,
-            writer,
-            name,
-        })
-    }
-
-    fn write(&mut self, text: &str) -> anyhow::Result<()> {
-        self.writer
-            .write_all(text.as_bytes())
-            .and_then(|()| self.writer.flush())
-            .with_context(|| format!("tried to write the outcome to {}", self.name))
-    }
-
-    fn run(&mut self, run: &Run) -> anyhow::Result<()> {
-        match self.format {
-            OutputFormat::Json => {
-                let line = serde_json::to_string(run).context("can't write the run as JSON")?;
-                self.write(&(line + "\n"))
-            }
-            OutputFormat::Table | OutputFormat::Junit => Ok(()),
-        }
-    }
-
-    fn end(&mut self, runs: &[Run]) -> anyhow::Result<()> {
-        match self.format {
-            OutputFormat::Table => self.write(&table::render(runs)),
-            OutputFormat::Junit => self.write(&junit::render(runs)),
-            OutputFormat::Json => Ok(()),
-        }
-    }
+/// Saves a record. The disk may hang: then it is not waited for.
+async fn save(records: &Records, record: Record) -> anyhow::Result<()> {
+    let tried = format!("tried to save the record of the run {}", record.run);
+    let records = records.clone();
+    let saved = spawn_blocking(move || records.save(&record));
+    let saved = timeout(SAVE_LIMIT, saved).await;
+    let (file, _) = saved
+        .context(tried.clone())?
+        .context(tried.clone())?
+        .context(tried)?;
+    tracing::info!(file = %file.display(), "saved the run's record");
+    Ok(())
 }

@@ -6,15 +6,19 @@ use std::thread::{self, JoinHandle};
 use std::{io, mem};
 
 use super::store::Store;
+use crate::model::record::Record;
 use crate::model::run::Run;
 
 /// How many runs may wait to be written down.
 const WAITING: usize = 64;
 
+/// A run to be written down, and its record if that is to be kept too.
+type Kept = (Arc<Run>, Option<Arc<Record>>);
+
 /// Takes runs to be written down.
 #[derive(Debug)]
 pub(super) struct Keeper {
-    runs: SyncSender<Arc<Run>>,
+    runs: SyncSender<Kept>,
     thread: JoinHandle<()>,
 }
 
@@ -28,9 +32,9 @@ impl Keeper {
         Ok(Self { runs, thread })
     }
 
-    /// Has a run written down; does not wait for that.
-    pub(super) fn keep(&self, run: &Arc<Run>) {
-        let why = match self.runs.try_send(run.clone()) {
+    /// Has a run written down, and its record where there is one; does not wait for that.
+    pub(super) fn keep(&self, run: &Arc<Run>, record: Option<Arc<Record>>) {
+        let why = match self.runs.try_send((run.clone(), record)) {
             Ok(()) => return,
             Err(TrySendError::Full(_)) => "those before it are still being written",
             Err(TrySendError::Disconnected(_)) => "who should write it has ended",
@@ -51,10 +55,15 @@ impl Keeper {
     }
 }
 
-fn write(mut store: Store, waiting: &Receiver<Arc<Run>>) {
-    for run in waiting {
+fn write(mut store: Store, waiting: &Receiver<Kept>) {
+    for (run, record) in waiting {
         if let Err(error) = store.append(&run) {
             tracing::warn!(%error, run = run.run, "could not keep the run in `history.path`");
+        }
+        if let Some(record) = record
+            && let Err(error) = store.save(&record, run.finished)
+        {
+            tracing::warn!(%error, run = run.run, "could not keep the run's record in `history.path`");
         }
     }
 }

@@ -1,6 +1,7 @@
-//! The runs on disk: a file a day, a run a line, for as long as they are to be kept and there is room.
+//! The runs on disk: a file a day, a run a line, and a folder a day for the records of those that were not good, for as
+//! long as they are to be kept and there is room.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
@@ -10,11 +11,15 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
+use super::records::Records;
 use crate::config;
+use crate::model::record::Record;
 use crate::model::run::Run;
 
 /// How the name of a file ends; before it stands the day, in UTC.
 const SUFFIX: &str = ".jsonl";
+/// The folder of the records, below that of the runs: in it one a day.
+const RECORDS: &str = "records";
 /// How much is kept on disk, in bytes: beyond, the earliest days go first.
 const KEPT: u64 = 512 << 20;
 /// How much of it is read at the start, in bytes: the latest.
@@ -29,6 +34,8 @@ pub(super) struct Store {
     retention: Duration,
     /// The file of the day that was written last.
     open: Option<(Date, File)>,
+    /// The records of the day that was written last, and how many bytes they have.
+    records: Option<(Date, Records, u64)>,
 }
 
 impl Store {
@@ -39,6 +46,7 @@ impl Store {
             folder: config.path.clone(),
             retention: config.retention,
             open: None,
+            records: None,
         })
     }
 
@@ -84,13 +92,27 @@ impl Store {
         };
         let mut line = serde_json::to_vec(run)?;
         line.push(b'\n');
-        if file.metadata()?.len().saturating_add(line.len() as u64) > KEPT {
-            let why = format!("the runs of a day take more than {} MiB", KEPT >> 20);
-            return Err(io::Error::other(why));
-        }
+        within(file.metadata()?.len().saturating_add(line.len() as u64))?;
         // After a write that failed, the file is opened anew: then the next run is on a line of its own.
         file.write_all(&line)?;
         self.open = Some((day, file));
+        Ok(())
+    }
+
+    /// Saves the record of a run that ended then and was written down.
+    pub(super) fn save(&mut self, record: &Record, finished: Timestamp) -> io::Result<()> {
+        let day = day(finished);
+        let (records, length) = match self.records.take() {
+            Some((open, records, length)) if open == day => (records, length),
+            _ => {
+                let folder = self.records_of(day);
+                let records = Records::at(&folder)?;
+                (records, length(&folder)?)
+            }
+        };
+        within(length)?;
+        let (_, more) = records.save(record)?;
+        self.records = Some((day, records, length.saturating_add(more)));
         Ok(())
     }
 
@@ -100,13 +122,45 @@ impl Store {
         let oldest = day(oldest);
         let mut kept = 0_u64;
         let mut done = Ok(());
-        for (day, length) in self.days()?.into_iter().rev() {
-            kept = kept.saturating_add(length);
-            if day < oldest || kept > KEPT {
+        let (runs, records) = (self.days()?, self.days_of_records()?);
+        let days: BTreeSet<_> = runs.keys().chain(records.keys()).copied().collect();
+        for day in days.into_iter().rev() {
+            for of in [&runs, &records] {
+                kept = kept.saturating_add(of.get(&day).copied().unwrap_or_default());
+            }
+            if day >= oldest && kept <= KEPT {
+                continue;
+            }
+            if runs.contains_key(&day) {
                 done = done.and(fs::remove_file(self.file(day)));
+            }
+            if records.contains_key(&day) {
+                done = done.and(fs::remove_dir_all(self.records_of(day)));
             }
         }
         done
+    }
+
+    /// The days that there is a folder of records of, and how many bytes they have. Other folders are none of ours.
+    fn days_of_records(&self) -> io::Result<BTreeMap<Date, u64>> {
+        let mut days = BTreeMap::new();
+        let entries = match fs::read_dir(self.folder.join(RECORDS)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(days),
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            let name = entry.file_name();
+            let day = name.to_str().and_then(|name| name.parse::<Date>().ok());
+            let Some(day) = day.filter(|day| self.records_of(*day).file_name() == Some(&name))
+            else {
+                continue;
+            };
+            if entry.file_type()?.is_dir() {
+                days.insert(day, length(&entry.path())?);
+            }
+        }
+        Ok(days)
     }
 
     /// The days that there is a file of, and its length. Other files are none of ours.
@@ -143,6 +197,26 @@ impl Store {
     fn file(&self, day: Date) -> PathBuf {
         self.folder.join(format!("{day}{SUFFIX}"))
     }
+
+    fn records_of(&self, day: Date) -> PathBuf {
+        self.folder.join(RECORDS).join(day.to_string())
+    }
+}
+
+/// How many bytes the files in a folder have.
+fn length(folder: &Path) -> io::Result<u64> {
+    fs::read_dir(folder)?
+        .map(|entry| Ok(entry?.metadata()?.len()))
+        .sum()
+}
+
+/// Insists that no more is kept of a day than of all.
+fn within(length: u64) -> io::Result<()> {
+    if length > KEPT {
+        let why = format!("what is kept of a day takes more than {} MiB", KEPT >> 20);
+        return Err(io::Error::other(why));
+    }
+    Ok(())
 }
 
 fn day(moment: Timestamp) -> Date {
@@ -229,5 +303,37 @@ mod tests {
         store.prune(Timestamp::now()).expect("it can be pruned");
         let left = fs::read_dir(folder.path()).expect("a folder").count();
         assert_eq!(left, 4, "only the one file of a day is removed");
+    }
+
+    #[test]
+    fn records_go_with_the_runs_of_their_day() {
+        const RECORD: &str = include_str!("../../tests/fuzz/corpus/record/churn.json");
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = config::History {
+            path: folder.path().to_owned(),
+            retention: Duration::from_secs(24 * 60 * 60),
+        };
+        let mut store = Store::open(&config).expect("a store");
+        let record: Record = serde_json::from_str(RECORD).expect("a record");
+        let ends = |day: &str| {
+            format!("2026-01-{day}T12:00:00Z")
+                .parse()
+                .expect("a moment")
+        };
+        for day in ["01", "02", "03"] {
+            store.save(&record, ends(day)).expect("it can be saved");
+        }
+        fs::create_dir(folder.path().join("records/mine")).expect("it can be made");
+        store.prune(ends("03")).expect("it can be pruned");
+        let left = |day: &str| folder.path().join("records").join(day).is_dir();
+        assert_eq!(
+            ["2026-01-01", "2026-01-02", "2026-01-03", "mine"].map(left),
+            [false, true, true, true]
+        );
+        let kept = store.records.as_ref().map(|(_, _, length)| *length);
+        let (_, more) = Records::at(&store.records_of(day(ends("03"))))
+            .and_then(|records| records.save(&record))
+            .expect("it can be saved");
+        assert_eq!(kept, Some(more));
     }
 }

@@ -52,7 +52,9 @@ impl Tally {
                 probes,
                 operator_metrics,
             } => self.configure(&probes, operator_metrics),
-            Fact::Run { run, correlations } => self.run(&run, correlations),
+            Fact::Run {
+                run, correlations, ..
+            } => self.run(&run, correlations),
             Fact::Scrape {
                 up,
                 seconds,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 use vso_prober::model::run::Run;
@@ -32,6 +32,8 @@ pub struct Prober {
     pub(super) memory: Option<u64>,
     /// How many files it may open.
     pub(super) files: Option<u32>,
+    /// Where the records of its runs are kept, if they are.
+    pub(super) records: Option<PathBuf>,
 }
 
 impl Prober {
@@ -86,6 +88,17 @@ impl Prober {
             .await
     }
 
+    /// Judges saved records where there is nothing: no configuration, no environment.
+    pub async fn judge(&self, files: &[PathBuf], output: &str) -> Result<Outcome> {
+        let mut command = Command::new(&self.program);
+        command
+            .args(["judge", "-o", output])
+            .args(files)
+            .env_clear()
+            .current_dir("/");
+        spawned(command, "judge".to_owned(), None)?.ended().await
+    }
+
     /// Runs it to its end.
     pub async fn run(&self, arguments: &[&str]) -> Result<Outcome> {
         self.start(arguments)?.ended().await
@@ -93,7 +106,8 @@ impl Prober {
 
     /// Starts it. Dropping the value kills it.
     pub fn start(&self, arguments: &[&str]) -> Result<Running> {
-        let text = serde_json::to_string_pretty(&self.config)?;
+        let (config, record) = self.recorded(arguments);
+        let text = serde_json::to_string_pretty(&config)?;
         fs::write(&self.file, text)
             .with_context(|| format!("could not write `{}`", self.file.display()))?;
         let group = self.memory.map(Group::new).transpose()?;
@@ -123,22 +137,43 @@ impl Prober {
         }
         command
             .args(arguments)
+            .args(record)
             .env("VSO_PROBER_CONFIG", &self.file)
-            .envs(self.env.iter().cloned())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        let child = command
-            .spawn()
-            .with_context(|| format!("could not start `{}`", self.program.display()))?;
-        Ok(Running {
-            child,
-            since: Instant::now(),
-            arguments: arguments.join(" "),
-            group,
-        })
+            .envs(self.env.iter().cloned());
+        spawned(command, arguments.join(" "), group)
     }
+
+    /// The configuration and further arguments with which an invocation keeps the records of its runs.
+    fn recorded(&self, arguments: &[&str]) -> (Value, Vec<OsString>) {
+        let mut config = self.config.clone();
+        let Some(folder) = &self.records else {
+            return (config, Vec::new());
+        };
+        if arguments.contains(&"serve") && config["history"].is_null() {
+            config["history"] = json!({"path": folder});
+        }
+        let probes = arguments.contains(&"probe") && !arguments.contains(&"--record");
+        let record = probes.then(|| ["--record".into(), folder.into()]);
+        (config, record.into_iter().flatten().collect())
+    }
+}
+
+/// Starts it, with nothing to read.
+fn spawned(mut command: Command, arguments: String, group: Option<Group>) -> Result<Running> {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let child = command
+        .spawn()
+        .with_context(|| format!("could not start `{:?}`", command.as_std().get_program()))?;
+    Ok(Running {
+        child,
+        since: Instant::now(),
+        arguments,
+        group,
+    })
 }
 
 /// The binary at work.

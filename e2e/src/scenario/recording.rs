@@ -83,6 +83,12 @@ impl Recording {
         seen.generations.get(name).copied()
     }
 
+    /// Every value that any key of any Secret had.
+    pub fn all_values(&self) -> BTreeSet<String> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.values.values().flatten().cloned().collect()
+    }
+
     /// Every value that this key of any Secret had.
     pub fn values(&self, key: &str) -> BTreeSet<String> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);

@@ -18,6 +18,7 @@ use vso_prober::canary::{INSTANCE_LABEL, PROBE_LABEL};
 use vso_prober::model::{Kind, Step};
 use vso_prober::operator::api_resource;
 
+use super::records::Records;
 use super::{Probe, Prober, Recording, eventually};
 use crate::lab::{Lab, NAMESPACE, OPERATOR_NAMESPACE, Options, PROBER, Part};
 
@@ -32,6 +33,7 @@ pub struct Scene {
     folder: TempDir,
     real: bool,
     files: AtomicU32,
+    records: Option<Records>,
 }
 
 impl Scene {
@@ -42,8 +44,11 @@ impl Scene {
             ..Options::from_env()?
         };
         let real = options.operator.is_some();
+        let lab = Lab::start_with(options).await?;
+        let records = Records::start(&lab).await?;
         Ok(Self {
-            lab: Lab::start_with(options).await?,
+            lab,
+            records,
             program,
             folder: tempfile::tempdir().context("could not make a temporary folder")?,
             real,
@@ -80,7 +85,13 @@ impl Scene {
             env: vec![("KUBECONFIG".into(), self.lab.prober_kubeconfig().into())],
             memory: None,
             files: None,
+            records: self.records.as_ref().map(Records::folder),
         }
+    }
+
+    /// Where records are kept, if they are.
+    pub(super) fn records(&self) -> Option<&Records> {
+        self.records.as_ref()
     }
 
     /// A path for a new file.

@@ -18,6 +18,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{self, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use super::records::Records;
 use super::{Scene, memory};
 
 /// No trial takes this long, unless it is said to.
@@ -270,7 +271,7 @@ impl Stage {
         let mut lab = runtime.block_on(self.lab.lock());
         let started = lab.get_or_insert_with(|| self.start(program));
         let outcome = match &started.scene {
-            Ok(scene) => program.timed(name, || tried(runtime, scene, check)),
+            Ok(scene) => program.timed(name, || tried(runtime, scene, name, check)),
             Err(error) => Err(Failed::from(error)),
         };
         started.failed |= outcome.is_err();
@@ -311,7 +312,10 @@ impl Started {
 }
 
 /// Whether a trial went well, and nothing was left behind.
-fn tried(runtime: &Runtime, scene: &Scene, check: Check) -> Result<(), Failed> {
+fn tried(runtime: &Runtime, scene: &Scene, name: &str, check: Check) -> Result<(), Failed> {
+    if let Some(records) = scene.records() {
+        records.begin(name);
+    }
     let checked = thread::scope(|scope| {
         let body = || check(runtime, scene);
         let thread = thread::Builder::new().stack_size(STACK);
@@ -323,6 +327,7 @@ fn tried(runtime: &Runtime, scene: &Scene, check: Check) -> Result<(), Failed> {
         _ => runtime.block_on(scene.state()),
     };
     let after = runtime.block_on(after(scene));
+    let after = after.and(scene.records().map_or(Ok(()), Records::end));
     match checked {
         Ok(Ok(())) => after.map_err(|error| Failed::from(format!("{error:#}"))),
         Ok(Err(error)) => Err(Failed::from(format!("{error:#}\n{state}"))),

@@ -1,6 +1,7 @@
 //! Nothing that the program prints, however much it is asked to say, holds a secret.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
 
 use anyhow::{Context, Result, ensure};
 use e2e::scenario::{Outcome, Probe, Prober, Recording, Scene, Suite, Tap};
@@ -16,6 +17,7 @@ pub(crate) fn suite() -> Suite {
     Suite::new("secrecy")
         .trial("runs_that_succeed", success)
         .trial("runs_that_fail", failure)
+        .trial("saved_records_are_judged_elsewhere", saved)
         .trial("each_login", logins)
         .trial("credentials_that_are_refused", refused)
         .trial("stopped_and_cleaned_up", stopped)
@@ -70,19 +72,26 @@ impl Secrets {
 
     /// Insists that none of them, nor its base64, was printed, and that much was.
     fn kept(&self, least: usize, outcomes: &[Outcome]) -> Result<()> {
+        let printed = outcomes
+            .iter()
+            .map(|outcome| outcome.stdout.clone() + &outcome.stderr);
+        self.not_in(least, printed)
+    }
+
+    /// Insists that none of them, nor its base64, stands in these texts, and that there were many.
+    fn not_in(&self, least: usize, texts: impl IntoIterator<Item = String>) -> Result<()> {
         use base64::Engine;
         use base64::engine::general_purpose::STANDARD_NO_PAD;
         let secrets = self.all(least)?;
-        for outcome in outcomes {
+        for text in texts {
             for secret in &secrets {
                 // The last characters of base64 depend on what follows.
                 let encoded = STANDARD_NO_PAD.encode(secret);
                 let encoded = &encoded[..encoded.len() - encoded.len() % 4];
-                for (form, text) in [("it", secret.as_str()), ("its base64", encoded)] {
-                    let printed = outcome.stdout.contains(text) || outcome.stderr.contains(text);
+                for (form, shown) in [("it", secret.as_str()), ("its base64", encoded)] {
                     ensure!(
-                        text.len() < 8 || !printed,
-                        "{form} was printed: a secret of {} characters that begins with `{}`, by {outcome}",
+                        shown.len() < 8 || !text.contains(shown),
+                        "{form} is told: a secret of {} characters that begins with `{}`, in {text}",
                         secret.len(),
                         &secret[..4]
                     );
@@ -154,6 +163,55 @@ async fn failure(scene: &Scene) -> Result<()> {
     let prober = scene.prober(probes).vault(&secrets.tap.address());
     let outcomes = loudly(&prober, 1).await?;
     secrets.kept(3 * 6, &outcomes)
+}
+
+async fn saved(scene: &Scene) -> Result<()> {
+    let secrets = Secrets::gather(scene).await?;
+    let probes = [
+        Probe::hasty("absent", &[Step::Create]).auth("absent"),
+        Probe::kv2("late")
+            .steps(&[Step::Create, Step::Delete])
+            .limits("1us", "15s"),
+        Probe::database("leaking").minimal(),
+    ];
+    let prober = scene.prober(probes).vault(&secrets.tap.address());
+    let folder = scene.path("records");
+    let argument = folder.to_str().context("a path of UTF-8")?;
+    let told = prober
+        .run(&["probe", "--record", argument])
+        .await?
+        .exits(1)?;
+
+    let mut files = Vec::new();
+    for probe in ["absent", "late", "leaking"] {
+        let named = |entry: &std::fs::DirEntry| {
+            let name = entry.file_name();
+            name.to_str()
+                .is_some_and(|name| name.starts_with(probe) && name.ends_with(".json"))
+        };
+        let entries = std::fs::read_dir(&folder)?.collect::<Result<Vec<_>, _>>()?;
+        let entry = entries.into_iter().find(named);
+        let entry = entry.with_context(|| format!("no record of `{probe}`"))?;
+        ensure!(entry.metadata()?.permissions().mode() & 0o777 == 0o600);
+        files.push(entry.path());
+    }
+    ensure!(
+        std::fs::read_dir(&folder)?.count() == files.len(),
+        "more is left"
+    );
+    let again = prober.judge(&files, "table").await?.exits(1)?;
+    ensure!(again.stdout == told.stdout, "{told}\n{again}");
+    let runs = prober.judge(&files, "json").await?.exits(1)?.runs()?;
+    ensure!(runs.len() == files.len(), "{runs:?}");
+
+    let records = files.iter().map(std::fs::read_to_string);
+    let records = records.collect::<Result<Vec<_>, _>>()?;
+    // A token a run at least, two nonces, and two user names and passwords.
+    secrets.not_in(6, records)?;
+
+    std::fs::write(&files[0], "{}")?;
+    let refused = prober.judge(&files, "table").await?.exits(2)?;
+    refused.says(&["is not a record"])
 }
 
 async fn logins(scene: &Scene) -> Result<()> {

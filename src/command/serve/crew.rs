@@ -16,6 +16,7 @@ use crate::config::{Config, Probe};
 use crate::health::Health;
 use crate::http::{Ran, Refusal};
 use crate::judge::correlation::Windows;
+use crate::model::Verdict;
 use crate::model::run::Run;
 use crate::model::snapshot::Snapshot;
 use crate::model::text::Text;
@@ -376,6 +377,7 @@ impl Duty {
         let correlations = self.desk.windows().observe(&mut run);
         tracing::debug!(probe = run.probe, run = run.run, result = %run.result, "the run is over");
         self.desk.publisher.publish(Fact::Run {
+            record: (run.result != Verdict::Success).then(|| Arc::new(record)),
             run: Box::new(run.clone()),
             correlations,
         });
