@@ -41,7 +41,7 @@ pub(super) fn of_proven(
         return Some(Blame::new(Cause::ProberWatchLost, first.clone()).and(rest));
     }
     if proven.relisted {
-        let text = "the proof was found only by a list after a watch had been interrupted, so its moment is not known";
+        let text = "a watch was interrupted and only a later list showed the effect, so it is not known when it came";
         return Some(
             Blame::new(Cause::ProberWatchLost, Evidence::new(Source::Status, text))
                 .and(interrupted),
@@ -59,7 +59,7 @@ pub(super) fn of_proven(
     let late = || {
         late.then(|| {
             let text = format!(
-                "it came out right after {:.3} s, {:.3} s beyond its threshold of {:.3} s",
+                "the effect was right but took {:.3} s, {:.3} s over its threshold of {:.3} s",
                 measured.as_secs_f64(),
                 (measured.saturating_sub(step.within)).as_secs_f64(),
                 step.within.as_secs_f64()
@@ -82,7 +82,7 @@ pub(super) fn of_unproven(record: &Record, step: &StepRecord, measured: Duration
     match &step.end {
         End::Met(obstacle) => return of_obstacle(obstacle),
         End::Interrupted => {
-            let text = "the prober was told to stop while it waited for the proof";
+            let text = "the prober was stopped while it waited for the effect";
             return Blame::new(
                 Cause::ProberInterrupted,
                 Evidence::new(Source::Status, text),

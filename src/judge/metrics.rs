@@ -62,22 +62,19 @@ fn figures(cause: Cause, kind: Kind, numbers: &OperatorDelta, told: &Told) -> Op
 /// How much the controller did, and what may have kept it from doing more.
 fn reconciles(kind: Kind, numbers: &OperatorDelta, attribution: Attribution) -> String {
     let mut text = format!(
-        "the operator counts {} of a {} in {:.1} s",
+        "the operator counted {} of a {} in {:.1} s",
         counted(numbers.reconciles, "reconcile"),
         kind.resource(),
         numbers.window_seconds
     );
     if attribution == Attribution::Shared {
-        text.push_str(", more than this resource shows");
+        text.push_str(", more than this resource accounts for");
     }
     for (number, what) in [
-        (numbers.active_workers, "at work at its end"),
+        (numbers.active_workers, "still running at the end"),
         (numbers.queue_depth, "waiting in its queue"),
         (numbers.vault_errors, "failed in Vault"),
-        (
-            numbers.api_throttled,
-            "refused by the API server as too many",
-        ),
+        (numbers.api_throttled, "throttled by the API server"),
     ] {
         if number >= 0.5 {
             let _ = write!(text, "; {number:.0} {what}");
@@ -89,7 +86,7 @@ fn reconciles(kind: Kind, numbers: &OperatorDelta, attribution: Attribution) -> 
 /// Where the time went.
 fn times(numbers: &OperatorDelta, told: &Told) -> String {
     let mut text = if told.attribution == Attribution::None {
-        "no reconcile tells where the time went".to_owned()
+        "no reconcile shows where the time went".to_owned()
     } else {
         let share = |(stage, seconds): (&Stage, &f64)| format!("{} {seconds:.3} s", stage.as_str());
         let stages: Vec<_> = told.stages.iter().map(share).collect();
@@ -110,7 +107,7 @@ fn times(numbers: &OperatorDelta, told: &Told) -> String {
 fn failures(failed: f64, numbers: &OperatorDelta, what: &str, of: &str) -> Option<String> {
     (failed >= 0.5).then(|| {
         format!(
-            "the operator counts {} {of} that failed in {:.1} s",
+            "the operator counted {} {of} that failed in {:.1} s",
             counted(failed, what),
             numbers.window_seconds
         )
@@ -172,7 +169,7 @@ mod tests {
         };
         assert_eq!(
             reconciles(Kind::Static, &idle, Attribution::None),
-            "the operator counts no reconcile of a VaultStaticSecret in 4.2 s; 1 at work at its end"
+            "the operator counted no reconcile of a VaultStaticSecret in 4.2 s; 1 still running at the end"
         );
         let busy = OperatorDelta {
             reconciles: 12.0,
@@ -186,8 +183,8 @@ mod tests {
         let told = |cause| text(cause, busy).expect("it has something to say");
         assert_eq!(
             told(Cause::ResourceIgnored),
-            "the operator counts 12 reconciles of a VaultStaticSecret in 4.2 s, more than this resource shows; \
-             1 at work at its end; 2 failed in Vault"
+            "the operator counted 12 reconciles of a VaultStaticSecret in 4.2 s, more than this resource accounts for; \
+             1 still running at the end; 2 failed in Vault"
         );
         assert_eq!(
             told(Cause::TooSlow),
@@ -196,7 +193,7 @@ mod tests {
         );
         assert_eq!(
             told(Cause::VaultError),
-            "the operator counts 2 requests to Vault that failed in 4.2 s"
+            "the operator counted 2 requests to Vault that failed in 4.2 s"
         );
     }
 

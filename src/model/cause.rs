@@ -94,76 +94,76 @@ macro_rules! causes {
 causes! {
     /// No pod of the operator is ready.
     OperatorDown = "operator_down", Operator,
-        "look at the operator's Deployment, its pods and their last logs: none is ready";
-    /// The operator is up and reconciled nothing.
+        "check the operator's Deployment, its pods and their last logs: no pod is ready";
+    /// The operator is up and reconciles nothing.
     OperatorStalled = "operator_stalled", Operator,
-        "look at the operator's logs and its leader Lease, then restart it: it is up but reconciled nothing";
+        "check the operator's log and its leader Lease, then restart it: it is up but reconciled nothing";
     /// The operator reconciles others, but not this resource.
     ResourceIgnored = "resource_ignored", Operator,
-        "look in the operator's logs for this resource's name: others of its kind were reconciled meanwhile";
+        "search the operator's log for this resource: it reconciled others of this kind meanwhile";
     /// The Secret still holds an earlier value.
     StaleContent = "stale_content", Operator,
-        "compare the operator's polls with `refreshAfter`: it polled but left an old value in the Secret";
+        "compare the operator's polls with `refreshAfter`: it polled Vault but left an old value in the Secret";
     /// The Secret holds what was never written to Vault.
     WrongContent = "wrong_content", Operator,
-        "compare the Secret with Vault: it holds a value that was not written there by this run";
+        "compare the Secret with Vault: it holds a value that this run did not write";
     /// The Secret is rewritten more often than its schedule explains.
     Churn = "churn", Operator,
-        "look for two writers of the Secret, for a resource that bumps its own generation, or for a certificate's fixed `notAfter`, within whose `expiryOffset` the operator issues another every second";
+        "look for a second writer of the Secret, for a resource whose generation keeps rising, or for a certificate with a fixed `notAfter`: within `expiryOffset` of it the operator issues a new one every second";
     /// A lease outlived its resource.
     LeaseLeaked = "lease_leaked", Operator,
-        "look at the operator's `SecretLeaseRevoke` events and its policy on `sys/leases/revoke`; written as the operator serialises it (`manifest: canonical`), a resource is issued one lease only";
-    /// The credential in the Secret is dead.
+        "check the operator's `SecretLeaseRevoke` events and its policy for `sys/leases/revoke`; with `manifest: minimal` the operator requests two leases for a resource, with `canonical` one";
+    /// The credential in the Secret is no longer valid.
     LeaseLost = "lease_lost", Operator,
-        "look up the lease in Vault: the credential in the Secret is no longer valid there";
-    /// The new credential came after the old one had died.
+        "look up the lease in Vault: the credential in the Secret is no longer valid";
+    /// The new credential came after the old one had expired.
     RotatedLate = "rotated_late", Operator,
-        "widen `expiryOffset` or lower `renewalPercent`, so that renewal comes before the end even with its jitter";
+        "raise `expiryOffset` or lower `renewalPercent`, so that the renewal comes before the end even with its jitter";
     /// The operator could not transform the secret.
     TransformationFailed = "transformation_failed", Operator,
-        "look at the SecretTransformation and at the operator's global transformation options";
-    /// The operator's finalizer never goes.
+        "check the SecretTransformation and the operator's global transformation options";
+    /// The operator's finalizer stays on the deleted resource.
     FinalizerStuck = "finalizer_stuck", Operator,
-        "look in the operator's logs why it does not finish the deletion: its finalizer is still on the resource";
-    /// It came, but later than the threshold.
+        "check the operator's log for why it does not finish the deletion: its finalizer is still on the resource";
+    /// The effect was right, but came after its threshold.
     TooSlow = "too_slow", Operator,
-        "compare the stages of the step with earlier runs: it came out right, but later than its threshold";
+        "compare the stages of the step with earlier runs: the effect was right but came after its threshold";
     /// Vault is sealed.
     VaultSealed = "vault_sealed", Vault,
-        "unseal Vault, and check its auto-unseal";
+        "unseal Vault and check auto-unseal";
     /// The operator cannot reach Vault, or not in time.
     VaultUnreachable = "vault_unreachable", Vault,
-        "check the VaultConnection's address, and the network and Vault itself between it and the operator";
+        "check the VaultConnection's address, and Vault and the network between it and the operator";
     /// Vault answered with a server error.
     VaultError = "vault_error", Vault,
-        "look at Vault's own logs: it answered with a server error";
+        "check Vault's log: it answered with a server error";
     /// Kubernetes refused the operator's write of the Secret.
     SecretWriteDenied = "secret_write_denied", Kubernetes,
-        "look at quotas, admission webhooks and the operator's RBAC in the canaries' namespace";
+        "check quotas, admission webhooks and the operator's RBAC in the canaries' namespace";
     /// The resource is gone and its Secret is not, or not in time.
     NotCollected = "not_collected", Kubernetes,
-        "look at kube-controller-manager: its garbage collector has not removed the Secret of a deleted owner, or not in time";
+        "check kube-controller-manager: its garbage collector did not remove the Secret of a deleted owner in time";
     /// The VaultAuth or its connection is missing, or does not allow the namespace.
     AuthRefInvalid = "auth_ref_invalid", Configuration,
-        "create the VaultAuth (and its VaultConnection) that `authRef` names, or let it allow the canaries' namespace";
+        "create the VaultAuth that `authRef` names and its VaultConnection, or allow the canaries' namespace in it";
     /// Vault refused the operator's login.
     LoginFailed = "login_failed", Configuration,
-        "check the role, the audience and the ServiceAccount of the VaultAuth against the role in Vault";
+        "compare the VaultAuth's role, audience and ServiceAccount with the role in Vault";
     /// Vault refused the operator's read.
     VaultDenied = "vault_denied", Configuration,
-        "give the policy of the operator's role in Vault the right to read the path, or let the PKI role allow what is asked of it";
+        "allow the path in the policy of the operator's role in Vault, or allow in the PKI role what the probe requests";
     /// There is nothing at the path in Vault.
     VaultPathMissing = "vault_path_missing", Configuration,
-        "check `mount`, `path` and `type` of the probe against Vault: there is nothing at that path";
+        "compare the probe's `mount`, `path` and `type` with Vault: there is nothing at that path";
     /// The Secret belongs to someone else.
     DestinationConflict = "destination_conflict", Configuration,
-        "remove the Secret of that name, or name another destination: it exists and the operator does not own it";
-    /// The step can't be taken as the probe is configured.
+        "remove the Secret of that name or choose another destination: it exists and the operator does not own it";
+    /// The step is not possible as the probe is configured.
     ProbeUnfit = "probe_unfit", Configuration,
-        "change the probe, or the role in Vault that it uses, as the evidence says: the step can't be taken as it is configured";
+        "change the probe or its role in Vault as the evidence says: this step is not possible as configured";
     /// The prober cannot reach Vault.
     ProberVaultUnreachable = "prober_vault_unreachable", Prober,
-        "check `vault.address` and the network between the prober and Vault";
+        "check `vault.address`, and the network between the prober and Vault";
     /// Vault refuses the prober.
     ProberVaultDenied = "prober_vault_denied", Prober,
         "check the prober's token or role in Vault, and that its policy covers the canaries' paths";
@@ -173,24 +173,24 @@ causes! {
     /// The API server refuses the prober.
     ProberKubernetesDenied = "prober_kubernetes_denied", Prober,
         "check that the operator's CRDs are installed, that the namespace exists, and the prober's token and RBAC in it";
-    /// What the watch showed and what is there differ.
+    /// The watch and a direct read disagree, or the watch was interrupted.
     ProberWatchLost = "prober_watch_lost", Prober,
-        "look at the connection between the prober and the API server: a watch was interrupted during the step";
+        "check the connection between the prober and the API server: a watch was interrupted during the step";
     /// The prober got no CPU.
     ProberStarved = "prober_starved", Prober,
-        "give the prober more CPU, or look at its node: it stood still during the step";
-    /// The prober was told to stop.
+        "give the prober more CPU or check its node: the prober stood still during the step";
+    /// The prober was stopped before the step ended.
     ProberInterrupted = "prober_interrupted", Prober,
-        "run the probe again: it was stopped before the step could end";
+        "run the probe again: the prober was stopped before the step ended";
     /// The prober cannot log in to PostgreSQL to try a credential.
     ProberPostgresUnreachable = "prober_postgres_unreachable", Prober,
         "check `verify.postgres` of the probe, and the network between the prober and PostgreSQL";
-    /// A bug of the prober's own ended the run.
+    /// A bug in the prober ended the run.
     ProberBug = "prober_bug", Prober,
-        "report it with the run as JSON: a bug of the prober's own ended the run";
-    /// Somebody else removed or changed the canary.
+        "report it with the run as JSON: a bug in the prober ended the run";
+    /// Someone else deleted or changed the canary.
     CanaryRemoved = "canary_removed", Prober,
-        "find out who removes or changes objects in the canaries' namespace, or point the prober at a namespace of its own";
+        "find out who deletes or changes objects in the canaries' namespace, or point the prober at a namespace of its own";
 }
 
 impl fmt::Display for Cause {

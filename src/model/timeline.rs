@@ -128,8 +128,8 @@ impl Seen {
             Self::ResourceGone => "the resource is gone",
             Self::WatchLost(_) => "a watch was interrupted",
             Self::Starved(_) => "the prober stood still",
-            Self::Silence(_) => "no sign of life from the API server",
-            Self::VaultSilence(_) => "no sign of life from Vault",
+            Self::Silence(_) => "no answer from the API server",
+            Self::VaultSilence(_) => "no answer from Vault",
             Self::VaultSealed(_) => "Vault is sealed",
         }
     }

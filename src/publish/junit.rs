@@ -120,7 +120,7 @@ fn blame(f: &mut fmt::Formatter<'_>, element: &str, step: &StepReport) -> fmt::R
         writeln!(text, "{}: {}", source(evidence.source), evidence.text)?;
     }
     write!(text, "→ {}", cause.advice())?;
-    let message = escaped(&format!("{cause} (concerns: {})", cause.party()));
+    let message = escaped(&format!("{cause} (responsible: {})", cause.party()));
     writeln!(
         f,
         r#"            <{element} message="{message}" type="{cause}">{}</{element}>"#,

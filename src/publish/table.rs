@@ -242,7 +242,7 @@ fn blame(text: &mut String, run: &Run, step: &StepReport) {
     let Some(cause) = step.cause else { return };
     let _ = writeln!(
         text,
-        "{} {} of {}: {cause} (concerns: {})",
+        "{} {} of {}: {cause} (responsible: {})",
         run.probe,
         step.step,
         run.canary,

@@ -226,7 +226,7 @@ async fn advice(scene: &Scene) -> Result<()> {
             .with_context(|| format!("nothing of `{name}`: {table}"))?;
         let told = told.split("\n\n").next().unwrap_or_default();
         ensure!(
-            told.contains(&format!("{cause} (concerns: {})", cause.party())),
+            told.contains(&format!("{cause} (responsible: {})", cause.party())),
             "{name}: {table}"
         );
         ensure!(

@@ -179,7 +179,7 @@ async fn reason(scene: &Scene) -> Result<()> {
         .rev()
         .find(|(at, _)| lines.len() - at >= 2048);
     let message = &lines[end.map_or(0, |(at, _)| at)..];
-    for word in ["vault_denied (concerns: configuration)", "→ "] {
+    for word in ["vault_denied (responsible: configuration)", "→ "] {
         ensure!(
             message.contains(word),
             "no `{word}` in the termination message: {message}"

@@ -12,7 +12,7 @@ pub(super) fn starved(record: &Record, step: &StepRecord, share: Duration) -> Op
         Seen::Starved(gap) => Some(*gap),
         _ => None,
     });
-    let what = "the prober itself stood still";
+    let what = "the prober stood still";
     away(total, share, Cause::ProberStarved, Source::Status, what)
 }
 
@@ -23,7 +23,7 @@ pub(super) fn blind(record: &Record, step: &StepRecord, share: Duration) -> Opti
         Seen::Silence(gap) => Some(*gap),
         _ => None,
     });
-    let what = "the API server gave the prober no sign of life";
+    let what = "the API server did not answer the prober";
     let cause = Cause::ProberKubernetesUnreachable;
     away(total, share, cause, Source::Status, what)
 }
@@ -41,7 +41,7 @@ pub(super) fn vault_away(record: &Record, step: &StepRecord, share: Duration) ->
     let (cause, what) = if sealed >= silent {
         (Cause::VaultSealed, "Vault was sealed")
     } else {
-        let what = "Vault gave the prober no sign of life";
+        let what = "Vault did not answer the prober";
         (Cause::ProberVaultUnreachable, what)
     };
     away(

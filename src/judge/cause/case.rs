@@ -47,7 +47,8 @@ impl Case<'_> {
             .seen(&self.record.timeline, self.step.started)?;
         let late = proven.at.since(self.step.started).as_secs_f64();
         let measured = given_up.saturating_add(proven.at.since(self.step.ended));
-        let text = format!("it came out right after {late:.3} s, when it had been given up");
+        let text =
+            format!("the effect arrived after {late:.3} s, when the step had already timed out");
         (self.step.ended < proven.at && proven.at <= self.step.left && !proven.relisted)
             .then(|| slow::blame(self.record, self.step, proven.at, measured, text))
     }
@@ -57,7 +58,7 @@ impl Case<'_> {
         let removed =
             self.step.findings.resource == Answer::Is(None) && self.step.proof != Proof::Gone;
         removed.then(|| {
-            let text = "somebody else removed the resource during the step";
+            let text = "someone else deleted the resource during the step";
             Blame::new(Cause::CanaryRemoved, Evidence::new(Source::Status, text))
         })
     }
@@ -67,7 +68,7 @@ impl Case<'_> {
     pub(super) fn connection_dead(&self) -> Option<Blame> {
         let mut references = self.step.findings.references.iter();
         let dead = references.find(|reference| reference.valid == Some(false))?;
-        let text = format!("the operator itself says that {} is not valid", dead.name);
+        let text = format!("the operator reports that {} is not valid", dead.name);
         Some(Blame::new(
             Cause::VaultUnreachable,
             Evidence::new(Source::Status, text),
@@ -117,15 +118,13 @@ impl Case<'_> {
             (Answer::Is(Some((uid, content))), _)
                 if self.step.proof.holds(uid, content) && !self.shown() =>
             {
-                lost(
-                    "the Secret is there and right when asked for directly, but the watch did not show it",
-                )
+                lost("a direct read finds the right Secret, but the watch did not show it")
             }
             (Answer::Is(Some(_)), _) if self.certificate_unseen() => lost(
-                "the Secret holds a right certificate when asked for directly, but the watch did not show it",
+                "a direct read finds a valid certificate in the Secret, but the watch did not show it",
             ),
             (Answer::Is(None), Answer::Is(None)) if self.step.proof == Proof::Gone => lost(
-                "the resource and the Secret are gone when asked for directly, but the watch did not show it",
+                "a direct read finds that the resource and the Secret are gone, but the watch did not show it",
             ),
             _ => None,
         }
@@ -232,7 +231,7 @@ impl Case<'_> {
 
     pub(super) fn vault_sealed(&self) -> Option<Blame> {
         (self.step.findings.vault == Answer::Is(VaultHealth::Sealed)).then(|| {
-            let text = "Vault says that it is sealed";
+            let text = "Vault reports that it is sealed";
             Blame::new(Cause::VaultSealed, Evidence::new(Source::Vault, text))
         })
     }
@@ -243,7 +242,7 @@ impl Case<'_> {
         match &self.step.findings.vault {
             Answer::Obstructed(obstacle) => Some(of_obstacle(obstacle).and(self.ready_pods())),
             Answer::Is(VaultHealth::Other(code @ 500..)) => {
-                let text = format!("Vault answers {code} when it is asked for its health");
+                let text = format!("Vault&apos;s health check answers {code}");
                 Some(Blame::new(
                     Cause::VaultError,
                     Evidence::new(Source::Vault, text),
@@ -264,7 +263,7 @@ impl Case<'_> {
         let none = || {
             Evidence::new(
                 Source::Pod,
-                "no pod of the operator's matches `operator.podSelector`",
+                "no pod of the operator matches `operator.podSelector`",
             )
         };
         Some(Blame::new(Cause::OperatorDown, states.next().unwrap_or_else(none)).and(states))
@@ -275,7 +274,7 @@ impl Case<'_> {
             && self.step.findings.resource == Answer::Is(None)
             && self.step.proof == Proof::Gone;
         left.then(|| {
-            let text = "the resource is gone, but the Secret that it owned is still there";
+            let text = "the resource is gone, but its Secret is still there";
             Blame::new(Cause::NotCollected, Evidence::new(Source::Status, text))
         })
     }
@@ -289,7 +288,7 @@ impl Case<'_> {
             && self.reconciled();
         stale.then(|| {
             let text =
-                "the operator polled after the change, but the Secret still holds an earlier value";
+                "the operator polled Vault after the change, but the Secret still holds an earlier value";
             Blame::new(Cause::StaleContent, Evidence::new(Source::Status, text))
         })
     }
@@ -311,7 +310,7 @@ impl Case<'_> {
             || stages::others_reconciled(self.record, self.step);
         (others && !self.reconciled()).then(|| {
             let text =
-                "the operator reconciled others of this kind during the step, but not this one";
+                "the operator reconciled other resources of this kind during the step, but not this one";
             Blame::new(Cause::ResourceIgnored, Evidence::new(Source::Status, text))
                 .and(self.ready_pods())
         })
@@ -321,9 +320,11 @@ impl Case<'_> {
     pub(super) fn stalled(&self) -> Blame {
         let seconds = self.step.ended.since(self.step.started).as_secs_f64();
         let text = if self.reconciled() {
-            format!("the operator reconciled the resource, without the effect, in {seconds:.1} s")
+            format!(
+                "the operator reconciled the resource, but the expected effect did not come within {seconds:.1} s"
+            )
         } else {
-            format!("the operator left no trace on the resource in {seconds:.1} s")
+            format!("the operator did not touch the resource for {seconds:.1} s")
         };
         Blame::new(Cause::OperatorStalled, Evidence::new(Source::Status, text))
             .and(self.warnings())

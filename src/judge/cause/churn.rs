@@ -31,7 +31,7 @@ pub(super) fn counted(record: &Record, step: &StepRecord, proven: Proven) -> Opt
     let news = before.is_none_or(|before| !too_many(count(record, before.left)));
     (too_many((writes, explained)) && news).then(|| {
         let text = format!(
-            "the Secret was written {writes} times in {:.1} s, of which its schedule explains {explained}",
+            "the Secret was written {writes} times in {:.1} s, but its schedule explains only {explained}",
             step.left.elapsed().as_secs_f64()
         );
         Blame::new(Cause::Churn, Evidence::new(Source::Status, text))
@@ -103,7 +103,7 @@ fn early(record: &Record, step: &StepRecord, proven: Proven) -> Option<Blame> {
         step.end == End::Proven && ahead.saturating_sub(GRAIN) > time::share(old.duration, JITTER);
     (early && !touched).then(|| {
         let text = format!(
-            "a new credential came {:.1} s before the old one was due to be replaced",
+            "a new credential arrived {:.1} s before the old one was due to be replaced",
             ahead.as_secs_f64()
         );
         Blame::new(Cause::Churn, Evidence::new(Source::Status, text))

@@ -28,7 +28,7 @@ pub(super) fn lost(record: &Record, step: &StepRecord) -> Option<Blame> {
                 .last()
                 .map_or("", |lease| lease.id.as_str());
             return blame(format!(
-                "Vault knows no lease `{id}`, which the resource's status names"
+                "Vault does not know lease `{id}`, which the resource's status names"
             ));
         }
         Answer::Obstructed(obstacle) => return Some(of_obstacle(obstacle)),
@@ -38,7 +38,7 @@ pub(super) fn lost(record: &Record, step: &StepRecord) -> Option<Blame> {
         Answer::Is(false) => {
             let id = step.proof.lease().unwrap_or_default();
             return blame(format!(
-                "Vault prolonged lease `{id}` by nothing, although the resource's status says so"
+                "Vault did not renew lease `{id}`, although the resource's status says so"
             ));
         }
         Answer::Obstructed(obstacle) => return Some(of_obstacle(obstacle)),
@@ -66,7 +66,7 @@ fn untold(step: &StepRecord) -> Option<Blame> {
 pub(super) fn rotated_late(record: &Record, step: &StepRecord, proven: Proven) -> Option<Blame> {
     let margin = margin(step, proven.at).filter(|margin| *margin < 0.0)?;
     let text = format!(
-        "the old one had ended {:.3} s before the new one came (margin {margin:.3} s)",
+        "the old credential expired {:.3} s before the new one arrived (margin {margin:.3} s)",
         -margin
     );
     let evidence = Evidence::new(Source::Status, text);
@@ -76,7 +76,7 @@ pub(super) fn rotated_late(record: &Record, step: &StepRecord, proven: Proven) -
 
 fn refused(dead: &dead::Dead<'_>) -> Evidence {
     let text = format!(
-        "PostgreSQL refused the credential in the Secret ({}, {} times), which held it dead for {:.3} s or more",
+        "PostgreSQL refused the credential in the Secret ({}, {} times); the Secret held a dead credential for at least {:.3} s",
         dead.code,
         dead.count,
         dead.time.as_secs_f64()
@@ -96,7 +96,7 @@ pub(super) fn leaked(record: &Record, step: &StepRecord) -> Option<Blame> {
             } else {
                 ""
             };
-            let text = format!("lease `{id}` is still alive although its resource is gone{then}");
+            let text = format!("lease `{id}` is still valid although its resource is gone{then}");
             Some(Evidence::new(Source::Vault, text))
         }
         LeaseState::Replaced { .. }
@@ -110,7 +110,9 @@ pub(super) fn leaked(record: &Record, step: &StepRecord) -> Option<Blame> {
     record.leases.iter().find_map(|(id, state)| match state {
         LeaseState::Untold(obstacle) => Some(of_obstacle(obstacle)),
         LeaseState::Ending => {
-            let text = format!("Vault was told to revoke lease `{id}` and has not done so in time");
+            let text = format!(
+                "Vault accepted the revocation of lease `{id}` but has not carried it out in time"
+            );
             Some(Blame::new(
                 Cause::VaultError,
                 Evidence::new(Source::Vault, text),
@@ -142,31 +144,31 @@ pub(super) fn not_prolonged(record: &Record, step: &StepRecord) -> Option<Blame>
     let (cause, text) = if !renewable {
         (
             Cause::ProbeUnfit,
-            format!("lease `{id}` can't be prolonged: leave the step `renew` out for this role"),
+            format!("lease `{id}` is not renewable: remove the step `renew` for this role"),
         )
     } else if message.contains("truncated") {
         (
             Cause::ProbeUnfit,
             format!(
-                "Vault grants lease `{id}` no full renewal: raise the role's `max_ttl` to twice its `default_ttl` or more, or leave the step `renew` out"
+                "Vault does not renew lease `{id}` in full: raise the role's `max_ttl` to at least twice its `default_ttl`, or remove the step `renew`"
             ),
         )
     } else if message.contains("lease not found") {
         (
             Cause::LeaseLost,
             format!(
-                "lease `{id}` was gone when it was to be prolonged, and with it the credential"
+                "lease `{id}` had ended when the operator tried to renew it, and with it the credential"
             ),
         )
     } else if let Some(cause) = words::classify(message) {
         (
             cause,
-            format!("lease `{id}` was not prolonged but replaced"),
+            format!("lease `{id}` was replaced instead of renewed"),
         )
     } else {
         (
             Cause::Churn,
-            format!("a new credential came although lease `{id}` could be prolonged"),
+            format!("the operator replaced the credential although lease `{id}` could be renewed"),
         )
     };
     Some(Blame::new(cause, Evidence::new(Source::Vault, text)).and(said))
@@ -180,7 +182,7 @@ pub(super) fn outlives(step: &StepRecord, measured: Duration) -> Option<Blame> {
     kept.then(|| {
         let seconds = step.ended.since(step.started).as_secs_f64();
         let text = format!(
-            "the lease lives and was being prolonged still after {seconds:.1} s: write the role's `max_ttl` as `maxTtl` into the probe, or a shorter one into the role"
+            "the lease is valid and was still being renewed after {seconds:.1} s: set the probe's `maxTtl` to the role's `max_ttl`, or give the role a shorter one"
         );
         Blame::new(Cause::ProbeUnfit, Evidence::new(Source::Status, text))
     })

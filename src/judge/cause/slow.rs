@@ -29,7 +29,7 @@ pub(super) fn blame(
         return Blame::new(Cause::TooSlow, late);
     };
     let text = format!(
-        "a sync of the operator's waited {:.3} s for Vault's answers, without which it would have been in time",
+        "the operator waited {:.3} s for Vault's answers; without that wait the step would have been in time",
         in_vault.as_secs_f64()
     );
     Blame::new(
@@ -48,7 +48,7 @@ fn collected_late(record: &Record, step: &StepRecord, proof: Mark) -> Option<Evi
     let took = resource.since(step.started);
     (step.proof == Proof::Gone && took <= step.within).then(|| {
         let text = format!(
-            "the resource was gone after {:.3} s, and the Secret that it owned {:.3} s later",
+            "the resource was gone after {:.3} s, its Secret {:.3} s later",
             took.as_secs_f64(),
             proof.since(resource).as_secs_f64()
         );

@@ -352,7 +352,7 @@ pub(super) async fn forged_excuse(scene: &Scene) -> Result<()> {
     };
     ensure!(!said("says tenant"), "{run:#?}");
     ensure!(
-        said("says VaultStaticSecret; but Vault served the prober all the time"),
+        said("says VaultStaticSecret; but Vault served the prober throughout the step"),
         "{run:#?}"
     );
     Ok(())

@@ -73,8 +73,8 @@ impl Case<'_> {
         let serials: BTreeSet<_> = within.map(|(_, seen)| &seen.serial).collect();
         (serials.len() >= CHURN).then(|| {
             let text = format!(
-                "the operator wrote {} certificates in {:.1} s, none of which lasts longer than the one before, until {}: \
-                 within `expiryOffset` of a fixed `notAfter` it issues another every second",
+                "the operator wrote {} certificates in {:.1} s, none of which lasts longer than the one before, which ends {}: \
+                 within `expiryOffset` of a fixed `notAfter` it issues a new one every second",
                 serials.len(),
                 ended.since(started).as_secs_f64(),
                 before.not_after
@@ -114,7 +114,7 @@ impl Case<'_> {
             stages::vault_errors(self.record, self.step).filter(|errors| *errors >= 1.0)?;
         silent.then(|| {
             let text = format!(
-                "{errors:.0} requests of the operator's to Vault failed and it asked for no certificate: its login was refused"
+                "{errors:.0} of the operator's requests to Vault failed and it requested no certificate: Vault refused its login"
             );
             Blame::new(Cause::LoginFailed, Evidence::new(Source::Metrics, text))
         })
@@ -151,7 +151,7 @@ impl Case<'_> {
         let there = matches!(self.step.findings.secret.get(), Some(Some(_)));
         let told = Evidence::new(Source::Status, message.clone());
         Some(if there && !own {
-            let text = "a Secret of that name is there that the operator did not write";
+            let text = "a Secret of that name exists that the operator did not write";
             let found = Evidence::new(Source::Status, text);
             Blame::new(Cause::DestinationConflict, found).and([told])
         } else {

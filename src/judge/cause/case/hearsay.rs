@@ -10,7 +10,7 @@ use crate::model::timeline::Seen;
 impl Case<'_> {
     /// What the prober saw that speaks against an event, if it names a cause.
     pub(super) fn doubt(&self, event: &Event) -> Option<&'static str> {
-        let served = "Vault served the prober all the time";
+        let served = "Vault served the prober throughout the step";
         match words::classify(&event.message)? {
             Cause::VaultSealed if self.vault_served() => Some(served),
             // The way to Vault may be shut to the operator alone: then it says so again, or of its connection.
@@ -23,7 +23,7 @@ impl Case<'_> {
                 Some(served)
             }
             Cause::DestinationConflict if self.step.findings.secret == Answer::Is(None) => {
-                Some("there is no Secret of that name")
+                Some("no Secret of that name exists")
             }
             _ => None,
         }
