@@ -1,15 +1,6 @@
-//! vso-prober: a synthetic end-to-end prober for HashiCorp's Vault Secrets Operator.
+//! A synthetic end-to-end prober for HashiCorp's Vault Secrets Operator.
 //!
-//! ```text
-//! config ─► canary ─► probe: stimulus ─► watch ─► proof ─► cleanup ─► Record ─► judge ─► Run ─► publish
-//!
-//! main → cli → command → { config, probe, publish, janitor }
-//! probe → { canary, observe, scrape, vault, kubernetes, janitor } → model
-//! command → judge → model        publish → model        canary → { config, operator } → model
-//! ```
-//!
-//! `model`, `judge`, `canary`, `config`, `operator`, `exposition`, `schedule` and `rights` are pure: no clock, no I/O,
-//! no chance of their own.
+//! ARCHITECTURE.md is the map: the rooms, what each may use, and where to start reading.
 
 pub mod canary;
 pub mod cli;

@@ -1,4 +1,4 @@
-//! Whether docs/faults.md is true to the trials that inject the faults, and to the causes.
+//! Checks of docs/faults.md and docs/causes.md against the trials that inject the faults, and the causes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -128,4 +128,26 @@ fn every_cause_is_told_with_its_party() {
             );
         }
     }
+}
+
+#[test]
+fn the_page_of_causes_has_each_with_its_advice() {
+    let text = read(&root().join("docs/causes.md"));
+    let told: BTreeSet<_> = text
+        .lines()
+        .filter_map(|line| {
+            let cells: Vec<_> = line.split(" | ").collect();
+            let [cause, party, _, advice] = cells[..] else {
+                return None;
+            };
+            let cause = cause.strip_prefix("| `")?.strip_suffix('`')?;
+            Some((cause, party, advice.strip_suffix(" |")?))
+        })
+        .collect();
+    let party = |cause: &Cause| cause.party().as_str();
+    let causes: BTreeSet<_> = Cause::ALL
+        .iter()
+        .map(|cause| (cause.as_str(), party(cause), cause.advice()))
+        .collect();
+    assert_eq!(told, causes, "docs/causes.md is not true to the causes");
 }

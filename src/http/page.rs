@@ -13,7 +13,7 @@ const HEAD: &str = "<!doctype html><html lang=en><meta charset=utf-8><meta http-
 <meta name=viewport content='width=device-width'><title>vso-prober</title><style>\
 body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:80rem;padding:0 1rem;color:#222;background:#fff}\
 table{border-collapse:collapse;width:100%;margin-bottom:2rem}th,td{text-align:left;padding:.3rem .8rem .3rem 0;\
-border-bottom:1px solid #ddd;vertical-align:top}th{font-weight:600}td.n{font-variant-numeric:tabular-nums}td:first-child{white-space:nowrap}\
+border-bottom:1px solid #ddd;vertical-align:top}th{font-weight:600}td.n{font-variant-numeric:tabular-nums}td.n,td.p,th{white-space:nowrap}\
 .success{color:#177a3c}.failure{color:#b3261e;font-weight:600}.unknown{color:#8a5a00;font-weight:600}\
 @media(prefers-color-scheme:dark){body{color:#ddd;background:#16181c}th,td{border-color:#333}\
 .success{color:#5fd38a}.failure{color:#ff8a80}.unknown{color:#ffc766}a{color:#8ab4f8}}\
@@ -26,12 +26,12 @@ pub(super) fn render(probes: &[ProbeStatus], runs: &[Arc<Run>], broken: &[Broken
         let _ = write!(page, "<p class=failure>{broken}</p>");
     }
     page.push_str(
-        "<h2>Probes</h2><table><tr><th>probe<th>kind<th>every<th>last run<th>last success<th>last failure<th>moves with",
+        "<h2>Probes</h2><table><tr><th>probe<th>kind<th>every<th>last run<th>last success<th>last failure<th>latency moves with",
     );
     for probe in probes {
         let _ = write!(
             page,
-            "<tr><td>{}<td>{}<td class=n>{} s<td>{}<td class=n>{}<td>{}<td>{}",
+            "<tr><td class=p>{}<td>{}<td class=n>{} s<td>{}<td class=n>{}<td>{}<td>{}",
             escaped(&probe.name),
             probe.kind,
             probe.every_seconds,
@@ -48,7 +48,7 @@ pub(super) fn render(probes: &[ProbeStatus], runs: &[Arc<Run>], broken: &[Broken
         let cause = run.decisive().and_then(|step| step.cause);
         let _ = write!(
             page,
-            "<tr><td class=n>{}<td>{}<td class={result}>{result}{}<td class=n>{}<td>{}",
+            "<tr><td class=n>{}<td class=p>{}<td class={result}>{result}{}<td>{}<td>{}",
             moment(run.started),
             escaped(&run.probe),
             cause.map(|cause| format!(": {cause}")).unwrap_or_default(),

@@ -21,7 +21,7 @@ pub(crate) fn read(path: &str) -> Result<String> {
 pub(crate) fn commands() -> Result<Vec<String>> {
     let readme = read("README.md")?;
     let (_, rest) = readme
-        .split_once("## To the first graph")
+        .split_once("## Install")
         .context("the README tells how to install")?;
     let block = rest
         .split("```sh\n")
