@@ -9,8 +9,8 @@ use crate::telemetry::Format;
 
 /// A synthetic end-to-end prober for HashiCorp's Vault Secrets Operator.
 ///
-/// It writes a canary secret to Vault, asks the operator for it, times what comes back, checks it,
-/// cleans up, and says who is at fault if something is.
+/// It writes a canary secret to Vault, asks the operator to sync it, times and checks the result,
+/// cleans up, and says who has to act if something is wrong.
 #[derive(Debug, Parser)]
 #[command(name = "vso-prober", version, propagate_version = true)]
 #[command(after_help = "\
@@ -18,15 +18,15 @@ Exit codes:
   0  every step was good
   1  a step failed or missed its threshold
   2  wrong usage or configuration
-  3  unknown: no verdict on the operator
-  4  good, but the push failed
-  70 a task of the prober's own has stopped: a bug, and the log names the task
+  3  unknown: the prober itself failed, so nothing can be said about the operator
+  4  every step was good, but the push failed
+  70 a task of `serve` stopped: a bug in the prober; the log names the task
 ")]
 pub struct Cli {
     /// The configuration file.
     #[arg(long, global = true, env = "VSO_PROBER_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// The form of the log, on stderr.
+    /// The format of the log, on stderr.
     #[arg(
         long,
         global = true,
@@ -35,7 +35,7 @@ pub struct Cli {
         value_name = "FORMAT"
     )]
     pub log_format: Format,
-    /// Says more; twice says everything. `RUST_LOG` goes before it.
+    /// Log more (`-v` debug, `-vv` trace); `RUST_LOG` overrides it.
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
     /// What to do.
@@ -53,14 +53,14 @@ pub enum Command {
     Judge(JudgeArgs),
     /// Run the probes on schedule, and serve metrics and runs over HTTP.
     Serve(ServeArgs),
-    /// Check every precondition of a run, and say for each what is wrong and what puts it right.
+    /// Check every precondition of a run, and print a fix for each finding.
     ///
-    /// Exits with 0 if all is well, warnings allowed; with 1 for a finding; with 2 if the configuration can't be
-    /// used; with 3 if something could not be looked at.
+    /// Exits with 0 if all is well (warnings are allowed), 1 for a finding, 2 if the configuration can't be
+    /// used, 3 if something could not be checked.
     Doctor(DoctorArgs),
-    /// Remove canaries that an earlier run left behind and that are past their expiry.
+    /// Remove canaries that earlier runs left behind, once they have expired.
     Cleanup(CleanupArgs),
-    /// Check the configuration, or show what it may say.
+    /// Check the configuration, print its schema or an example.
     Config {
         /// What to show.
         #[command(subcommand)]
@@ -74,16 +74,16 @@ pub struct ProbeArgs {
     /// Run only these probes, by name.
     #[arg(long = "probe", value_name = "NAME", num_args = 1..)]
     pub probes: Vec<String>,
-    /// Run each probe this often.
+    /// Run each probe N times.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub count: u32,
-    /// Have up to this many runs at once. One run at a time measures best.
+    /// Run up to N runs at once. One at a time measures best.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub parallel: u16,
     /// Where the outcome goes.
     #[command(flatten)]
     pub output: OutputArgs,
-    /// Push the outcome to where the configuration's `push` says.
+    /// Push the outcome to the receivers of the configuration's `push`.
     #[arg(long)]
     pub push: bool,
     /// Save the record of each run in this folder, for `judge` and for bug reports: all that was seen, without any
@@ -95,7 +95,7 @@ pub struct ProbeArgs {
 /// Where the outcome goes, and in which form.
 #[derive(Args, Debug)]
 pub struct OutputArgs {
-    /// The form of the outcome.
+    /// The format of the output.
     #[arg(
         short = 'o',
         long = "format",
@@ -104,7 +104,7 @@ pub struct OutputArgs {
         value_name = "FORMAT"
     )]
     pub output_format: OutputFormat,
-    /// Write the outcome to this file instead of stdout.
+    /// Write the output to this file instead of stdout.
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
@@ -123,8 +123,8 @@ pub struct JudgeArgs {
 /// How to serve.
 #[derive(Args, Debug)]
 pub struct ServeArgs {
-    /// Run the probes only while holding the Lease `vso-prober-INSTANCE` in the canaries' namespace, so that
-    /// of several replicas one is at work.
+    /// Run the probes only while holding the Lease `vso-prober-INSTANCE` in the canaries' namespace: of
+    /// several replicas, one probes.
     #[arg(long)]
     pub leader_elect: bool,
     /// Let HTTP requests reload the configuration and run probes: `POST /-/reload`, `POST
@@ -139,7 +139,7 @@ pub struct DoctorArgs {
     /// Check for these probes only, by name.
     #[arg(long = "probe", value_name = "NAME", num_args = 1..)]
     pub probes: Vec<String>,
-    /// The form of the outcome.
+    /// The format of the output.
     #[arg(
         short = 'o',
         long = "format",
@@ -148,16 +148,16 @@ pub struct DoctorArgs {
         value_name = "FORMAT"
     )]
     pub output_format: ReportFormat,
-    /// Print the least policy for Vault that the configuration needs, and check nothing.
+    /// Print the least Vault policy for the configuration, and check nothing.
     #[arg(long)]
     pub print_policy: bool,
-    /// Print the least roles for Kubernetes that the configuration needs, and check nothing.
+    /// Print the least Kubernetes roles for the configuration, and check nothing.
     #[arg(long)]
     pub print_rbac: bool,
-    /// The ServiceAccount that `--print-rbac` grants them to; by default `vso-prober` in the canaries' namespace.
+    /// The ServiceAccount that `--print-rbac` grants the roles to [default: `vso-prober` in the canaries' namespace].
     #[arg(long, value_name = "[NAMESPACE/]NAME", requires = "print_rbac")]
     pub service_account: Option<String>,
-    /// Have in mind what `serve --leader-elect` does, too.
+    /// Include what `serve --leader-elect` needs.
     #[arg(long)]
     pub leader_elect: bool,
 }
@@ -165,20 +165,20 @@ pub struct DoctorArgs {
 /// The form of what was checked.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
 pub enum ReportFormat {
-    /// A table for people.
+    /// A table.
     #[default]
     Table,
-    /// An array of objects.
+    /// A JSON array of objects.
     Json,
 }
 
 /// The form of an outcome.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
 pub enum OutputFormat {
-    /// A table for people, with a timeline bar a step.
+    /// A table with a timeline bar for each step.
     #[default]
     Table,
-    /// One object a run, one a line.
+    /// One JSON object for each run, one a line.
     Json,
     /// JUnit XML.
     Junit,
@@ -187,10 +187,10 @@ pub enum OutputFormat {
 /// What to remove.
 #[derive(Args, Debug)]
 pub struct CleanupArgs {
-    /// Remove every canary of this prober, also those in use.
+    /// Remove every canary of this prober, including those in use.
     #[arg(long)]
     pub all: bool,
-    /// Say what would be removed, and remove nothing.
+    /// Print what would be removed, and remove nothing.
     #[arg(long)]
     pub dry_run: bool,
 }
@@ -198,9 +198,9 @@ pub struct CleanupArgs {
 /// What to show of the configuration.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Check a configuration file and tell all problems at once.
+    /// Check a configuration file and print every problem.
     Check {
-        /// The file; by default that of `--config`.
+        /// The file [default: that of `--config`].
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
     },

@@ -99,7 +99,7 @@ fn load(file: Option<&Path>) -> Result<Config, Error> {
 fn read(file: Option<&Path>) -> Result<(String, String), Error> {
     let Some(file) = file else {
         return Err(Error::Usage(
-            "no configuration: give `--config FILE` or set VSO_PROBER_CONFIG; `vso-prober config example` prints one"
+            "no configuration: pass `--config FILE` or set VSO_PROBER_CONFIG; `vso-prober config example` prints one"
                 .to_owned(),
         ));
     };

@@ -60,7 +60,10 @@ impl fmt::Display for Broken {
         match self {
             Self::Late(who, late) => {
                 let late = late.as_secs_f64();
-                write!(f, "{who} should have moved {late:.0} s ago and has not")
+                write!(
+                    f,
+                    "{who} is stuck: no progress, {late:.0} s past its deadline"
+                )
             }
             Self::Stopped(stopped) => stopped.fmt(f),
         }
@@ -72,7 +75,7 @@ impl fmt::Display for Stopped {
         write!(f, "{} has stopped: ", self.who)?;
         match &self.panic {
             Some(panic) => panic.fmt(f),
-            None => f.write_str("it ended before its time: a bug; please report it"),
+            None => f.write_str("it ended unexpectedly: a bug; please report it"),
         }
     }
 }

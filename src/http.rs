@@ -198,7 +198,7 @@ async fn run(State(served): State<Served>, Path(id): Path<String>) -> Response {
         Some(run) => served.budget.json(run.as_ref()),
         None => error(
             StatusCode::NOT_FOUND,
-            &format!("no run `{id}` is kept; `/api/v1/runs` lists those that are"),
+            &format!("no run `{id}`; `/api/v1/runs` lists the stored runs"),
         ),
     }
 }
@@ -206,7 +206,7 @@ async fn run(State(served): State<Served>, Path(id): Path<String>) -> Response {
 async fn reload(State(served): State<Served>) -> Response {
     let (reply, answer) = oneshot::channel();
     match ask(&served, Ask::Reload(reply), answer).await {
-        Ok(Ok(())) => "the configuration is in force\n".into_response(),
+        Ok(Ok(())) => "reloaded\n".into_response(),
         Ok(Err(problems)) => (StatusCode::BAD_REQUEST, problems + "\n").into_response(),
         Err(refused) => refused,
     }
@@ -243,11 +243,11 @@ async fn run_now(
         ),
         Refusal::Busy => error(
             StatusCode::CONFLICT,
-            &format!("a run of `{name}` is under way; two at once would disturb each other"),
+            &format!("a run of `{name}` is under way; runs of one probe never overlap"),
         ),
         Refusal::Following => error(
             StatusCode::CONFLICT,
-            "another replica leads and runs the probes; ask that one",
+            "another replica is the leader and runs the probes; ask that one",
         ),
     }
 }
@@ -260,7 +260,7 @@ async fn ask<T>(served: &Served, ask: Ask, answer: oneshot::Receiver<T>) -> Resu
             "not enabled: start `serve` with `--web.enable-lifecycle`",
         ));
     };
-    let ending = || error(StatusCode::SERVICE_UNAVAILABLE, "the program is ending");
+    let ending = || error(StatusCode::SERVICE_UNAVAILABLE, "`serve` is shutting down");
     control.send(ask).await.map_err(|_| ending())?;
     answer.await.map_err(|_| ending())
 }
@@ -268,7 +268,7 @@ async fn ask<T>(served: &Served, ask: Ask, answer: oneshot::Receiver<T>) -> Resu
 async fn nothing() -> Response {
     error(
         StatusCode::NOT_FOUND,
-        "there is nothing here; see /, /metrics, /healthz, /readyz, /api/v1/probes, /api/v1/runs, /api/v1/runs/ID",
+        "not found; see /, /metrics, /healthz, /readyz, /api/v1/probes, /api/v1/runs, /api/v1/runs/ID",
     )
 }
 

@@ -31,7 +31,7 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(3);
 /// How long contention may stand still before it is called stuck.
 const STUCK: Duration = Duration::from_secs(30);
 /// What it is called where it is missed.
-const WHO: &str = "the contention for the Lease";
+const WHO: &str = "leader election";
 
 /// A replica in contention for a Lease.
 pub struct Leadership {
@@ -104,7 +104,7 @@ impl Candidate {
                 Ok(false) => (renewed, trouble) = (None, None),
                 Err(text) => {
                     if trouble.as_ref() != Some(&text) {
-                        tracing::warn!(reason = text, "could not contend for the Lease");
+                        tracing::warn!(reason = text, "leader election failed");
                     }
                     trouble = Some(text);
                 }
@@ -129,7 +129,7 @@ impl Candidate {
         if renewed.is_some()
             && let Err(text) = self.release().await
         {
-            tracing::warn!(reason = text, "could not give the Lease back; it runs out");
+            tracing::warn!(reason = text, "could not release the Lease; it expires");
         }
     }
 

@@ -235,7 +235,7 @@ impl Publisher {
         form::families(&self.registry(false)).expect("a write to memory does not fail")
     }
 
-    /// Whether this replica leads.
+    /// Whether this replica is the leader.
     pub fn leads(&self) -> bool {
         self.state().tally.leader
     }

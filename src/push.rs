@@ -70,7 +70,7 @@ pub async fn reach(config: &Config, limit: Duration) -> Vec<(&'static str, Resul
 pub const fn unfit_to_serve(push: &Push) -> Option<&'static str> {
     if push.pushgateway.is_some() {
         Some(
-            "`push.pushgateway` is for `probe --push`: a Pushgateway never forgets, so what `serve` measures is to be scraped, or sent by `push.remoteWrite`",
+            "`push.pushgateway` is for `probe --push`: a Pushgateway never forgets, so scrape `serve`, or send its metrics by `push.remoteWrite`",
         )
     } else {
         None

@@ -25,7 +25,7 @@ impl Shutdown {
                 if told {
                     exit_at_once(128 + number);
                 }
-                tracing::info!("told to stop: cleaning up; a second signal ends at once");
+                tracing::info!("shutting down and cleaning up; signal again to stop immediately");
                 token.cancel();
             }
         });

@@ -207,12 +207,12 @@ fn a_margin_is_told() {
         run("postgres", Kind::Dynamic, vec![step])
     };
     let runs = [rotation(4.25), rotation(-0.5)];
-    let told = "margin of postgres: the new one came 500.0 ms after the end of the old one";
+    let told = "rotation margin of postgres: the new one arrived 500.0 ms after the old one ended";
     assert!(
         table::render(&runs).contains(told),
         "{}",
         table::render(&runs)
     );
-    assert!(table::render(&runs[..1]).contains("4.250 s before the end"));
+    assert!(table::render(&runs[..1]).contains("4.250 s before the old one ended"));
     assert!(junit::render(&runs).contains("-0.500"));
 }

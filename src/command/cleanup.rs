@@ -32,12 +32,12 @@ pub(super) async fn run(config: &Config, args: &CleanupArgs) -> Result<Exit, Err
         let _ = writeln!(text, "left: {what}");
     }
     for why in &swept.unseen {
-        let _ = writeln!(text, "could not look: {why}");
+        let _ = writeln!(text, "could not check: {why}");
     }
     if swept.strangers > 0 {
         let _ = writeln!(
             text,
-            "left alone {} that bear the label of this prober's canaries without being any",
+            "left alone {} that have the label of this prober's canaries but are none",
             swept.strangers
         );
     }

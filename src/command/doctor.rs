@@ -25,8 +25,7 @@ pub(super) async fn run(file: Option<&Path>, args: &DoctorArgs) -> Result<Exit, 
                 result: Found::Finding,
                 text: problems.to_string().into(),
                 fix: Some(Fix::Do(
-                    "put right what is named; `vso-prober config schema` tells what may be written"
-                        .into(),
+                    "fix what is named; `vso-prober config schema` prints what is allowed".into(),
                 )),
             };
             print(&report(&[check], args.output_format)?)?;

@@ -34,13 +34,13 @@ const SAVE_LIMIT: Duration = Duration::from_secs(10);
 /// What the configuration asks for that this version takes no heed of, beside what it refuses to run.
 pub(super) fn unheeded(config: &Config) -> Option<&'static str> {
     let asked = config.history.is_some();
-    asked.then_some("`history` is kept by `serve` alone")
+    asked.then_some("only `serve` keeps a `history`")
 }
 
 pub(super) async fn run(config: &Config, args: &ProbeArgs) -> Result<Exit, Error> {
     let probes = select(config, &args.probes)?;
     if args.push && config.push == Push::default() {
-        let text = "`--push` has nowhere to push to: write `push.pushgateway` or `push.remoteWrite` into the configuration";
+        let text = "`--push` has no receiver: set `push.pushgateway` or `push.remoteWrite` in the configuration";
         return Err(Error::Usage(text.to_owned()));
     }
     let mut output = Output::open(&args.output)?;
@@ -57,7 +57,7 @@ pub(super) async fn run(config: &Config, args: &ProbeArgs) -> Result<Exit, Error
         () = shutdown.wait() => Err(Obstacle {
             at: Peer::Kubernetes,
             how: Hindrance::Unreachable,
-            text: "the prober was told to stop before it could begin".into(),
+            text: "the prober was stopped before it could begin".into(),
         }),
     };
     if let Ok(shell) = &shell {
@@ -146,7 +146,7 @@ fn select<'a>(config: &'a Config, names: &[String]) -> Result<Vec<&'a Probe>, Er
     for name in names {
         if config.probe(name).is_none() {
             let text = format!(
-                "there is no probe `{name}`; there are {}",
+                "there is no probe `{name}`; the probes are {}",
                 known().join(", ")
             );
             return Err(Error::Usage(text));

@@ -57,7 +57,10 @@ pub(super) async fn record(
                         tokio::time::timeout(REMOVAL_LIMIT, caught(Box::pin(removed))).await;
                     if !matches!(removed, Ok(Ok(_))) {
                         let canary = canary.full_name();
-                        tracing::warn!(canary, "it may be left behind; the next sweep removes it");
+                        tracing::warn!(
+                            canary,
+                            "it may be left behind; the next clean-up removes it"
+                        );
                     }
                     probe::own(&panic)
                 }
@@ -92,14 +95,11 @@ pub(super) fn judged(record: &Record) -> Run {
 pub(super) async fn sweep(shell: &Shell, config: &Config) {
     let sweep = janitor::sweep(&shell.kube, &shell.vault, config, Scope::Expired, false);
     let Ok(swept) = tokio::time::timeout(SWEEP_LIMIT, sweep).await else {
-        tracing::warn!("could not remove all that earlier runs left behind in time");
+        tracing::warn!("could not remove everything that earlier runs left behind in time");
         return;
     };
     for what in swept.removed {
-        tracing::info!(
-            leftover = what,
-            "removed what an earlier run had left behind"
-        );
+        tracing::info!(leftover = what, "removed what an earlier run left behind");
     }
     for what in swept.left {
         tracing::warn!(
@@ -111,7 +111,7 @@ pub(super) async fn sweep(shell: &Shell, config: &Config) {
     if count > shell.strangers.swap(count, Ordering::Relaxed) {
         tracing::warn!(
             count,
-            "objects bear the label of this prober's canaries without being any: they are left alone"
+            "some objects have the label of this prober's canaries but are none: they are left alone"
         );
     }
     for why in swept.unseen {

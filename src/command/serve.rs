@@ -89,7 +89,7 @@ pub(super) async fn run(file: Option<&Path>, args: &ServeArgs) -> Result<Exit, E
         tokio::select! {
             () = shutdown.wait() => break Exit::Good,
             stopped = health.stopped() => {
-                tracing::error!(task = stopped.who, "{stopped}; the program cleans up and ends");
+                tracing::error!(task = stopped.who, "{stopped}; cleaning up and exiting");
                 break Exit::Broken;
             }
             _ = beats.tick() => heart.renew(Instant::now().later(STUCK)),
@@ -147,7 +147,7 @@ const RECALL: Duration = Duration::from_secs(10);
 async fn remember(publisher: &Arc<Publisher>, history: &History) -> Result<(), Error> {
     let tried = || {
         format!(
-            "tried to keep runs in {}, the `history.path`",
+            "tried to store runs in {}, the `history.path`",
             history.path.display()
         )
     };
@@ -188,7 +188,11 @@ fn apply(
     {
         // Nothing is known of the configuration: it is read again at the next look.
         let why = unread.why.as_str();
-        tracing::warn!(file = name, why, "the configuration can't be read just now");
+        tracing::warn!(
+            file = name,
+            why,
+            "reload failed: the configuration can't be read now"
+        );
         return Err(unread.why.clone());
     }
     let config = text.map_err(|unread| unread.why).and_then(|text| {
@@ -203,17 +207,14 @@ fn apply(
     match config {
         Ok(config) => {
             crew.configure(config);
-            tracing::info!(
-                file = name,
-                "the configuration was read again and is in force"
-            );
+            tracing::info!(file = name, "reloaded the configuration");
             Ok(())
         }
         Err(problems) => {
             tracing::error!(
                 file = name,
                 problems,
-                "the configuration was read again and can't be used; the one before stays in force"
+                "reload failed; keeping the previous configuration"
             );
             Err(problems)
         }

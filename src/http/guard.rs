@@ -63,7 +63,7 @@ fn foreign(names: &Names, uri: &Uri, headers: &HeaderMap) -> Option<&'static str
     };
     let site = text(header::HeaderName::from_static("sec-fetch-site"));
     if site.is_some_and(|site| !matches!(site, "same-origin" | "none")) {
-        return Some("refused: a page of another site had this sent (`Sec-Fetch-Site`)");
+        return Some("refused: a page of another site sent this request (`Sec-Fetch-Site`)");
     }
     let asked = uri.authority().map(ToString::to_string);
     let asked = asked
@@ -71,7 +71,7 @@ fn foreign(names: &Names, uri: &Uri, headers: &HeaderMap) -> Option<&'static str
         .unwrap_or_default();
     if !host(&asked).is_some_and(|host| names.own(host)) {
         return Some(
-            "refused: `Host` is neither an address, `localhost`, nor that of the configuration's `server.externalURL`",
+            "refused: `Host` is not an address, `localhost`, or the host of `server.externalURL`",
         );
     }
     let own = |origin: &str| {
@@ -86,7 +86,7 @@ fn foreign(names: &Names, uri: &Uri, headers: &HeaderMap) -> Option<&'static str
     };
     match text(header::ORIGIN) {
         Some(origin) if !own(origin) => {
-            Some("refused: a page of another origin had this sent (`Origin`)")
+            Some("refused: a page of another origin sent this request (`Origin`)")
         }
         Some(_) | None => None,
     }

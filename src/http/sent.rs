@@ -49,8 +49,7 @@ impl Budget {
     pub(super) fn send(&self, media: &'static str, text: Vec<u8>) -> Response {
         let size = u32::try_from(text.len() / 1024 + 1).unwrap_or(BUDGET);
         let Ok(share) = self.0.clone().try_acquire_many_owned(size.min(BUDGET)) else {
-            let why =
-                "too many answers are under way that nobody takes; ask again in half a minute";
+            let why = "too many slow clients; try again in half a minute";
             return error(StatusCode::SERVICE_UNAVAILABLE, why);
         };
         let held = Held {

@@ -111,7 +111,7 @@ pub(super) async fn run(listener: TcpListener, router: Router, shutdown: Shutdow
             Err(error) => {
                 // There may be no file to be had: then one that waits makes place.
                 taken.cut();
-                tracing::debug!(%error, "can't take a connection");
+                tracing::debug!(%error, "can't accept a connection");
                 sleep_until(Instant::now().later(PAUSE)).await;
                 false
             }
@@ -120,11 +120,7 @@ pub(super) async fn run(listener: TcpListener, router: Router, shutdown: Shutdow
             turned_away += 1;
             if told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
                 told = Some(Instant::now());
-                tracing::warn!(
-                    turned_away,
-                    places,
-                    "more connections than there are places"
-                );
+                tracing::warn!(turned_away, places, "too many connections");
             }
         }
     }

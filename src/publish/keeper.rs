@@ -36,13 +36,13 @@ impl Keeper {
     pub(super) fn keep(&self, run: &Arc<Run>, record: Option<Arc<Record>>) {
         let why = match self.runs.try_send((run.clone(), record)) {
             Ok(()) => return,
-            Err(TrySendError::Full(_)) => "those before it are still being written",
-            Err(TrySendError::Disconnected(_)) => "who should write it has ended",
+            Err(TrySendError::Full(_)) => "earlier ones are still being written",
+            Err(TrySendError::Disconnected(_)) => "the writer has ended",
         };
         tracing::warn!(
             error = why,
             run = run.run,
-            "could not keep the run in `history.path`"
+            "could not store the run in `history.path`"
         );
     }
 
@@ -58,7 +58,7 @@ impl Keeper {
 fn write(mut store: Store, waiting: &Receiver<Kept>) {
     for (run, record) in waiting {
         if let Err(error) = store.append(&run) {
-            tracing::warn!(%error, run = run.run, "could not keep the run in `history.path`");
+            tracing::warn!(%error, run = run.run, "could not store the run in `history.path`");
         }
         if let Some(record) = record
             && let Err(error) = store.save(&record, run.finished)

@@ -24,18 +24,18 @@ impl Tally {
     fn times(&self, page: &mut Page<'_>) -> fmt::Result {
         page.histograms(
             "vso_probe_latency_seconds",
-            "Time from just before the stimulus to the proof of its effect, in seconds. What was given up lies above every finite bucket; runs without a verdict are not in it.",
+            "Time from the request to the proof of its effect, in seconds. Steps that timed out are above every finite bucket; unknown runs are not included.",
             self.steps().map(|step| (step.at.clone(), &step.latency)),
         )?;
         page.histograms(
             "vso_probe_lateness_seconds",
-            "Time from the latest moment that the operator's promise allows to the proof, in seconds, of steps that its poll sets off.",
+            "Time from the poll that the operator announced to the proof of the effect, in seconds; of poll-driven steps only.",
             self.steps()
                 .filter_map(|step| Some((step.at.clone(), step.lateness.as_ref()?))),
         )?;
         page.histograms(
             "vso_probe_stage_seconds",
-            "Where the latency went, in seconds: the stages of a step add up to it.",
+            "The stages of the latency, in seconds; they add up to it.",
             self.each(|step| &step.stages, |stage| OfStage { stage: *stage }),
         )
     }
@@ -48,7 +48,7 @@ impl Tally {
         )?;
         page.counters(
             "vso_probe_failures_total",
-            "Steps that did not come out well, by cause and by the party that it concerns; what concerns the prober is no verdict on anyone else.",
+            "Steps that failed or are unknown, by cause and responsible party; with party=prober they say nothing about the operator.",
             self.each_count(
                 |step| &step.failures,
                 |cause| OfCause {
@@ -59,7 +59,7 @@ impl Tally {
         )?;
         page.gauges(
             "vso_probe_success",
-            "Whether the last run with a verdict was a success.",
+            "Whether the last run with a verdict succeeded (1) or failed (0).",
             self.each_step(|step| f64::from(u8::from(step.success))),
         )?;
         page.gauges(
@@ -69,12 +69,12 @@ impl Tally {
         )?;
         page.gauges(
             "vso_probe_last_success_timestamp_seconds",
-            "When the last run that was a success ended, in Unix time; 0 if there was none.",
+            "When the last successful run ended, in Unix time; 0 if there was none.",
             self.each_step(|step| step.last_success),
         )?;
         page.infos(
             "vso_probe_last_failure_info",
-            "The last failure: its run, its cause and the party that it concerns.",
+            "The last failure: its run, cause and responsible party.",
             self.steps().filter_map(|step| {
                 let (run, cause) = step.last_failure.as_ref()?;
                 let info = OfFailure {
@@ -90,7 +90,7 @@ impl Tally {
     fn objectives(&self, page: &mut Page<'_>) -> fmt::Result {
         page.counters(
             "vso_probe_slo_total",
-            "Steps with a verdict.",
+            "Steps with a verdict, success or failure.",
             self.steps().map(|step| (step.at.clone(), step.judged)),
         )?;
         page.counters(
@@ -100,12 +100,12 @@ impl Tally {
         )?;
         page.gauges(
             "vso_probe_slo_objective_ratio",
-            "The share of steps that should be good.",
+            "The objective: the share of steps that should be good.",
             self.each_probe_and_step(|probe, _| probe.objective),
         )?;
         page.gauges(
             "vso_probe_slo_threshold_seconds",
-            "The time within which a step is good, in seconds: of a poll-driven step its lateness, else its latency.",
+            "The threshold of a step in seconds: for its lateness if it is poll-driven, else for its latency.",
             self.each_step(|step| step.within),
         )?;
         page.gauges(
@@ -115,7 +115,7 @@ impl Tally {
         )?;
         page.gauges(
             "vso_probe_rotation_margin_seconds",
-            "Time from the new credential or certificate to the end of the old one, in seconds, of the last rotation; negative if it came too late.",
+            "Time from the arrival of the new credential or certificate to the end of the old one, in seconds, at the last rotation; negative if it came too late.",
             self.steps()
                 .filter_map(|step| Some((step.at.clone(), step.margin?))),
         )
@@ -124,7 +124,7 @@ impl Tally {
     fn runs_as_a_whole(&self, page: &mut Page<'_>) -> fmt::Result {
         page.counters(
             "vso_probe_secret_writes_total",
-            "Writes of the canaries' Secrets that were seen, over whole runs; counted at the probe's last step.",
+            "Writes of the canaries' Secrets, over whole runs; counted at the probe's last step.",
             self.each_probe(|probe| probe.secret_writes),
         )?;
         page.counters(
@@ -134,7 +134,7 @@ impl Tally {
         )?;
         page.gauges(
             "vso_probe_leftovers",
-            "What the last run could not remove; told at the probe's last step.",
+            "Objects that the last run could not remove; reported at the probe's last step.",
             self.each_probe(|probe| count(probe.leftovers)),
         )
     }
@@ -142,7 +142,7 @@ impl Tally {
     fn correlations(&self, page: &mut Page<'_>) -> fmt::Result {
         page.gauges(
             "vso_probe_correlation_ratio",
-            "How a number of the operator's moves with the latency (or lateness), from -1 to 1; never to alert on.",
+            "Correlation of a signal of the operator with the latency (or lateness), from -1 to 1; not for alerts.",
             self.coefficients().flat_map(|(step, coefficient)| {
                 [
                     (Method::Spearman, coefficient.spearman),
@@ -164,12 +164,12 @@ impl Tally {
         )?;
         page.counters(
             "vso_probe_windows_void_total",
-            "Steps over which the operator's metrics say nothing, by reason.",
+            "Steps for which the operator's metrics can't be used, by reason.",
             self.each_count(|step| &step.voids, |void| OfVoid { reason: *void }),
         )?;
         page.gauges(
             "vso_probe_explained_ratio",
-            "The share of the last latency that the operator's own metrics account for.",
+            "The share of the last latency that the operator's own metrics explain.",
             self.steps()
                 .filter_map(|step| Some((step.at.clone(), step.explained?))),
         )
@@ -181,12 +181,12 @@ impl Tally {
         };
         page.gauges(
             "vso_operator_up",
-            "Whether the operator's metrics could be read.",
+            "Whether the operator's metrics can be read.",
             [(NO_LABELS, f64::from(u8::from(operator.up)))],
         )?;
         page.infos(
             "vso_operator_info",
-            "The operator's version, as it tells it.",
+            "The operator's version, as its metrics report it.",
             operator.version.iter().map(|version| {
                 let version = version.clone();
                 (NO_LABELS, OfVersion { version })
@@ -194,7 +194,7 @@ impl Tally {
         )?;
         page.gauges(
             "vso_operator_scrape_duration_seconds",
-            "How long the last reading of the operator's metrics took, in seconds.",
+            "The duration of the last read of the operator's metrics, in seconds.",
             [(NO_LABELS, operator.scrape_seconds)],
         )
     }
@@ -208,7 +208,7 @@ impl Tally {
         )?;
         page.histograms(
             "vso_prober_watch_delay_seconds",
-            "Time from the answer to the prober's own write to its echo on the watch, in seconds: the prober's error bar.",
+            "Time from the response to the prober's own write to its event on the watch, in seconds: the prober's measurement error.",
             [(NO_LABELS, &self.watch_delay)],
         )?;
         let of_probe = |name: &String| OfProbe {
@@ -216,26 +216,26 @@ impl Tally {
         };
         page.gauges(
             "vso_prober_schedule_lag_seconds",
-            "How long after it was due the last run began, in seconds.",
+            "How late the last run started, in seconds.",
             self.probes
                 .iter()
                 .map(|(name, probe)| (of_probe(name), probe.lag)),
         )?;
         page.counters(
             "vso_prober_skipped_runs_total",
-            "Runs that were due while the one before was still under way.",
+            "Runs that were skipped because the previous one was still running.",
             self.probes
                 .iter()
                 .map(|(name, probe)| (of_probe(name), probe.skipped_runs)),
         )?;
         page.gauges(
             "vso_prober_leader",
-            "Whether this replica leads.",
+            "Whether this replica is the leader.",
             [(NO_LABELS, f64::from(u8::from(self.leader)))],
         )?;
         page.gauges(
             "vso_prober_config_last_reload_successful",
-            "Whether the configuration could be used when it was last read.",
+            "Whether the last reload of the configuration succeeded.",
             [(NO_LABELS, f64::from(u8::from(self.last_reload_successful)))],
         )
     }

@@ -33,7 +33,7 @@ pub fn gauges(probe: &Probe, run: &Run) -> BTreeMap<Step, Vec<Gauge>> {
     if let Some(last) = probe.steps.keys().next_back() {
         gauges.entry(*last).or_default().push(Gauge::new(
             "vso_probe_leftovers",
-            "What the last run could not remove; told at the probe's last step.",
+            "Objects that the last run could not remove; reported at the probe's last step.",
             super::metrics::count(run.leftovers.len()),
         ));
     }
@@ -50,19 +50,19 @@ fn of_step(probe: &Probe, run: &Run, report: &StepReport) -> Vec<Gauge> {
         told(
             verdict,
             "vso_probe_success",
-            "Whether the last run with a verdict was a success.",
+            "Whether the last run with a verdict succeeded (1) or failed (0).",
             f64::from(u8::from(success)),
         ),
         told(
             verdict,
             "vso_probe_last_latency_seconds",
-            "Time from just before the stimulus to the proof of its effect, or to when it was given up, in seconds, in the last run with a verdict.",
+            "Time from the request to the proof of its effect, or to its timeout, in seconds, in the last run with a verdict.",
             report.latency_seconds,
         ),
         told(
             verdict && report.lateness_seconds.is_some(),
             "vso_probe_last_lateness_seconds",
-            "Time from the latest moment that the operator's promise allows to the proof, or to when it was given up, in seconds, in the last run with a verdict.",
+            "Time from the poll that the operator announced to the proof of the effect, or to the timeout, in seconds, in the last run with a verdict.",
             report.lateness_seconds.unwrap_or_default(),
         ),
         told(
@@ -74,7 +74,7 @@ fn of_step(probe: &Probe, run: &Run, report: &StepReport) -> Vec<Gauge> {
         told(
             success,
             "vso_probe_last_success_timestamp_seconds",
-            "When the last run that was a success ended, in Unix time.",
+            "When the last successful run ended, in Unix time.",
             ended,
         ),
         told(
@@ -86,13 +86,13 @@ fn of_step(probe: &Probe, run: &Run, report: &StepReport) -> Vec<Gauge> {
         told(
             true,
             "vso_probe_slo_threshold_seconds",
-            "The time within which a step is good, in seconds: of a poll-driven step its lateness, else its latency.",
+            "The threshold of a step in seconds: for its lateness if it is poll-driven, else for its latency.",
             report.within_seconds,
         ),
         told(
             true,
             "vso_probe_slo_objective_ratio",
-            "The share of steps that should be good.",
+            "The objective: the share of steps that should be good.",
             probe.objective,
         ),
     ]
@@ -101,7 +101,7 @@ fn of_step(probe: &Probe, run: &Run, report: &StepReport) -> Vec<Gauge> {
     .collect();
     gauges.extend(failure.map(|cause| Gauge {
         name: "vso_probe_last_failure_info",
-        help: "The last failure: its run, its cause and the party that it concerns.",
+        help: "The last failure: its run, cause and responsible party.",
         labels: vec![
             ("run", run.run.clone()),
             ("cause", cause.as_str().to_owned()),

@@ -47,7 +47,7 @@ impl Line {
     /// A step was begun.
     pub fn begun(&self, step: Step) {
         let waits = if step.poll_driven() {
-            ", until the operator's next poll"
+            ", waiting for the operator's next poll"
         } else {
             ""
         };

@@ -19,7 +19,7 @@ pub struct ProbeStatus {
     pub kind: Kind,
     /// The mean time between two runs.
     pub every_seconds: f64,
-    /// The share of steps that should be good.
+    /// The objective: the share of steps that should be good.
     pub objective: f64,
     /// Its steps, in order.
     pub steps: Vec<StepStatus>,

@@ -71,7 +71,7 @@ impl Store {
                     tell(run);
                 }
             }) {
-                tracing::warn!(%error, file = %file.display(), "can't read the runs in a file, which are passed over");
+                tracing::warn!(%error, file = %file.display(), "skipping a file of runs that can't be read");
             }
         }
         Ok(())
@@ -85,7 +85,7 @@ impl Store {
             Some((open, file)) if open == day => file,
             _ => {
                 if let Err(error) = self.prune(run.finished) {
-                    tracing::warn!(%error, "can't remove runs that are no longer to be kept");
+                    tracing::warn!(%error, "can't remove expired runs");
                 }
                 appendable(&self.file(day))?
             }
@@ -183,11 +183,11 @@ impl Store {
                 }
                 Ok(_) => {
                     let file = entry.path();
-                    tracing::warn!(file = %file.display(), "what should be a file of runs is none, and is passed over");
+                    tracing::warn!(file = %file.display(), "skipping an entry that is not a file of runs");
                 }
                 Err(error) => {
                     let file = entry.path();
-                    tracing::warn!(%error, file = %file.display(), "can't look at a file of runs, which is passed over");
+                    tracing::warn!(%error, file = %file.display(), "skipping a file of runs that can't be opened");
                 }
             }
         }

@@ -67,7 +67,7 @@ pub fn render(runs: &[Run]) -> String {
         );
         let _ = writeln!(
             text,
-            "  → `vso-prober cleanup` removes it once it is past its expiry\n"
+            "  → `vso-prober cleanup` removes it once it has expired\n"
         );
     }
     let count = |verdict| runs.iter().filter(|run| run.result == verdict).count();
@@ -98,7 +98,7 @@ fn margins(runs: &[Run]) -> String {
             );
             let _ = writeln!(
                 text,
-                "margin of {probe}: the new one came {margin} {side} the end of the old one\n"
+                "rotation margin of {probe}: the new one arrived {margin} {side} the old one ended\n"
             );
         }
     }

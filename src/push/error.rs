@@ -22,7 +22,7 @@ pub enum Error {
     Client(String),
     /// The bearer token can't be had.
     #[error(
-        "tried to read a bearer token from `push.remoteWrite.bearerTokenFile` {file}: {why}; let it hold the token on one line"
+        "tried to read a bearer token from `push.remoteWrite.bearerTokenFile` {file}: {why}; it must hold the token on one line"
     )]
     Token {
         /// The file.
@@ -44,7 +44,7 @@ pub enum Error {
     },
     /// Nothing came back.
     #[error(
-        "tried to push {what} to {url}: {why}; check the URL, and the network and the receiver itself"
+        "tried to push {what} to {url}: {why}; check the URL, the receiver, and the network between"
     )]
     Unreachable {
         /// What was sent.
@@ -72,15 +72,13 @@ impl Error {
 const fn advice(status: StatusCode) -> &'static str {
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            "check the bearer token, and that it may write there"
+            "check the bearer token and its right to write there"
         }
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
             "check the URL's path; Prometheus takes remote writes only with `--web.enable-remote-write-receiver`"
         }
         StatusCode::TOO_MANY_REQUESTS => "push less often, or raise the receiver's limits",
-        _ if status.as_u16() >= 500 => {
-            "look at the receiver's own logs: it answered with a server error"
-        }
-        _ => "look at the receiver's answer and logs: it did not take what was sent",
+        _ if status.as_u16() >= 500 => "check the receiver's log: it answered with a server error",
+        _ => "check the receiver's answer and log: it rejected the request",
     }
 }

@@ -39,7 +39,7 @@ impl Post {
                     .next_back()
                     .unwrap_or_default()
                     .to_owned(),
-                why: "it is no URL".to_owned(),
+                why: "it is not a URL".to_owned(),
             })?;
         let http = wire::http::builder(parsed.as_str(), None)
             .map_err(Error::Client)?
@@ -100,7 +100,7 @@ impl Post {
 
     /// Gets `url`, once, to see whether someone is there.
     pub(super) async fn look(&self, url: &Url) -> Result<(), Error> {
-        let what = "nothing, to see whether it is there,";
+        let what = "an empty request, to check that the receiver is there,";
         let answer = self.http.get(url.clone()).send().await;
         let answer = answer.map_err(|error| Error::Unreachable {
             what: what.to_owned(),
@@ -167,7 +167,7 @@ impl Post {
             return Err(self.bad_token("it is empty"));
         }
         if !fits_header(token) {
-            return Err(self.bad_token("it holds what no header can carry"));
+            return Err(self.bad_token("it holds characters that a header can&apos;t carry"));
         }
         Ok(Some(token.into()))
     }

@@ -91,8 +91,12 @@ impl Remote {
 
     /// Writes nothing, which shows whether something would be taken.
     pub(super) async fn reach(&self, until: Instant) -> Result<(), Error> {
-        self.send("nothing, by remote write", body(std::iter::empty()), until)
-            .await
+        self.send(
+            "an empty request, by remote write",
+            body(std::iter::empty()),
+            until,
+        )
+        .await
     }
 
     /// Writes all that is published, again and again, for as long as this replica leads; a series that goes is told

@@ -226,7 +226,8 @@ async fn down(place: &Place) -> Result<()> {
         }
         anyhow::Ok(())
     };
-    let late = || format!("the lab's owner (pid {owner}) was asked to end 30 s ago and has not");
+    let late =
+        || format!("the lab's owner (pid {owner}) was asked to stop 30 s ago and is still running");
     timeout(Duration::from_secs(30), gone)
         .await
         .with_context(late)??;

@@ -422,7 +422,7 @@ async fn told_to_stop(scene: &Scene, signal: Signal) -> Result<()> {
     );
     blames(&run, Step::Update, Cause::ProberInterrupted)?;
     ensure!(run.leftovers.is_empty(), "{run:#?}");
-    outcome.says(&["told to stop"])
+    outcome.says(&["shutting down"])
 }
 
 async fn second_signal(scene: &Scene) -> Result<()> {
@@ -548,7 +548,7 @@ async fn sigkill_then_next_run(scene: &Scene) -> Result<()> {
     killed(scene, "default").await?;
     expire(scene).await?;
     let outcome = scene.prober([probe()]).probe(&[]).await?.exits(0)?;
-    outcome.says(&["removed what an earlier run had left behind"])?;
+    outcome.says(&["removed what an earlier run left behind"])?;
     scene.is_clean().await
 }
 

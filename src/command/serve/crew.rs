@@ -100,7 +100,7 @@ impl Crew {
     /// are keep their schedule.
     pub(super) fn configure(&mut self, config: Config) {
         if config.server != self.config.server {
-            tracing::warn!("`server` can't change while the program runs: start it again");
+            tracing::warn!("`server` can't change while `serve` runs: restart it");
         }
         if !self.site.serves(&config) {
             self.move_to(Site::new(&config, &self.desk.health));
@@ -126,17 +126,17 @@ impl Crew {
         if change.clients {
             if let Err(obstacle) = Vault::open(&self.config.vault).await {
                 let error = obstacle.text;
-                tracing::error!(%error, "a file has changed and can't be used; what it held before stays in force");
+                tracing::error!(%error, "a file has changed but can't be used; keeping its previous content");
                 return;
             }
-            tracing::info!("a file that clients are made from has changed: making them anew");
+            tracing::info!("a file that clients use has changed: making new clients");
             self.move_to(Site::new(&self.config, &self.desk.health));
             if let Some(term) = self.term.clone() {
                 self.attend(&term);
                 self.prepare();
             }
         } else if change.login {
-            tracing::info!("a file with credentials for Vault has changed: logging in anew");
+            tracing::info!("a file with credentials for Vault has changed: logging in again");
             let site = self.site.clone();
             self.background
                 .spawn(async move { site.log_in_anew().await });
@@ -176,7 +176,7 @@ impl Crew {
             }
             old.close().await;
         };
-        let who = "the end of earlier clients".to_owned();
+        let who = "the shutdown of earlier clients".to_owned();
         self.tasks
             .spawn(self.desk.health.clone().keep(who, || true, closed));
     }
@@ -200,7 +200,7 @@ impl Crew {
         let Ok(turn) = duty.turn.clone().try_lock_owned() else {
             return refuse(reply, Refusal::Busy);
         };
-        let who = format!("a run of `{name}` that was asked for");
+        let who = format!("a requested run of `{name}`");
         let ran = async move {
             let (run, log) = telemetry::captured(Box::pin(duty.run())).await;
             drop(turn);
@@ -221,7 +221,7 @@ impl Crew {
             }
             if timeout(CLEAN_UP, self.joined()).await.is_err() {
                 tracing::warn!(
-                    "some runs were not cleaned up in time; `cleanup` will, or the next start"
+                    "some runs were not cleaned up in time; `cleanup` or the next start removes the rest"
                 );
             }
         }
@@ -253,7 +253,7 @@ impl Crew {
             }
         };
         self.background
-            .spawn(health.keep("the sweep".to_owned(), || false, sweeps));
+            .spawn(health.keep("the clean-up".to_owned(), || false, sweeps));
     }
 
     /// Makes the attendants those of the configuration.

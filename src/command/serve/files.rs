@@ -152,7 +152,7 @@ impl Files {
             return;
         }
         let (name, error) = (file.display(), error.to_string());
-        tracing::warn!(file = %name, error, "a file can't be read; what it held before stays in force");
+        tracing::warn!(file = %name, error, "a file can't be read; keeping its previous content");
         self.unreadable.push(file.to_owned());
     }
 }

@@ -69,7 +69,7 @@ impl Site {
             && let Err(obstacle) = shell.vault.log_in_anew().await
         {
             let error = obstacle.text;
-            tracing::warn!(%error, "the credentials for Vault are others, which don't let in; the session goes on");
+            tracing::warn!(%error, "login with the new credentials for Vault failed; keeping the current session");
         }
     }
 

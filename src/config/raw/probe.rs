@@ -12,7 +12,7 @@ pub(in crate::config) const EVERY: &str = "60s";
 pub(in crate::config) const SPREAD: f64 = 0.5;
 /// How long a step may take beyond its due moment.
 pub(in crate::config) const TIMEOUT: &str = "30s";
-/// The share of steps that should be good.
+/// The objective: the share of steps that should be good.
 pub(in crate::config) const OBJECTIVE: f64 = 0.99;
 /// How long a lease lives at the most.
 pub(in crate::config) const MAX_TTL: &str = "1h";
@@ -53,7 +53,7 @@ pub(in crate::config) struct Probe {
     /// How long a step may take beyond its due moment before it is given up; longer than every threshold.
     #[schemars(length(min = 1), extend("default" = TIMEOUT))]
     pub(in crate::config) timeout: Option<String>,
-    /// The share of steps that should be good.
+    /// The objective: the share of steps that should be good.
     #[schemars(extend("default" = OBJECTIVE, "exclusiveMinimum" = 0, "exclusiveMaximum" = 1))]
     pub(in crate::config) objective: Option<f64>,
 }

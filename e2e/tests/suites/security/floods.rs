@@ -246,7 +246,7 @@ pub(super) async fn odd_history(scene: &Scene) -> Result<()> {
     let outcome = server.stop().await?;
     outcome.says(&["2026-01-01.jsonl"])?;
     ensure!(
-        !outcome.stderr.contains("could not keep the run"),
+        !outcome.stderr.contains("could not store the run"),
         "{outcome}"
     );
     let server = prober.serve(&[]).await?;

@@ -149,7 +149,7 @@ pub(super) async fn label_alone(scene: &Scene) -> Result<()> {
     for object in foreign {
         scene.remove(object).await?;
     }
-    let alone = "left alone 4 that bear the label";
+    let alone = "left alone 4 that have the label";
     let first = &outcomes[0];
     let removed = format!("removed Secret {NAMESPACE}/{own}\n");
     ensure!(
