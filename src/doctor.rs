@@ -253,7 +253,7 @@ fn schedule(config: &Config, ledger: &mut Ledger) {
         .sum();
     if often > OFTEN {
         let text = format!(
-            "{} probes make {often:.0} runs a minute, each of which costs Vault and the operator some work; \
+            "{} probes make {often:.0} runs a minute, each of which costs Vault and the operator work; \
              a longer `every` measures as well",
             config.probes.len()
         );

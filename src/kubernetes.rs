@@ -55,7 +55,7 @@ pub async fn connect_as(
         at: Peer::Kubernetes,
         how: Hindrance::Unreachable,
         text: format!(
-            "tried to make a Kubernetes client, but it was not made within {} s; does a plugin (`exec`) in the kubeconfig hang?",
+            "tried to create a Kubernetes client, but it took more than {} s; does a plugin (`exec`) in the kubeconfig hang?",
             CONNECT_LIMIT.as_secs()
         )
         .into(),
@@ -128,7 +128,7 @@ async fn make(
     ));
     let builder = ClientBuilder::try_from(kube).map_err(|error| {
         refused(format!(
-            "tried to make a Kubernetes client, but {}",
+            "tried to create a Kubernetes client, but {}",
             causes(&error)
         ))
     })?;
@@ -148,7 +148,7 @@ fn read_kubeconfig() -> Result<Kubeconfig, String> {
     {
         let named = named.to_string_lossy();
         return Err(format!(
-            "tried to read the kubeconfig: KUBECONFIG names `{named}`, which is not there"
+            "tried to read the kubeconfig: KUBECONFIG names `{named}`, which does not exist"
         ));
     }
     Kubeconfig::read().map_err(|error| {
@@ -207,9 +207,9 @@ pub fn obstacle(what: &str, error: &kube::Error) -> Obstacle {
                 _ => Hindrance::Denied,
             };
             let hint = match status.code {
-                401 => "; its token is not valid (any more)",
-                403 => "; give it the right by RBAC",
-                409 if changed(error) => "; it was changed meanwhile",
+                401 => "; its token is not valid, or no longer",
+                403 => "; grant the right by RBAC",
+                409 if changed(error) => "; the object was changed meanwhile",
                 // The words for a group that is not there, and for a kind in one that is.
                 404 if [
                     "could not find the requested resource",
@@ -238,7 +238,7 @@ pub fn obstacle(what: &str, error: &kube::Error) -> Obstacle {
         other if bound::too_long(other) => (
             Hindrance::Failed,
             format!(
-                "tried to {what}: the API server's answer is longer than {} MiB and was not read",
+                "tried to {what}: the API server's response is larger than {} MiB and was not read",
                 bound::LONGEST >> 20
             ),
         ),

@@ -234,7 +234,7 @@ impl Subscription {
             Some(sighting) => Ok(sighting),
             None => Err(match self.shared.lock().over.clone() {
                 Some(obstacle) => obstacle,
-                None => over("what tells of this canary"),
+                None => over("the events about this canary"),
             }),
         }
     }
@@ -337,8 +337,7 @@ impl Subscriber {
             return;
         };
         self.left = left;
-        let lost =
-            || Seen::WatchLost("the canary was changed too often to keep track of it".into());
+        let lost = || Seen::WatchLost("the canary changed too often to keep track".into());
         self.send(at, relisted, if left == 0 { lost() } else { what });
     }
 
@@ -354,7 +353,6 @@ fn over(who: &str) -> Obstacle {
     Obstacle {
         at: Peer::Prober,
         how: Hindrance::Failed,
-        text: format!("{who} has stopped, within the prober itself: a bug; please report it")
-            .into(),
+        text: format!("{who} of the prober has stopped: a bug; please report it").into(),
     }
 }

@@ -150,7 +150,7 @@ async fn read(fetch: &Fetch, url: &str, process: &str) -> Result<Snapshot, Strin
     let text = fetch.text(url, url).await?;
     exposition::read(&text, process).ok_or_else(|| {
         format!(
-            "tried to read the operator's metrics at {url}: it answered with none of them; is the address right?"
+            "tried to read the operator's metrics at {url}: the response has none of them; is the address right?"
         )
     })
 }

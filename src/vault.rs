@@ -106,7 +106,7 @@ impl Vault {
             Ok(Err(obstacle)) => obstacle.text,
             Err(_) => format!("no answer within {} s", FAREWELL_LIMIT.as_secs()).into(),
         };
-        tracing::debug!(%error, "the token could not be revoked; it ends by itself");
+        tracing::debug!(%error, "the token could not be revoked; it expires by itself");
     }
 
     async fn revoke(&self, token: &SecretString) -> Result<(), Obstacle> {

@@ -182,7 +182,7 @@ impl Checker {
         rule::vault_address(&address)
             .map_err(|wrong| {
                 let message =
-                    format!("`vault` lacks `address`, and `VAULT_ADDR` in its place {wrong}");
+                    format!("`vault` lacks `address`, and `VAULT_ADDR`, used instead, {wrong}");
                 self.report_key("vault.address", message);
             })
             .ok()

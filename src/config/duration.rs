@@ -23,11 +23,11 @@ const DAY: u128 = 86_400_000_000_000;
 /// The longest duration that Go can hold: an `int64` of nanoseconds, some 292 years.
 const MAX: u128 = i64::MAX as u128;
 
-/// Why a text is no duration.
+/// Why a text is not a duration.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum DurationError {
     /// No number where one has to be.
-    #[error("is no duration")]
+    #[error("is not a duration")]
     NoNumber,
     /// A number stands alone.
     #[error("has no unit")]

@@ -87,11 +87,11 @@ pub(super) fn vault_path(text: &str) -> Checked<String> {
         return wrong("it must neither begin nor end with `/`");
     }
     if text.split('/').any(|part| matches!(part, "" | "." | "..")) {
-        return wrong("it must have no empty part, no `.` and no `..`");
+        return wrong("it must not have empty parts, `.` or `..`");
     }
     let odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '?' | '#' | '%' | '\\');
     if text.contains(odd) {
-        return wrong("it must be without blanks, `?`, `#`, `%` and `\\`");
+        return wrong("it must not contain blanks, `?`, `#`, `%` or `\\`");
     }
     Ok(text.to_owned())
 }
@@ -110,7 +110,7 @@ pub(super) fn role(text: &str) -> Checked<String> {
 /// A text on one line without blanks around it.
 pub(super) fn line(text: &str) -> Checked<String> {
     if text.trim() != text || text.contains(char::is_control) {
-        return Err("has blanks around it or breaks over lines; it must be one plain line".into());
+        return Err("has blanks around it or line breaks; it must be one plain line".into());
     }
     Ok(text.to_owned())
 }
@@ -154,7 +154,7 @@ pub(super) fn vault_address(text: &str) -> Checked<String> {
     }
     if address.contains(['?', '#']) {
         return Err(format!(
-            "is {}; it must be without `?` and `#`",
+            "is {}; it must not contain `?` or `#`",
             quoted(text)
         ));
     }
@@ -167,10 +167,10 @@ pub(super) fn url(text: &str) -> Checked<String> {
                    such as `https://vault.example:8200`";
     // What stands before an `@` may be a password.
     if text.contains('@') {
-        return Err("has an `@` in it; credentials don't belong in a URL".into());
+        return Err("contains `@`; credentials don't belong in a URL".into());
     }
     if text.contains(char::is_whitespace) {
-        return Err(format!("is {}; it must be without blanks", quoted(text)));
+        return Err(format!("is {}; it must not contain blanks", quoted(text)));
     }
     // `http:/host` and `http:host` would be mended by the parser.
     let authority = text

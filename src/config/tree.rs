@@ -53,7 +53,7 @@ pub(super) fn parse(text: &str) -> Result<Node, Problem> {
             Event::DocumentStart(_) if root.is_some() => {
                 return Err(problem(
                     span.start,
-                    "a second document begins here; a configuration is one document",
+                    "a second document begins here; a configuration is a single document",
                 ));
             }
             Event::Nothing
@@ -240,7 +240,7 @@ fn no_tag(tag: Option<&Tag>, span: Span) -> Result<(), Problem> {
         Some(tag) if !tag.is_yaml_core_schema() => Err(problem(
             span.start,
             &format!(
-                "the tag {} means nothing here; leave it out",
+                "the tag {} has no meaning here; remove it",
                 quoted(&tag.to_string())
             ),
         )),
@@ -267,7 +267,7 @@ fn syntax(error: &ScanError) -> Problem {
     let advice = if info.contains("tab ") || info.contains("tabs ") || info.ends_with(" tab") {
         "; indent with spaces"
     } else if info.contains("mapping values are not allowed") {
-        "; check the indentation, and put a value that contains `: ` in quotes"
+        "; check the indentation, and quote a value that contains `: `"
     } else if info.contains("quoted scalar") {
         "; a closing quote may be missing"
     } else if info.contains("flow") || info == "invalid indentation" {

@@ -34,7 +34,7 @@ pub(super) fn walk(node: &Node, schema: &Json) -> Walked {
     let json = if matches!(node.value, Value::Null) {
         walk.report(
             Position::START,
-            "the configuration is empty; `vso-prober config example` prints one to begin with",
+            "the configuration is empty; `vso-prober config example` prints one to start with",
         );
         None
     } else {

@@ -27,11 +27,11 @@ fn judge(whose: &str, ahead: SignedDuration, ledger: &mut Ledger) {
     let seconds = ahead.as_secs();
     let apart = ahead.abs();
     if apart < SOME {
-        return ledger.good(Topic::Clock, whose, "agrees with this one");
+        return ledger.good(Topic::Clock, whose, "agrees with this host's");
     }
     let side = if seconds > 0 { "ahead of" } else { "behind" };
     let text = format!(
-        "compared the clock of {whose} with this one: it is {} s {side} it",
+        "compared the clock of {whose} with this host's: it is {} s {side} it",
         seconds.abs()
     );
     let fix: Fix = Script::default()

@@ -34,7 +34,7 @@ pub(super) async fn look(config: &Config, rights: &Rights, ledger: &mut Ledger) 
             Topic::Metrics,
         ];
         for topic in rest {
-            ledger.skipped(topic, "", "the API server is not reached");
+            ledger.skipped(topic, "", "the API server is unreachable");
         }
         return cluster;
     };
@@ -48,7 +48,7 @@ pub(super) async fn look(config: &Config, rights: &Rights, ledger: &mut Ledger) 
         admission::quota(&client, config, ledger).await;
     } else {
         let home = &config.kubernetes.namespace;
-        ledger.skipped(Topic::Admission, home, "the namespace is not there");
+        ledger.skipped(Topic::Admission, home, "the namespace does not exist");
     }
     reference::look(&client, config, &served, &mut cluster, ledger).await;
     let ahead = cluster.ahead.unwrap_or_default();
@@ -69,7 +69,7 @@ async fn reach(
     let client = match kubernetes::connect(&config.kubernetes).await {
         Ok(client) => client,
         Err(obstacle) => {
-            let fix = "set KUBECONFIG to a kubeconfig and `kubernetes.context` to a context in it: `kubectl config get-contexts` tells those there are";
+            let fix = "set KUBECONFIG to a kubeconfig and `kubernetes.context` to a context in it: `kubectl config get-contexts` lists them";
             ledger.finding(topic, &subject, obstacle.text, Fix::words(fix));
             return None;
         }
@@ -87,10 +87,10 @@ async fn reach(
         Err(obstacle) => {
             let fix = match obstacle.how {
                 Hindrance::Denied => {
-                    "have the credential in the kubeconfig renewed, e.g. by `kubectl create token vso-prober`"
+                    "renew the credential in the kubeconfig, e.g. with `kubectl create token vso-prober`"
                 }
                 _ => {
-                    "check `server` and the CA in the kubeconfig, by `kubectl config view --minify`, and the way to it"
+                    "check `server` and the CA in the kubeconfig (`kubectl config view --minify`), and the network to it"
                 }
             };
             ledger.finding(topic, &subject, obstacle.text, Fix::words(fix));
@@ -105,13 +105,13 @@ async fn reach(
         .map(|date| date.timestamp().duration_since(now));
     let reviews: Api<SelfSubjectReview> = Api::all(client.clone());
     let review = SelfSubjectReview::default();
-    let asked = ask("ask the API server who it is asked by", async {
+    let asked = ask("ask the API server who the prober is", async {
         reviews.create(&PostParams::default(), &review).await
     });
     let user = match asked.await {
         Ok(review) => review.status.and_then(|status| status.user_info?.username),
         Err(obstacle) if obstacle.text.contains("answered 401") => {
-            let fix = "have the credential in the kubeconfig renewed, e.g. by `kubectl create token vso-prober`";
+            let fix = "renew the credential in the kubeconfig, e.g. with `kubectl create token vso-prober`";
             ledger.finding(topic, &subject, obstacle.text, Fix::words(fix));
             return None;
         }
@@ -146,16 +146,12 @@ async fn namespace(
     match get(&api, &what, home).await {
         Asked::There(_) => ledger.good(topic, home, "is there"),
         Asked::Denied if any => {
-            ledger.good(
-                topic,
-                home,
-                "is there, or the prober would have no rights in it",
-            );
+            ledger.good(topic, home, "exists, since the prober has rights in it");
         }
         Asked::Absent => {
-            let text = format!("tried to {what}: there is none");
+            let text = format!("tried to {what}: it does not exist");
             let fix = Name::parse(home).map_or_else(
-                || Fix::words("set `kubernetes.namespace` to a name that a namespace can have"),
+                || Fix::words("set `kubernetes.namespace` to a valid name of a namespace"),
                 |home| {
                     let create = Command::new("kubectl create namespace").arg(&home);
                     Script::default().run(create).into()
@@ -166,7 +162,7 @@ async fn namespace(
         }
         Asked::Denied => {
             let text = format!(
-                "tried to {what}: the prober has no right whatever in it: it is not there, or nobody has granted any"
+                "tried to {what}: the prober has no rights in it: it does not exist, or nobody has granted any"
             );
             ledger.finding(topic, home, text, rbac::whole(rights, subject, home));
             return false;
@@ -182,7 +178,7 @@ async fn definitions(client: &Client, config: &Config, ledger: &mut Ledger) -> V
     let version = api_version();
     let asked = wire::limited(
         Peer::Kubernetes,
-        "ask for the operator's kinds",
+        "list the operator's kinds",
         LIMIT,
         async { Ok(client.list_api_group_resources(&version).await) },
     );
@@ -190,7 +186,7 @@ async fn definitions(client: &Client, config: &Config, ledger: &mut Ledger) -> V
         Ok(Ok(list)) => list.resources.into_iter().map(|one| one.name).collect(),
         Ok(Err(kube::Error::Api(status))) if status.code == 404 => Vec::new(),
         Ok(Err(error)) => {
-            let text = kubernetes::obstacle("ask for the operator's kinds", &error).text;
+            let text = kubernetes::obstacle("list the operator's kinds", &error).text;
             ledger.unknown(topic, &version, text);
             return Vec::new();
         }
@@ -213,7 +209,7 @@ async fn definitions(client: &Client, config: &Config, ledger: &mut Ledger) -> V
             ledger.good(topic, &name, "is served");
         } else {
             let text = format!(
-                "asked the API server what `{version}` has: no `{kind}`; the operator's CRDs are not installed, or those of an old version"
+                "asked the API server for the kinds of `{version}`: no `{kind}`; the operator's CRDs are not installed, or are of an old version"
             );
             let chart = "helm repo add hashicorp https://helm.releases.hashicorp.com";
             let crds = Command::new("helm show crds hashicorp/vault-secrets-operator")

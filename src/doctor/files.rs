@@ -54,7 +54,7 @@ pub(super) fn look(config: &Config, ledger: &mut Ledger) {
     let remote = config.push.remote_write.as_ref();
     if let Some(file) = remote.and_then(|remote| remote.bearer_token_file.as_ref()) {
         let fix = Fix::words(format!(
-            "write the receiver's token into {} on one line",
+            "write the receiver's token to {} on one line",
             file.display()
         ));
         credential(ledger, "push.remoteWrite.bearerTokenFile", file, fix);
@@ -66,7 +66,7 @@ fn fix_of(script: Option<Script>, file: &Path) -> Fix {
     script.map_or_else(
         || {
             Fix::words(format!(
-                "have a new credential made, and put into {}",
+                "create a new credential and write it to {}",
                 file.display()
             ))
         },
@@ -154,7 +154,7 @@ fn set(config: &Config, ledger: &mut Ledger, name: &str) {
         let text =
             format!("tried to read the token for Vault from the environment: `{name}` is not set");
         let fix = variable(config, name).map_or_else(
-            || Fix::words("set it to a token of Vault's for the prober"),
+            || Fix::words("set it to a Vault token for the prober"),
             Fix::from,
         );
         ledger.finding(Topic::File, key, text, fix);
@@ -169,7 +169,7 @@ fn authority(ledger: &mut Ledger, key: &str, file: &Path) {
         Ok(_) => ledger.good(Topic::File, key, file.display().to_string()),
         Err(text) => {
             let fix = format!(
-                "have {} hold the certificate of the CA that signed the server's, in PEM; what it holds now may be of use beside it",
+                "put the PEM certificate of the CA that signed the server's certificate into {}; its present content may still be needed",
                 file.display()
             );
             ledger.finding(Topic::File, key, text, Fix::words(fix));

@@ -53,8 +53,8 @@ impl Fix {
     /// Grants rights to someone who is called as no manifest may call him.
     pub(super) fn unnamed() -> Self {
         Self::words(
-            "grant it what `vso-prober doctor --print-rbac` prints; what the prober is called by is no name that may \
-             stand in a command",
+            "grant it what `vso-prober doctor --print-rbac` prints; the prober's user name is not valid \
+             in a command",
         )
     }
 

@@ -47,12 +47,12 @@ impl Place {
             Ok(Ok(addresses)) => {
                 let addresses: Vec<_> = addresses.collect();
                 if addresses.is_empty() {
-                    return Err(tried("there is no address of this name"));
+                    return Err(tried("the name has no address"));
                 }
                 Ok(addresses)
             }
             Ok(Err(error)) => Err(tried(&error.to_string())),
-            Err(_) => Err(tried("the resolver gave no answer in time")),
+            Err(_) => Err(tried("the resolver did not answer in time")),
         }
     }
 

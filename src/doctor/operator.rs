@@ -25,9 +25,9 @@ const BACK: SignedDuration = SignedDuration::from_mins(5);
 const METRICS_ACCOUNT: &str = "vso-prober-metrics";
 
 /// The second choice where a certificate is of no known CA.
-const UNCHECKED: &str = "; only if it has no CA that could be known, as a certificate that is made anew at each start, \
-     `operator.metrics.insecureSkipVerify: true` takes any: whoever stands in between can then take the bearer token \
-     and make up the numbers";
+const UNCHECKED: &str = "; only if no CA can verify it, e.g. because the certificate is new at each start, \
+     `operator.metrics.insecureSkipVerify: true` accepts any: someone in between can then take the bearer token and \
+     forge the numbers";
 
 /// Looks at its pods and its Lease; `ahead` is by how much the cluster's clock is ahead of this one.
 pub(super) async fn look(
@@ -59,11 +59,11 @@ pub(super) async fn look(
         }
         Asked::Absent => {
             let text = format!(
-                "tried to get the Lease `{full}`: there is none; without leader election there is no telling which replica works"
+                "tried to get the Lease `{full}`: it does not exist; without leader election nobody can tell which replica is active"
             );
             ledger.warning(topic, &full, text, None);
         }
-        Asked::Denied => ledger.skipped(topic, &full, "the prober may not get it"),
+        Asked::Denied => ledger.skipped(topic, &full, "the prober has no right to get it"),
         Asked::Failed(text) => ledger.unknown(topic, &full, text),
     }
 }
@@ -100,7 +100,7 @@ async fn pods(client: &Client, config: &Config, holder: Option<&str>, ledger: &m
     let pods = match ask(&what, async { api.list(&params).await }).await {
         Ok(pods) => pods.items,
         Err(obstacle) if obstacle.text.contains("answered 403") => {
-            ledger.skipped(topic, &subject, "the prober may not list the pods");
+            ledger.skipped(topic, &subject, "the prober has no right to list pods");
             return true;
         }
         Err(obstacle) => {
@@ -111,8 +111,8 @@ async fn pods(client: &Client, config: &Config, holder: Option<&str>, ledger: &m
     let Pods { own: pods, foreign } = Pods::tell(pods, holder);
     if !foreign.is_empty() {
         let text = format!(
-            "listed the pods `{selector}` in `{namespace}`: {} is not the operator's, by what it runs and by who holds the \
-             operator's Lease, and is left out",
+            "listed the pods `{selector}` in `{namespace}`: {} is not the operator's, by the program it runs and the \
+             operator's Lease, and is skipped",
             foreign.join(", ")
         );
         let fix = "make `operator.podSelector` narrower, e.g. `control-plane=controller-manager,app.kubernetes.io/name=vault-secrets-operator`";
@@ -120,7 +120,7 @@ async fn pods(client: &Client, config: &Config, holder: Option<&str>, ledger: &m
     }
     if pods.is_empty() {
         let text = format!(
-            "tried to {what}: there are none of the operator's; it is not installed there, or scaled to zero, or `operator.namespace` or `operator.podSelector` is not right"
+            "tried to {what}: none is the operator's; it is not installed there, or scaled to zero, or `operator.namespace` or `operator.podSelector` is wrong"
         );
         let fix = selected(config, "kubectl scale deployment").map_or_else(
             || Fix::words("install the operator, or scale it up"),
@@ -137,7 +137,7 @@ async fn pods(client: &Client, config: &Config, holder: Option<&str>, ledger: &m
             .join(", ")
     };
     if ready.is_empty() {
-        let text = format!("tried to {what}: not one is ready of {}", names(&others));
+        let text = format!("tried to {what}: none of {} is ready", names(&others));
         ledger.finding(topic, &subject, text, restart(config));
         return false;
     }
@@ -167,14 +167,14 @@ fn held(lease: &Lease, now: Timestamp) -> Result<String, String> {
     let looked = format!("looked at the operator's Lease `{LEADER_LEASE}`");
     let holder = spec.holder_identity.filter(|holder| !holder.is_empty());
     let holder =
-        holder.ok_or_else(|| format!("{looked}: nobody holds it, so that no replica works"))?;
+        holder.ok_or_else(|| format!("{looked}: nobody holds it, so no replica is active"))?;
     let renewed = spec.renew_time.map(|time| time.0);
     let renewed = renewed.ok_or_else(|| format!("{looked}: it was never renewed"))?;
     let duration = SignedDuration::from_secs(spec.lease_duration_seconds.unwrap_or(15).into());
     let age = now.duration_since(renewed);
     if age > duration {
         return Err(format!(
-            "{looked}: `{holder}` has not renewed it for {} s, though it holds for {} s",
+            "{looked}: `{holder}` has not renewed it for {} s; it is valid for {} s",
             age.as_secs(),
             duration.as_secs()
         ));
@@ -193,7 +193,7 @@ pub(super) async fn metrics(
     let topic = Topic::Metrics;
     let place = match &config.operator.metrics {
         None => {
-            let why = "none are configured, so that latency is not laid to the operator's stages";
+            let why = "none are configured, so runs don't show the operator's stages";
             return ledger.skipped(topic, "operator.metrics", why);
         }
         Some(MetricsSource::Url { url, .. } | MetricsSource::Prometheus { url, .. }) => shown(url),
@@ -203,7 +203,7 @@ pub(super) async fn metrics(
     if access
         .is_some_and(|access| access.insecure_skip_verify && access.bearer_token_file.is_some())
     {
-        let text = "a token is sent to whoever answers there, as `operator.metrics.insecureSkipVerify` leaves his certificate unchecked; set `caFile`, or send a token that is good for nothing else";
+        let text = "a token is sent to whoever answers there, because `operator.metrics.insecureSkipVerify` skips the check of the certificate; set `caFile`, or send a token that is worth nothing elsewhere";
         let fix = Fix::set(&["operator", "metrics", "serviceAccount"], METRICS_ACCOUNT);
         ledger.warning(topic, &place, text, Some(fix));
     }
@@ -255,7 +255,7 @@ fn told(config: &Config, place: &str, snapshot: &Snapshot, ledger: &mut Ledger) 
     kinds.sort();
     kinds.dedup();
     let version = snapshot.version.as_deref();
-    let text = version.map_or("of a version that is not told".to_owned(), |version| {
+    let text = version.map_or("unknown version".to_owned(), |version| {
         format!("version {version}")
     });
     ledger.good(topic, place, text);
@@ -264,13 +264,13 @@ fn told(config: &Config, place: &str, snapshot: &Snapshot, ledger: &mut Ledger) 
         .filter(|kind| !snapshot.controllers.contains_key(kind))
     {
         let text = format!(
-            "read the operator's metrics at {place}: they name no controller of {}s; is it the replica that works?",
+            "read the operator's metrics at {place}: they have no controller of {}s; is it the active replica?",
             kind.resource()
         );
         ledger.warning(topic, place, text, None);
     }
     if version.is_some_and(|version| version.trim_start_matches('v').starts_with("0.")) {
-        let text = "the operator is of a version before 1.0, and the prober was tried with 1.4: what it says of the operator's promises may not hold";
+        let text = "the operator is older than 1.0, and the prober was tested with 1.4: its thresholds may not apply";
         ledger.warning(topic, place, text, None);
     }
 }
@@ -337,10 +337,10 @@ fn repair(config: &Config, rights: &Rights, subject: &Subject, said: &str) -> Fi
     }
     Fix::words(match source {
         Some(MetricsSource::Prometheus { .. }) => {
-            "set `operator.metrics.prometheus.url` to Prometheus and `selector` to what matches the operator's series, e.g. `{job=\"vault-secrets-operator\"}`"
+            "set `operator.metrics.prometheus.url` to Prometheus' URL and `selector` to the operator's series, e.g. `{job=\"vault-secrets-operator\"}`"
         }
         _ => {
-            "set `operator.metrics.pods` to have every pod of the operator asked at its port (8443 by `https` with the chart's proxy, 8080 by `http` without), or `url` to where it serves them"
+            "set `operator.metrics.pods` to read every pod of the operator at its port (8443 by `https` with the chart's proxy, 8080 by `http` without), or set `url` to the operator's metrics"
         }
     })
 }

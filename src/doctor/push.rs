@@ -16,12 +16,13 @@ pub(super) async fn look(config: &Config, ledger: &mut Ledger) {
         match answer {
             Ok(()) => ledger.good(Topic::Push, key, "answers"),
             Err(error @ Error::Refused { status, .. }) if status.as_u16() == 400 => {
-                let text = format!("{error}; what was sent was empty, which not everyone takes");
+                let text =
+                    format!("{error}; the request was empty, which not every receiver accepts");
                 ledger.warning(Topic::Push, key, text, None);
             }
             Err(error) => {
                 let fix = format!(
-                    "start the receiver, or set `{key}.url` to where it is: `kubectl get services -A` tells those in the cluster"
+                    "start the receiver, or set `{key}.url` to its URL: `kubectl get services -A` lists the services in the cluster"
                 );
                 ledger.finding(Topic::Push, key, error.to_string(), Fix::words(fix));
             }

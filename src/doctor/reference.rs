@@ -42,13 +42,13 @@ pub(super) async fn look(
         let auth = match get(&api, &what, name).await {
             Asked::There(auth) => auth,
             Asked::Absent => {
-                let text = format!("tried to {what}: there is none");
+                let text = format!("tried to {what}: it does not exist");
                 let fix = create::create(client, config, namespace, name).await;
                 ledger.finding(Topic::VaultAuth, &full, text, fix);
                 continue;
             }
             Asked::Denied => {
-                ledger.skipped(Topic::VaultAuth, &full, "the prober may not get it");
+                ledger.skipped(Topic::VaultAuth, &full, "the prober has no right to get it");
                 continue;
             }
             Asked::Failed(text) => {
@@ -82,7 +82,7 @@ fn allows(config: &Config, auth: &VaultAuth, namespace: &str, name: &str, ledger
         return;
     }
     let text = format!(
-        "looked at the VaultAuth `{full}`: its `allowedNamespaces` do not have `{home}`, so that no resource there may refer to it"
+        "looked at the VaultAuth `{full}`: its `allowedNamespaces` do not include `{home}`, so no resource there may refer to it"
     );
     let all = allowed.iter().filter(|one| *one != "*").chain([home]);
     let all: Option<Vec<_>> = all.map(|one| Name::parse(one)).collect();
@@ -96,7 +96,7 @@ fn allows(config: &Config, auth: &VaultAuth, namespace: &str, name: &str, ledger
     });
     let fix = patched.unwrap_or_else(|| {
         Fix::words(format!(
-            "add `{home}` to `allowedNamespaces` of the VaultAuth `{full}`, and look at what stands there already: not all of it are names of namespaces"
+            "add `{home}` to `allowedNamespaces` of the VaultAuth `{full}`, and check the present entries: not all of them are names of namespaces"
         ))
     });
     ledger.finding(Topic::VaultAuth, &full, text, fix);
@@ -120,8 +120,9 @@ async fn account(client: &Client, config: &Config, auth: &VaultAuth, ledger: &mu
     let full = format!("{home}/{name}");
     let topic = Topic::ServiceAccount;
     let (Some(own), Some(home_name)) = (Name::parse(name), Name::parse(home)) else {
-        let text = format!("looked at the VaultAuth's ServiceAccount: `{name}` is no name of one");
-        let fix = "set `spec.kubernetes.serviceAccount` of the VaultAuth to the ServiceAccount that the operator is to log in with";
+        let text =
+            format!("looked at the VaultAuth's ServiceAccount: `{name}` is not a valid name");
+        let fix = "set `spec.kubernetes.serviceAccount` of the VaultAuth to the ServiceAccount with which the operator logs in";
         return ledger.finding(topic, &full, text, Fix::words(fix));
     };
     let api: Api<ServiceAccount> = Api::namespaced(client.clone(), home);
@@ -130,13 +131,13 @@ async fn account(client: &Client, config: &Config, auth: &VaultAuth, ledger: &mu
         Asked::There(_) => ledger.good(topic, &full, "is there"),
         Asked::Absent => {
             let text = format!(
-                "tried to {what}, with which the operator logs in for the canaries: there is none"
+                "tried to {what}, with which the operator logs in for the canaries: it does not exist"
             );
             let command = Command::new("kubectl create serviceaccount").arg(&own);
             let command = command.arg("-n").arg(&home_name);
             ledger.finding(topic, &full, text, Script::default().run(command).into());
         }
-        Asked::Denied => ledger.skipped(topic, &full, "the prober may not get it"),
+        Asked::Denied => ledger.skipped(topic, &full, "the prober has no right to get it"),
         Asked::Failed(text) => ledger.unknown(topic, &full, text),
     }
 }

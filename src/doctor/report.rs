@@ -70,7 +70,7 @@ pub fn render(checks: &[Check]) -> String {
         let again = checks[place + 1..].iter();
         let again = again.filter(|later| later.result == check.result);
         if again.clone().any(|later| later.fix.as_ref() == Some(fix)) {
-            text.push_str("  fix: that of the next one\n\n");
+            text.push_str("  fix: see the next one\n\n");
         } else {
             let _ = writeln!(text, "  fix:\n\n{fix}\n");
         }
@@ -151,14 +151,14 @@ mod tests {
                 Topic::VaultRole,
                 "database/roles/probe",
                 Found::Skipped,
-                "the mount is not well",
+                "the mount has a problem",
                 None,
             ),
             check(
                 Topic::Crd,
                 "secrets.hashicorp.com/v1beta1",
                 Found::Unknown,
-                "tried to ask for the operator's kinds: no answer",
+                "tried to list the operator's kinds: no answer",
                 None,
             ),
             check(

@@ -54,23 +54,23 @@ impl Distrust {
             || format!("set `{key}` to a file with the certificate of the CA that signed it"),
             |file| {
                 format!(
-                    "the CA that signed it is not in {}: put its certificate there, beside those that are in use",
+                    "the CA that signed it is not in {}: add its certificate there, beside those in use",
                     file.display()
                 )
             },
         );
         match self {
             Self::UnknownIssuer => format!(
-                "{authority}; have it from whoever runs the server, or compare its fingerprint with theirs before you trust it"
+                "{authority}; get it from the server's administrators, or compare its fingerprint with theirs before you trust it"
             ),
-            Self::Authority => "have a certificate issued for the server: the one it shows is a CA's own, which is good for \
-                 signing others alone"
+            Self::Authority => "issue a certificate for the server: it presents a CA's own certificate, which is only \
+                 for signing others"
                 .to_owned(),
-            Self::Name => "reach the server by a name that its certificate has, or have one issued for the name in the address"
+            Self::Name => "use a name from the server's certificate, or issue one for the name in the address"
                 .to_owned(),
-            Self::Time => "have the server's certificate renewed, or the clocks put right if it is not".to_owned(),
-            Self::Certificate => format!("have the server's certificate put right; if it is good, {authority}"),
-            Self::Protocol => "check that the address leads to the port that speaks TLS, and what stands in between"
+            Self::Time => "renew the server's certificate, or correct the clocks if it has not expired".to_owned(),
+            Self::Certificate => format!("fix the server's certificate; if it is good, {authority}"),
+            Self::Protocol => "check that the address leads to a TLS port, and what is in between"
                 .to_owned(),
         }
     }

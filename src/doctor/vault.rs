@@ -29,7 +29,7 @@ pub(super) async fn look(
     let state = reach(config, cluster, ledger).await;
     let serves = state
         .as_ref()
-        .ok_or("Vault is not reached")
+        .ok_or("Vault is unreachable")
         .and_then(|(_, state)| {
             let serves = state.initialized && !state.sealed;
             serves.then_some(()).ok_or("Vault does not serve")
@@ -50,7 +50,7 @@ pub(super) async fn look(
         }
         _ => {
             for topic in [Topic::VaultPolicy, Topic::VaultMount] {
-                ledger.skipped(topic, &config.vault.address, "there is no login to Vault");
+                ledger.skipped(topic, &config.vault.address, "there was no login to Vault");
             }
         }
     }
@@ -82,7 +82,7 @@ async fn reach(config: &Config, cluster: &Cluster, ledger: &mut Ledger) -> Optio
                 Topic::VaultName,
                 &place.host,
                 text,
-                elsewhere("have the name resolved"),
+                elsewhere("make the name resolve"),
             );
             skip(
                 ledger,
@@ -97,7 +97,9 @@ async fn reach(config: &Config, cluster: &Cluster, ledger: &mut Ledger) -> Optio
     match place.connect(&addresses).await {
         Ok(at) => ledger.good(Topic::VaultTcp, &place.name(), format!("{at} listens")),
         Err(text) => {
-            let fix = elsewhere("start Vault, open the way through network policies and firewalls");
+            let fix = elsewhere(
+                "start Vault, or allow the traffic through network policies and firewalls",
+            );
             ledger.finding(Topic::VaultTcp, &place.name(), text, fix);
             skip(ledger, &[Topic::VaultState], "there is no connection");
             return None;
@@ -122,15 +124,15 @@ async fn reach(config: &Config, cluster: &Cluster, ledger: &mut Ledger) -> Optio
         _ if tls => ledger.good(Topic::VaultTls, address, "the certificate is trusted"),
         _ if proxy().is_some() => {
             let text = format!(
-                "the address is `http`, and `{}` names a proxy: unless NO_PROXY excepts the address, the prober's token \
-                 and the canaries go through it in the clear",
+                "the address is `http`, and `{}` names a proxy: unless NO_PROXY excludes the address, the prober's token \
+                 and the canaries pass it in clear text",
                 proxy().unwrap_or_default()
             );
             ledger.warning(Topic::VaultTls, address, text, None);
         }
         _ if local(&addresses) => {}
         _ => {
-            let text = "the address is `http`: the prober's token and the canaries go over the network in the clear";
+            let text = "the address is `http`: the prober's token and the canaries cross the network in clear text";
             ledger.warning(Topic::VaultTls, address, text, None);
         }
     }
@@ -140,7 +142,7 @@ async fn reach(config: &Config, cluster: &Cluster, ledger: &mut Ledger) -> Optio
             Some((vault, state))
         }
         Err(obstacle) => {
-            let fix = elsewhere("have Vault itself answer there");
+            let fix = elsewhere("make sure that Vault itself answers there");
             ledger.finding(Topic::VaultState, address, obstacle.text, fix);
             None
         }
@@ -159,12 +161,12 @@ fn elsewhere(why: &str, address: &str, cluster: &Cluster) -> Fix {
     let other = connections.find(|known| known.address != address && !weaker(&known.address));
     Fix::words(match other {
         Some(known) => format!(
-            "{why}; or is the Vault that is meant at {}, as the VaultConnection `{}` has it? If whoever runs Vault says so, \
-             set `vault.address` to that",
+            "{why}; or is Vault at {}, as in the VaultConnection `{}`? If Vault's administrators confirm it, set \
+             `vault.address` to that",
             known.address, known.name
         ),
         None => format!(
-            "{why}, or set `vault.address`; `kubectl get services -A` tells where Vault is in the cluster"
+            "{why}, or set `vault.address`; `kubectl get services -A` shows where Vault is in the cluster"
         ),
     })
 }
@@ -176,7 +178,7 @@ fn authority(config: &Config, cluster: &Cluster, fault: Distrust) -> Fix {
     let known = cluster.connections.iter().find_map(of);
     Fix::words(match known {
         Some((connection, secret)) if fault == Distrust::UnknownIssuer => format!(
-            "{advice}; the operator takes that under `ca.crt` in the Secret `{secret}` beside the VaultConnection `{connection}`"
+            "{advice}; the operator has it under `ca.crt` in the Secret `{secret}` beside the VaultConnection `{connection}`"
         ),
         _ => advice,
     })
@@ -193,7 +195,7 @@ fn serves(config: &Config, state: &State, ledger: &mut Ledger) {
     } else if state.sealed {
         let text = format!("asked Vault at {address} for its state: it is sealed");
         let fix = Script::default()
-            .remark("once a share of the key, until it is unsealed")
+            .remark("once for each key share, until it is unsealed")
             .run(Command::new("vault operator unseal"));
         ledger.finding(Topic::VaultState, address, text, fix.into());
     } else {
@@ -210,7 +212,7 @@ pub(super) fn grant(config: &Config, rights: &Rights, policies: Option<&[String]
 /// Where a name or path is of a form that no command may hold.
 fn by_hand() -> Fix {
     Fix::words(
-        "give the prober's login the policy that `vso-prober doctor --print-policy` prints, beside those that it has",
+        "add the policy that `vso-prober doctor --print-policy` prints to the prober's login",
     )
 }
 
@@ -249,7 +251,7 @@ async fn capabilities(vault: &Vault, config: &Config, rights: &Rights, ledger: &
     let allowed = match allowed {
         Ok(Some(allowed)) => allowed,
         Ok(None) => {
-            let text = "asked Vault what the prober's token may do: it may not ask `sys/capabilities-self`, so that its rights can't be checked";
+            let text = "asked Vault what the prober's token may do: it may not use `sys/capabilities-self`, so its rights can't be checked";
             ledger.warning(Topic::VaultPolicy, "sys/capabilities-self", text, Some(fix));
             return;
         }
@@ -279,8 +281,9 @@ async fn capabilities(vault: &Vault, config: &Config, rights: &Rights, ledger: &
         match path.need {
             Need::Run => ledger.finding(Topic::VaultPolicy, &path.path, text, fix.clone()),
             Need::Doctor => {
-                let text =
-                    format!("{text}; no run needs that, but without it not all can be looked at");
+                let text = format!(
+                    "{text}; no run needs that, but without it doctor can't check everything"
+                );
                 ledger.warning(Topic::VaultPolicy, &path.path, text, Some(fix.clone()));
             }
         }

@@ -15,6 +15,6 @@ pub async fn cluster(kube: &Client, namespace: &str) -> Result<Cluster, Obstacle
     Cluster::of(&uid).ok_or_else(|| Obstacle {
         at: Peer::Kubernetes,
         how: Hindrance::Failed,
-        text: format!("asked for the UID of Namespace `{namespace}`, to name a folder in Vault by it: `{uid}` is no UID").into(),
+        text: format!("tried to get the UID of Namespace `{namespace}` for a folder in Vault: `{uid}` is not a UID").into(),
     })
 }

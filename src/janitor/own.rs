@@ -100,7 +100,7 @@ pub(super) async fn delete_resource(
         at: Peer::Kubernetes,
         how: Hindrance::Failed,
         text: format!(
-            "tried to {what}: it is still there after {} s, held by the operator's finalizer",
+            "tried to {what}: it still exists after {} s, held by the operator's finalizer",
             DELETION_LIMIT.as_secs()
         )
         .into(),
@@ -162,7 +162,7 @@ fn left_alone(what: &str) -> Obstacle {
         at: Peer::Kubernetes,
         how: Hindrance::Denied,
         text: format!(
-            "tried to {what}: it was changed meanwhile, so that it is no canary of this prober's to be removed any more, and is left alone"
+            "tried to {what}: it was changed meanwhile and is no longer a canary of this prober, so it is left alone"
         )
         .into(),
     }

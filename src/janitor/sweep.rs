@@ -222,7 +222,7 @@ impl Broom<'_> {
             tracing::warn!(
                 resource = resource.as_str(),
                 lease = lease.as_str(),
-                "a leftover names a lease that is of none of the probes: it is left alone"
+                "a leftover names a lease of none of the probes: it is left alone"
             );
         }
         own
@@ -237,7 +237,7 @@ impl Broom<'_> {
     ) -> Result<(), Obstacle> {
         let name = own.name();
         let what = format!(
-            "take the finalizer off {} `{}/{name}`",
+            "remove the finalizer from {} `{}/{name}`",
             kind.resource(),
             self.namespace()
         );
@@ -346,7 +346,7 @@ fn ended(leases: Vec<(String, LeaseState)>) -> Result<(), Obstacle> {
     let lives = |id: String| Obstacle {
         at: Peer::Vault,
         how: Hindrance::Failed,
-        text: format!("its lease `{id}` still lives and could not be revoked").into(),
+        text: format!("its lease `{id}` is still valid and could not be revoked").into(),
     };
     leases.into_iter().try_for_each(|(id, state)| match state {
         LeaseState::Ended

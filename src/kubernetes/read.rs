@@ -89,7 +89,7 @@ pub async fn each<K: DeserializeOwned>(
         tracing::warn!(
             count = odd,
             path = api.resource_url(),
-            "what could not be read of a list was passed over"
+            "skipped entries of a list that could not be read"
         );
     }
     Ok(())

@@ -74,10 +74,10 @@ impl Inspector {
             return Certificate::unreadable(format!("the Secret has no `{CERTIFICATE}`"));
         };
         let Ok(der) = CertificateDer::from_pem_slice(pem) else {
-            return Certificate::unreadable(format!("`{CERTIFICATE}` is no PEM"));
+            return Certificate::unreadable(format!("`{CERTIFICATE}` is not PEM"));
         };
         let Ok(x509) = X509::from_der(&der) else {
-            return Certificate::unreadable(format!("`{CERTIFICATE}` is no X.509 certificate"));
+            return Certificate::unreadable(format!("`{CERTIFICATE}` is not an X.509 certificate"));
         };
         let not_after = moment(x509.tbs_certificate().validity().not_after);
         let left = not_after.duration_since(now);
@@ -111,7 +111,7 @@ impl Inspector {
             .collect();
         let leaf = match EndEntityCert::try_from(der) {
             Ok(leaf) => leaf,
-            Err(error) => return Some(format!("it is no certificate of an end: {error:?}")),
+            Err(error) => return Some(format!("it is not an end-entity certificate: {error:?}")),
         };
         let seconds = u64::try_from(now.as_second()).unwrap_or_default();
         let verified = leaf.verify_for_usage(
@@ -132,12 +132,12 @@ impl Inspector {
                 tracing::debug!(?error, "the signature of a certificate can't be checked");
             }
             Err(webpki::Error::UnknownIssuer) => {
-                return Some("no CA that Vault has in the mount issued it".to_owned());
+                return Some("no CA of Vault's mount issued it".to_owned());
             }
             Err(webpki::Error::InvalidSignatureForPublicKey) => {
                 return Some("its signature is not that of the mount's CA".to_owned());
             }
-            Err(webpki::Error::CertExpired { .. }) => return Some("it has ended".to_owned()),
+            Err(webpki::Error::CertExpired { .. }) => return Some("it has expired".to_owned()),
             Err(webpki::Error::CertNotValidYet { .. }) => {
                 return Some("it is not valid yet".to_owned());
             }
@@ -145,7 +145,7 @@ impl Inspector {
         }
         let beside = CertificateDer::from_pem_slice(beside?).ok();
         let known = beside.is_some_and(|beside| self.issuers.contains(&beside));
-        (!known).then(|| format!("`{ISSUING_CA}` beside it is no CA that Vault has in the mount"))
+        (!known).then(|| format!("`{ISSUING_CA}` beside it is not a CA of Vault's mount"))
     }
 
     /// Why it does not bear the name. A role may keep the common name out of the alternative names, and Vault
@@ -176,7 +176,7 @@ impl Inspector {
                 .any(|name| name.eq_ignore_ascii_case(&self.name));
         (!borne).then(|| {
             let names = [common, alternative].concat().join("`, `");
-            format!("it bears `{names}`, not `{}`", self.name)
+            format!("it has the name `{names}`, not `{}`", self.name)
         })
     }
 }
@@ -196,15 +196,15 @@ fn key_flaw(x509: &X509, der: &CertificateDer<'_>, key: Option<&[u8]>) -> Option
         return Some(format!("the Secret has no `{PRIVATE_KEY}`"));
     };
     let Ok(key) = PrivateKeyDer::from_pem_slice(key) else {
-        return Some(format!("`{PRIVATE_KEY}` is no PEM of a key"));
+        return Some(format!("`{PRIVATE_KEY}` is not a PEM key"));
     };
     if !is_comparable(x509) {
-        tracing::debug!("the key of a certificate is of a kind that can't be compared");
+        tracing::debug!("keys of this certificate's kind can't be compared");
         return None;
     }
     let Ok(key) = rustls::crypto::ring::sign::any_supported_type(&key) else {
         return Some(format!(
-            "`{PRIVATE_KEY}` is no key of the certificate's kind"
+            "`{PRIVATE_KEY}` is not a key of the certificate's kind"
         ));
     };
     let pair = CertifiedKey::new(vec![der.clone().into_owned()], key);

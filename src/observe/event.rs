@@ -99,7 +99,7 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
         self.reader
             .read_until(b'\n', &mut self.begun)
             .await
-            .inspect_err(|error| tracing::debug!(%error, "a watch broke off"))
+            .inspect_err(|error| tracing::debug!(%error, "a watch was cut"))
             .ok()
             .filter(|_| !self.begun.is_empty())
             .map(|_| std::mem::take(&mut self.begun))

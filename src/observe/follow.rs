@@ -125,7 +125,7 @@ impl<K: Watched> Follower<'_, K> {
             }
             let ended = Instant::now();
             if ended.saturating_duration_since(begun) < BRIEF {
-                return Ok("it ended as soon as it was open".to_owned());
+                return Ok("it ended as soon as it was opened".to_owned());
             }
             begun = ended;
             let Some(again) = opened(self.open(&version)).await? else {
@@ -134,10 +134,7 @@ impl<K: Watched> Follower<'_, K> {
             lines = again;
             let gap = ended.elapsed();
             if gap > GAP {
-                return Ok(format!(
-                    "it took {:.3} s to open it again",
-                    gap.as_secs_f64()
-                ));
+                return Ok(format!("reopening it took {:.3} s", gap.as_secs_f64()));
             }
         }
     }
@@ -205,7 +202,7 @@ impl<K: Watched> Follower<'_, K> {
         let Some(header) = Header::read(line) else {
             tracing::debug!(
                 bytes = line.len(),
-                "an event of a watch could not be read and is passed over"
+                "skipping an event of a watch that could not be read"
             );
             return Ok(None);
         };

@@ -38,7 +38,7 @@ impl Connector {
         let provider = Arc::new(crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
-            .map_err(|error| format!("can't make a TLS client: {error}"))?;
+            .map_err(|error| format!("can't create a TLS client: {error}"))?;
         let verifier: Arc<dyn ServerCertVerifier> = match mode {
             SslMode::Disable | SslMode::Require => Arc::new(Verifier {
                 provider,
@@ -68,7 +68,9 @@ fn authority(provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
         .build()
         .map_err(|error| {
-            format!("no CA certificate to verify it by, neither the system's nor in `SSL_CERT_FILE`: {error}")
+            format!(
+                "no CA certificate to verify it with, in the system or in `SSL_CERT_FILE`: {error}"
+            )
         })
 }
 

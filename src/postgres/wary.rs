@@ -73,8 +73,8 @@ impl Look {
 }
 
 /// What is said of a server that asks for it.
-const REFUSED: &str = "it asks for the password in clear, which only a server gets that `sslMode: verify-full` has verified; \
-     have it ask for `scram-sha-256` in pg_hba.conf, or verify it";
+const REFUSED: &str = "it asks for the password in clear text, which is sent only with `sslMode: verify-full`; set \
+     `scram-sha-256` in its pg_hba.conf, or use `verify-full`";
 
 impl<S: AsyncRead + Unpin> AsyncRead for Wary<S> {
     fn poll_read(

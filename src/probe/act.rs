@@ -52,7 +52,7 @@ pub(super) async fn object(
         at: Peer::Kubernetes,
         how: Hindrance::Removed,
         text: format!(
-            "looked at {kind} `{full_name}` before it is changed: it does not bear the canary's labels any more, so that it is left alone"
+            "tried to change {kind} `{full_name}`: it no longer has the canary's labels, so it is left alone"
         )
         .into(),
     })

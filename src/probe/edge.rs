@@ -258,7 +258,7 @@ async fn connection(shell: &Shell, canary: &Canary) -> Option<String> {
         Ok(auth) => auth?,
         Err(obstacle) => {
             let error = obstacle.text;
-            tracing::debug!(%error, "can't tell the canary's VaultConnection");
+            tracing::debug!(%error, "can't determine the canary's VaultConnection");
             return None;
         }
     };

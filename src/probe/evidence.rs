@@ -132,7 +132,7 @@ async fn resource(shell: &Shell, canary: &Canary) -> Result<Option<Resource>, Ob
     read.transpose().map_err(|_| Obstacle {
         at: Peer::Kubernetes,
         how: Hindrance::Failed,
-        text: format!("tried to {what}: what came back is none as its CRD describes it").into(),
+        text: format!("tried to {what}: the response does not match its CRD").into(),
     })
 }
 
@@ -160,7 +160,7 @@ pub(super) async fn events(
     } else {
         tracing::warn!(
             canary = canary.name,
-            "there are too many events about the canary to read all of them"
+            "there are too many events about the canary; not all were read"
         );
     }
     Ok(newest.events())

@@ -40,7 +40,7 @@ impl Walk<'_> {
                 at: Peer::Vault,
                 how: Hindrance::Denied,
                 text: format!(
-                    "the resource's status names lease `{id}`, which is not of `{of}`: the prober neither looks it up nor revokes it"
+                    "the resource's status names lease `{id}`, which is not of `{of}`: the prober does not touch it"
                 )
                 .into(),
             }
@@ -178,7 +178,7 @@ impl Walk<'_> {
         let events = wire::limited(Peer::Kubernetes, "list events", QUESTION_LIMIT, events);
         events.await.unwrap_or_else(|obstacle| {
             let error = obstacle.text;
-            tracing::debug!(%error, "can't tell what the operator announced");
+            tracing::debug!(%error, "can't read what the operator announced");
             Vec::new()
         })
     }

@@ -118,7 +118,7 @@ impl Door {
                 at: Peer::Postgres,
                 how: Hindrance::Unfit,
                 text: format!(
-                    "tried to log in to PostgreSQL: Secret `{}` holds no `username` and `password`",
+                    "tried to log in to PostgreSQL: Secret `{}` has no `username` and `password`",
                     self.name
                 )
                 .into(),

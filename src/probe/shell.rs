@@ -71,7 +71,7 @@ impl Shell {
         let mut observer = Observer::start(&kube, &namespace, &config.instance, kinds, health);
         let numbers = Numbers::new(config, &kube);
         let listener = listen(vault.clone(), &observer);
-        observer.keep("the listener for Vault's signs of life", listener);
+        observer.keep("the health check of Vault", listener);
         Ok(Self {
             kube,
             vault,

@@ -18,7 +18,7 @@ pub enum Error {
         why: String,
     },
     /// There is no HTTP client to be had.
-    #[error("can't make an HTTP client to push with: {0}")]
+    #[error("can't create an HTTP client to push with: {0}")]
     Client(String),
     /// The bearer token can't be had.
     #[error(

@@ -167,7 +167,7 @@ impl Post {
             return Err(self.bad_token("it is empty"));
         }
         if !fits_header(token) {
-            return Err(self.bad_token("it holds characters that a header can&apos;t carry"));
+            return Err(self.bad_token("it holds characters that a header can't carry"));
         }
         Ok(Some(token.into()))
     }

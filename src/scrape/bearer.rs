@@ -109,7 +109,7 @@ pub async fn token(kube: &Client, namespace: &str, name: &str) -> Result<SecretS
     let token = answer.status.map(|status| status.token).unwrap_or_default();
     if token.is_empty() {
         return Err(format!(
-            "tried to {what}: the API server answered without one"
+            "tried to {what}: the API server's response has none"
         ));
     }
     http::one_line(&token, "the token that the API server issued")

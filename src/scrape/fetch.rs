@@ -35,7 +35,7 @@ impl Fetch {
                 .connect_timeout(CONNECT_LIMIT)
                 .tls_danger_accept_invalid_certs(access.insecure_skip_verify)
                 .build()
-                .map_err(|error| format!("can't make an HTTP client: {}", causes(&error)))
+                .map_err(|error| format!("can't create an HTTP client: {}", causes(&error)))
         });
         Self { client, bearer }
     }
@@ -57,7 +57,7 @@ impl Fetch {
             let connect = error.is_connect();
             let text = causes(&error.without_url());
             let hint = if connect && text.contains("certificate") {
-                "; set `operator.metrics.caFile`, or `insecureSkipVerify` for a certificate of no CA's"
+                "; set `operator.metrics.caFile`, or `insecureSkipVerify` for a self-signed certificate"
             } else if connect {
                 "; is the address right, and is the operator up?"
             } else {
@@ -84,8 +84,8 @@ impl Fetch {
 /// Says that nothing came back in time.
 pub(super) fn silence(place: &str) -> String {
     format!(
-        "tried to read the operator's metrics at {place}: it was not through within {} s; it is overloaded or \
-         never ends",
+        "tried to read the operator's metrics at {place}: the response did not end within {} s; the \
+         endpoint is overloaded or never ends",
         LIMIT.as_secs()
     )
 }
@@ -123,15 +123,15 @@ async fn said(answer: Response, token: Option<&SecretString>) -> String {
 fn hint(status: StatusCode) -> &'static str {
     match status {
         StatusCode::UNAUTHORIZED => {
-            "; set `operator.metrics.serviceAccount` to a ServiceAccount that may get `/metrics` and nothing else, or `operator.metrics.bearerTokenFile`"
+            "; set `operator.metrics.serviceAccount` to a ServiceAccount that may only get `/metrics`, or `operator.metrics.bearerTokenFile`"
         }
         StatusCode::FORBIDDEN => {
-            "; let the token's ServiceAccount get the nonResourceURL `/metrics` (the chart's ClusterRole \
+            "; allow the token's ServiceAccount to get the nonResourceURL `/metrics` (the chart's ClusterRole \
              `…-metrics-reader`)"
         }
         StatusCode::NOT_FOUND => "; is the path right?",
         status if status.is_redirection() => {
-            "; it sends on to where a token must not go, or too often: name the address it means"
+            "; it redirects to where a token must not go, or too often: set the final address"
         }
         _ => "",
     }

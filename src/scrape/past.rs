@@ -80,13 +80,13 @@ impl Past {
         let answer: Answer = serde_json::from_str(&text).map_err(|error| {
             let (line, column) = (error.line(), error.column());
             failed(&format!(
-                "its answer is not that of a query for samples (line {line}, column {column}); is it Prometheus?"
+                "its response is not a query result (line {line}, column {column}); is it Prometheus?"
             ))
         })?;
         let sampled = read(&answer.data.result);
         if sampled.is_empty() {
             return Err(failed(&format!(
-                "it has none of `{}` in the last {span} s; is `operator.metrics.prometheus.selector` right?",
+                "it has no samples of `{}` in the last {span} s; is `operator.metrics.prometheus.selector` right?",
                 self.selector
             )));
         }

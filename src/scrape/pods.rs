@@ -76,8 +76,8 @@ impl Pods {
         }
         let mut whole = whole.ok_or_else(|| {
             format!(
-                "tried to read the metrics of the operator's pods: no pod that runs and is the operator's matches `{}` \
-                 in `{}`; is `operator.podSelector` right, and is the operator up?",
+                "tried to read the metrics of the operator's pods: no running pod of the operator matches `{}` in \
+                 `{}`; is `operator.podSelector` right, and is the operator up?",
                 self.selector, self.namespace
             )
         })?;
@@ -92,7 +92,7 @@ impl Pods {
             tracing::warn!(
                 pod,
                 selector = self.selector,
-                "left out a pod under `operator.podSelector`: it is not the operator's"
+                "skipping a pod that matches `operator.podSelector`: it is not the operator's"
             );
         }
         foreign.clone_into(&mut told);
@@ -119,7 +119,7 @@ impl Pods {
             Err(error) => {
                 let what = format!("get the Lease `{}/{LEADER_LEASE}`", self.namespace);
                 let error = kubernetes::obstacle(&what, &error).text;
-                tracing::debug!(%error, "can't tell the operator's leader");
+                tracing::debug!(%error, "can't determine the operator's leader");
                 return None;
             }
         };

@@ -172,11 +172,11 @@ impl Answer {
     pub(super) fn foreign(&self) -> Obstacle {
         let form = match self.form.split(';').next() {
             Some("application/json") => "JSON of another form",
-            Some("") | None => "of no content type",
+            Some("") | None => "without a content type",
             Some(form) => form,
         };
         let text = format!(
-            "it answered {} with something that is not Vault's ({form})",
+            "it answered {} with something that is not Vault's API ({form})",
             self.status.as_u16()
         );
         unusable(&self.address, &self.what, &text)

@@ -114,7 +114,7 @@ impl Vault {
         };
         match self.send(what, request, Some(&session.token)).await {
             Ok(answer) if answer.status() == StatusCode::FORBIDDEN => {
-                tracing::warn!("Vault knows the prober's token no more: logging in anew");
+                tracing::warn!("Vault does not know the prober's token any more: logging in again");
                 self.forget(session);
                 true
             }
@@ -177,7 +177,7 @@ impl Vault {
         let refused = |refused: Refused| {
             let hint = match &refused {
                 Refused::Elsewhere(place) => format!(
-                    ": name its host in `vault.redirectHosts` if it is Vault's too, or set `vault.address` to {place}"
+                    ": add its host to `vault.redirectHosts` if it is Vault too, or set `vault.address` to {place}"
                 ),
                 Refused::Weaker(_) | Refused::Nowhere => {
                     "; set `vault.address` to Vault's own address".to_owned()
@@ -221,7 +221,7 @@ pub(super) fn client(
         .timeout(REQUEST_LIMIT)
         .connect_timeout(CONNECT_LIMIT)
         .build()
-        .map_err(|error| format!("can't make an HTTP client: {}", causes(&error)))
+        .map_err(|error| format!("can't create an HTTP client: {}", causes(&error)))
 }
 
 /// Where an answer leads: `None` if it does not, and within if that is no URL.

@@ -38,12 +38,7 @@ pub fn builder(url: &str, ca_file: Option<(&str, &Path)>) -> Result<ClientBuilde
     };
     let pem = super::file::read(file)
         .map_err(|error| format!("tried to read `{key}` {}: {error}", file.display()))?;
-    let none = |why: &str| {
-        format!(
-            "`{key}` {} holds no certificates in PEM{why}",
-            file.display()
-        )
-    };
+    let none = |why: &str| format!("`{key}` {} holds no PEM certificates{why}", file.display());
     let certificates = Certificate::from_pem_bundle(&pem)
         .map_err(|error| none(&format!(": {}", causes(&error))))?;
     if certificates.is_empty() {
@@ -84,7 +79,7 @@ pub fn one_line(text: &str, what: &str) -> Result<SecretString, String> {
         return Ok(text.to_owned().into());
     }
     Err(format!(
-        "tried to use {what}: it is not one line of printable characters without blanks"
+        "tried to use {what}: it must be one line of printable characters without blanks"
     ))
 }
 

@@ -143,7 +143,7 @@ async fn reason(scene: &Scene) -> Result<()> {
         "{end:?}"
     );
     let message = end.message.context("it says nothing of the reason")?;
-    for word in ["operator_down (concerns: operator)", "→ "] {
+    for word in ["operator_down (responsible: operator)", "→ "] {
         ensure!(
             message.contains(word),
             "no `{word}` in the termination message: {message}"

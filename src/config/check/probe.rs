@@ -249,7 +249,7 @@ impl Checker {
         if !kind.steps().contains(&step) {
             let allowed: Vec<&str> = kind.steps().iter().map(|step| step.as_str()).collect();
             let message = format!(
-                "`{at}` is no step of a `{kind}` probe; allowed: {}",
+                "`{at}` is not a step of a `{kind}` probe; allowed: {}",
                 listed(&allowed, ", "),
             );
             self.report_key(at, message);
@@ -258,21 +258,21 @@ impl Checker {
         if matches!(step, Step::Update | Step::Tamper) && !self.polled(path) {
             let message = format!(
                 "`{at}` needs `{path}.static.refreshAfter`; \
-                 without it there is no promised poll to judge the step by",
+                 without it the operator never polls, so there is nothing to judge the step by",
             );
             self.report_key(at, message);
         }
         if step == Step::Tamper && !detects_drift(raw) {
             let message = format!(
                 "`{at}` needs `{path}.static.hmacSecretData` to be `true`; \
-                 without it the operator does not look for an edited Secret",
+                 without it the operator does not notice an edited Secret",
             );
             self.report_key(at, message);
         }
         let offset = format!("{path}.pki.expiryOffset");
         if kind == Kind::Pki && step == Step::Rotate && !self.places.written(&offset) {
             let message = format!(
-                "`{at}` needs `{offset}`; without it a certificate is replaced only when it has ended",
+                "`{at}` needs `{offset}`; without it a certificate is replaced only after it has expired",
             );
             self.report_key(at, message);
         }
@@ -293,7 +293,7 @@ impl Checker {
         } else {
             let message = format!(
                 "`{path}.timeout` is `{timeout}`; it must be longer than each threshold, \
-                 and that of `{step}` is `{within}` where none is written",
+                 and the default of `{step}` is `{within}`",
             );
             self.report(&format!("{path}.timeout"), message);
         }

@@ -9,9 +9,9 @@ use crate::config::tree::Value;
 /// they don't belong: a secret may have been put there by mistake.
 pub(super) fn misfit(value: &Value, schema: &Json, resolved: &Json) -> String {
     let found = match value {
-        Value::Null => return "has no value; write one or leave it out".to_owned(),
+        Value::Null => return "has no value; set one or remove the key".to_owned(),
         Value::Text(text) if text.trim().is_empty() => {
-            return "is empty; write a value or leave it out".to_owned();
+            return "is empty; set a value or remove the key".to_owned();
         }
         Value::List(items) if items.is_empty() && accepts(resolved, "array") => {
             return "is empty; it must have at least one item".to_owned();

@@ -30,7 +30,7 @@ pub(super) async fn look(client: &Client, config: &Config, served: &[String], le
             continue;
         }
         let Some(object) = resource(config, probe) else {
-            let why = "this version makes no canary of this kind";
+            let why = "this version creates no canaries of this kind";
             ledger.skipped(Topic::Admission, &subject, why);
             continue;
         };
@@ -69,15 +69,15 @@ async fn create(
         dry_run: true,
         ..PostParams::default()
     };
-    let what = format!("create a {} in `{home}` by a dry run", kind.resource());
+    let what = format!("create a {} in `{home}` in a dry run", kind.resource());
     match ask(&what, async { api.create(&params, object).await }).await {
-        Ok(_) => ledger.good(Topic::Admission, subject, "a dry run was admitted"),
+        Ok(_) => ledger.good(Topic::Admission, subject, "the dry run was admitted"),
         Err(obstacle) if obstacle.text.contains("cannot create resource") => {
-            let why = "the prober may not create it";
+            let why = "the prober has no right to create it";
             ledger.skipped(Topic::Admission, subject, why);
         }
         Err(obstacle) if obstacle.text.contains("exceeded quota") => {
-            let fix = "give the ResourceQuota that it names more room; `kubectl get resourcequotas` in the namespace shows all";
+            let fix = "raise the ResourceQuota that it names; `kubectl get resourcequotas` in the namespace lists all";
             ledger.finding(Topic::Admission, subject, obstacle.text, Fix::words(fix));
         }
         Err(obstacle) if obstacle.text.contains("the API server answered 4") => {
@@ -99,7 +99,11 @@ pub(super) async fn quota(client: &Client, config: &Config, ledger: &mut Ledger)
     let quotas = match ask(&what, async { api.list(&ListParams::default()).await }).await {
         Ok(quotas) => quotas,
         Err(obstacle) if obstacle.text.contains("answered 403") => {
-            return ledger.skipped(topic, home, "the prober may not list the ResourceQuotas");
+            return ledger.skipped(
+                topic,
+                home,
+                "the prober has no right to list ResourceQuotas",
+            );
         }
         Err(obstacle) => return ledger.unknown(topic, home, obstacle.text),
     };
@@ -115,7 +119,7 @@ pub(super) async fn quota(client: &Client, config: &Config, ledger: &mut Ledger)
             }
             full = true;
             let text = format!(
-                "looked at the ResourceQuota `{home}/{name}`: of `{key}`, {used} of {hard} are in use, so that the operator can't create a canary's Secret"
+                "looked at the ResourceQuota `{home}/{name}`: {used} of {hard} `{key}` are in use, so the operator can't create a canary's Secret"
             );
             let patch = Patch::hard(key, used.saturating_add(ROOM));
             let fix = more_room(home, &name, &patch);
@@ -129,7 +133,7 @@ pub(super) async fn quota(client: &Client, config: &Config, ledger: &mut Ledger)
 
 fn more_room(home: &str, name: &str, patch: &Patch) -> Fix {
     let (Some(home), Some(name)) = (Name::parse(home), Name::parse(name)) else {
-        return Fix::words("give the ResourceQuota more room");
+        return Fix::words("raise the ResourceQuota");
     };
     let command = Command::new("kubectl patch resourcequota").arg(&name);
     let command = command.arg("-n").arg(&home).args("--type=merge -p");

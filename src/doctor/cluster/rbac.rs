@@ -58,8 +58,9 @@ pub(super) async fn look(
                 continue;
             }
         };
-        let text =
-            format!("asked the API server what the prober may do with {what}: not {missing}");
+        let text = format!(
+            "asked the API server what the prober may do with {what}: it may not {missing}"
+        );
         match rule.need {
             Need::Run if rule.namespace == *home && !any => {
                 ledger.finding(Topic::Rbac, &what, text, whole(rights, subject, home));
@@ -69,8 +70,9 @@ pub(super) async fn look(
                 ledger.finding(Topic::Rbac, &what, text, fix);
             }
             need @ Need::Doctor => {
-                let text =
-                    format!("{text}; no run needs that, but without it not all can be looked at");
+                let text = format!(
+                    "{text}; no run needs that, but without it doctor can't check everything"
+                );
                 let fix = granted(rights, subject, &rule.namespace, need);
                 ledger.warning(Topic::Rbac, &what, text, Some(fix));
             }
@@ -118,8 +120,9 @@ async fn urls(
         match allowed(client, spec).await {
             Ok(true) => ledger.good(Topic::Rbac, &what, "get"),
             Ok(false) => {
-                let text =
-                    format!("asked the API server what {who} may do with the {what}: not get");
+                let text = format!(
+                    "asked the API server what {who} may do with the {what}: it may not get"
+                );
                 ledger.finding(Topic::Rbac, &what, text, Fix::urls(rights, subject));
             }
             Err(obstacle) => ledger.unknown(Topic::Rbac, &what, obstacle.text),

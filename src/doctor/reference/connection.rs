@@ -23,10 +23,9 @@ pub(super) async fn look(
     let full = format!("{namespace}/{name}");
     if Name::parse(namespace).is_none() || Name::parse(name).is_none() {
         let text = format!(
-            "looked at what the VaultAuth refers to: `{full}` is no name of a VaultConnection"
+            "looked at the VaultAuth's reference: `{full}` is not a valid name of a VaultConnection"
         );
-        let fix =
-            "set `spec.vaultConnectionRef` of the VaultAuth to the VaultConnection that is meant";
+        let fix = "set `spec.vaultConnectionRef` of the VaultAuth to the right VaultConnection";
         return ledger.finding(topic, &full, text, Fix::words(fix));
     }
     let api: Api<VaultConnection> = Api::namespaced(client.clone(), namespace);
@@ -34,10 +33,10 @@ pub(super) async fn look(
     let connection = match get(&api, &what, name).await {
         Asked::There(connection) => connection,
         Asked::Absent => {
-            let text = format!("tried to {what}: there is none");
+            let text = format!("tried to {what}: it does not exist");
             return ledger.finding(topic, &full, text, connect(config, namespace, name));
         }
-        Asked::Denied => return ledger.skipped(topic, &full, "the prober may not get it"),
+        Asked::Denied => return ledger.skipped(topic, &full, "the prober has no right to get it"),
         Asked::Failed(text) => return ledger.unknown(topic, &full, text),
     };
     let status = connection.status.unwrap_or_default();
@@ -64,7 +63,7 @@ pub(super) async fn look(
                 .collect();
             let said = said.join("; ");
             let text = format!(
-                "looked at the VaultConnection `{full}`: the operator can't reach Vault at {} by it: {said}",
+                "looked at the VaultConnection `{full}`: the operator can't reach Vault at {} with it: {said}",
                 spec.address
             );
             let fix = mended(config, namespace, name, &spec.address, &said);
@@ -72,7 +71,7 @@ pub(super) async fn look(
         }
         None => {
             let text = format!(
-                "looked at the VaultConnection `{full}`: the operator has not said yet whether it is valid"
+                "looked at the VaultConnection `{full}`: the operator has not reported yet whether it is valid"
             );
             ledger.warning(topic, &full, text, None);
         }
@@ -98,8 +97,8 @@ fn connect(config: &Config, namespace: &str, name: &str) -> Fix {
     match manifest() {
         Some(manifest) if !is_everybodys(config, namespace, name) => Fix::apply(&[manifest]),
         _ => Fix::words(format!(
-            "set `spec.vaultConnectionRef` of the VaultAuth to a VaultConnection with Vault's address; one that is called \
-             `{namespace}/{name}` would be taken by every VaultAuth that names none"
+            "set `spec.vaultConnectionRef` of the VaultAuth to a VaultConnection with Vault's address; every VaultAuth that \
+             names none would use one called `{namespace}/{name}`"
         )),
     }
 }
@@ -120,14 +119,14 @@ fn mended(config: &Config, namespace: &str, name: &str, address: &str, said: &st
     let nowhere = NOWHERE.iter().any(|words| said.contains(words));
     if *address == *right {
         return Fix::words(format!(
-            "open the way from the operator's pods in `{}` to {address}; if Vault was away, the operator looks again by itself",
+            "allow traffic from the operator's pods in `{}` to {address}; if Vault was down, the operator retries by itself",
             config.operator.namespace
         ));
     }
     if !nowhere {
         return Fix::words(format!(
-            "put right what the operator says of the VaultConnection `{full}`: the Secret that its `caCertSecretRef` names, \
-             its `tlsServerName`, its `address`, which the prober has as {right}"
+            "fix what the operator reports for the VaultConnection `{full}`: the Secret in its `caCertSecretRef`, its \
+             `tlsServerName`, or its `address`, which is {right} for the prober"
         ));
     }
     let weaker = address.starts_with("https://") && !right.starts_with("https://");
@@ -137,7 +136,7 @@ fn mended(config: &Config, namespace: &str, name: &str, address: &str, said: &st
         .and_then(|patch| patched("kubectl patch vaultconnection", namespace, name, &patch));
     fix.unwrap_or_else(|| {
         Fix::words(format!(
-            "set `spec.address` of the VaultConnection `{full}` to where Vault is for the operator; the prober has it at {right}"
+            "set `spec.address` of the VaultConnection `{full}` to Vault's address for the operator; for the prober it is {right}"
         ))
     })
 }

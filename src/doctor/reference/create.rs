@@ -22,8 +22,8 @@ pub(super) async fn create(client: &Client, config: &Config, namespace: &str, na
         .map_or_else(
             || {
                 Fix::words(format!(
-                    "set `authRef` of the probe to a VaultAuth that is there, or have `{namespace}/{name}` made with a role in \
-                     Vault that lets its ServiceAccount read what the probe asks for"
+                    "set `authRef` of the probe to an existing VaultAuth, or create `{namespace}/{name}` with a role in Vault \
+                     that allows its ServiceAccount to read what the probe requests"
                 ))
             },
             Fix::from,

@@ -26,7 +26,7 @@ pub(super) async fn look(vault: &Vault, config: &Config, ledger: &mut Ledger) {
             if there {
                 role(vault, config, probe, &path, ledger).await;
             } else {
-                ledger.skipped(Topic::VaultRole, &path, "the mount is not well");
+                ledger.skipped(Topic::VaultRole, &path, "the mount has a problem");
             }
         }
     }
@@ -58,7 +58,7 @@ async fn engine(vault: &Vault, config: &Config, probe: &Probe, ledger: &mut Ledg
                         .any(|error| error.contains("no handler for route")) =>
                 {
                     let text = format!(
-                        "tried to read `{path}`: Vault answered {}: there is nothing mounted at `{mount}/`",
+                        "tried to read `{path}`: Vault answered {}: nothing is mounted at `{mount}/`",
                         reply.status
                     );
                     ledger.finding(topic, &subject, text, enable(config, probe, mount));
@@ -66,7 +66,7 @@ async fn engine(vault: &Vault, config: &Config, probe: &Probe, ledger: &mut Ledg
                 Ok(_) => ledger.skipped(
                     topic,
                     &subject,
-                    "the token may do nothing with it, so that Vault does not tell",
+                    "the token has no rights on it, so Vault does not say",
                 ),
                 Err(obstacle) => ledger.unknown(topic, &subject, obstacle.text),
             }
@@ -110,10 +110,10 @@ fn suits(probe: &Probe, mount: &str, subject: &str, found: &Mount, ledger: &mut 
     };
     if misfit {
         let text = format!(
-            "asked Vault what is mounted at `{mount}/`: `{engine}`, which is nothing for a {kind} probe"
+            "asked Vault what is mounted at `{mount}/`: `{engine}`, which a {kind} probe can't use"
         );
         let fix = Fix::words(format!(
-            "set `{kind}.mount` of the probe `{}` to the mount that is meant; `vault secrets list` tells those there are",
+            "set `{kind}.mount` of the probe `{}` to the right mount; `vault secrets list` lists them",
             probe.name
         ));
         ledger.finding(topic, subject, text, fix);
@@ -130,7 +130,7 @@ fn suits(probe: &Probe, mount: &str, subject: &str, found: &Mount, ledger: &mut 
         };
         if version != target.version {
             let text = format!(
-                "asked Vault what is mounted at `{mount}/`: it is of type {}, and the probe takes it for {}",
+                "asked Vault what is mounted at `{mount}/`: it is of type {}, but the probe expects {}",
                 version.as_str(),
                 target.version.as_str()
             );
@@ -166,7 +166,7 @@ fn enable(config: &Config, probe: &Probe, mount: &str) -> Fix {
     script().map_or_else(
         || {
             Fix::words(format!(
-                "have the engine mounted at `{mount}/`, or set the probe's `mount`"
+                "mount the engine at `{mount}/`, or set the probe's `mount`"
             ))
         },
         Fix::from,
@@ -178,11 +178,15 @@ async fn role(vault: &Vault, config: &Config, probe: &Probe, path: &str, ledger:
     match ask("read the role", vault.try_read(path)).await {
         Ok(reply) if reply.status < 300 => ledger.good(topic, path, "is there"),
         Ok(reply) if reply.status == 403 => {
-            ledger.skipped(topic, path, "the token may not read it; no run needs that");
+            ledger.skipped(
+                topic,
+                path,
+                "the token has no right to read it; no run needs that",
+            );
         }
         Ok(reply) if reply.status == 404 => {
             let text = format!(
-                "tried to read `{path}`, the role of the probe `{}`: there is none",
+                "tried to read `{path}`, the role of the probe `{}`: it does not exist",
                 probe.name
             );
             ledger.finding(topic, path, text, make_role(config, probe, path));
@@ -205,7 +209,7 @@ fn make_role(config: &Config, probe: &Probe, path: &str) -> Fix {
     made_role(config, probe, path).map_or_else(
         || {
             Fix::words(format!(
-                "have the role `{path}` made for what the probe asks of it"
+                "create the role `{path}` for what the probe requests"
             ))
         },
         Fix::from,
@@ -232,7 +236,7 @@ fn made_role(config: &Config, probe: &Probe, path: &str) -> Option<Script> {
         .holding("db_name=", &connection)
         .args("default_ttl=10m max_ttl=1h creation_statements=-");
     let script = Script::default()
-        .remark("for a PostgreSQL, by the first of the connections that the mount has")
+        .remark("for PostgreSQL, with the first connection of the mount")
         .capture(&connection, first)
         .give(write, Input::literal(STATEMENT));
     Some(script)

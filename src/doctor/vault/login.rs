@@ -35,7 +35,7 @@ pub(super) async fn look(
 ) -> bool {
     let subject = method(config);
     if ledger.found(Topic::File, "vault.") {
-        let why = "a file that it may need can't be used";
+        let why = "a file that the login may need can't be used";
         ledger.skipped(Topic::VaultLogin, subject, why);
         return false;
     }
@@ -43,9 +43,9 @@ pub(super) async fn look(
         let fix = match obstacle.how {
             Hindrance::Denied => let_in(config, rights, &obstacle.text),
             // A role has no part in it: a redirect that may not be followed, or a Vault that does not serve.
-            _ => {
-                Fix::words("have Vault itself answer at `vault.address`; what came back says more")
-            }
+            _ => Fix::words(
+                "make sure that Vault itself answers at `vault.address`; its response says more",
+            ),
         };
         ledger.finding(Topic::VaultLogin, subject, obstacle.text, fix);
         return false;
@@ -74,7 +74,7 @@ pub(super) async fn look(
 
 fn lifetime(token: &Token) -> String {
     if token.ttl == 0 {
-        return "without an end".to_owned();
+        return "never expires".to_owned();
     }
     let ttl = SignedDuration::from_secs(i64::try_from(token.ttl).unwrap_or(i64::MAX));
     format!("{ttl:#}")
@@ -84,8 +84,8 @@ fn lifetime(token: &Token) -> String {
 fn let_in(config: &Config, rights: &Rights, said: &str) -> Fix {
     let by_hand = || {
         Fix::words(
-            "have the method, its role and the policy that `vso-prober doctor --print-policy` prints put right in Vault: \
-             what the configuration or the prober's token names is of a form that no command may hold",
+            "fix the method, its role and the policy that `vso-prober doctor --print-policy` prints in Vault: a name in \
+             the configuration or the prober's token is not valid in a command",
         )
     };
     let (mount, key) = match &config.vault.auth {
@@ -101,7 +101,7 @@ fn let_in(config: &Config, rights: &Rights, said: &str) -> Fix {
     };
     if let Some(bare) = mount.strip_prefix("auth/") {
         return Fix::words(format!(
-            "set `vault.auth.{key}.mount` to `{bare}`: Vault puts `auth/` before it by itself"
+            "set `vault.auth.{key}.mount` to `{bare}`: Vault adds `auth/` itself"
         ));
     }
     // A method that is not mounted refuses as a login does that is.
@@ -148,7 +148,7 @@ fn enabled(config: &Config, mount: &Plain, kind: &'static str) -> Option<Script>
             let command = Command::vault(config, "write")?.arg(path);
             script.run(command.arg("kubernetes_host=https://kubernetes.default.svc"))
         }
-        "jwt" => script.remark("and tell it whose tokens to take, by its config"),
+        "jwt" => script.remark("and configure whose tokens it accepts"),
         _ => script,
     };
     Some(Script::default().unless(listed, script))

@@ -242,7 +242,7 @@ impl Case<'_> {
         match &self.step.findings.vault {
             Answer::Obstructed(obstacle) => Some(of_obstacle(obstacle).and(self.ready_pods())),
             Answer::Is(VaultHealth::Other(code @ 500..)) => {
-                let text = format!("Vault&apos;s health check answers {code}");
+                let text = format!("Vault's health check answers {code}");
                 Some(Blame::new(
                     Cause::VaultError,
                     Evidence::new(Source::Vault, text),

@@ -13,10 +13,10 @@ const BEGINNING: usize = 4 * 1024;
 #[derive(Debug, Error)]
 pub enum Error {
     /// It is longer than this, in bytes.
-    #[error("it answered with more than {}", size(*.0))]
+    #[error("its response is larger than {}", size(*.0))]
     TooLong(usize),
     /// It ended before its end, or was too slow.
-    #[error("the answer broke off: {0}")]
+    #[error("the response was cut off: {0}")]
     BrokeOff(String),
 }
 
@@ -107,11 +107,11 @@ mod tests {
         assert_eq!(whole.len(), LIMIT);
         for answer in [answer(vec![b'x'; LIMIT + 1]), endless().await] {
             let error = body(answer, LIMIT).await.unwrap_err().to_string();
-            assert_eq!(error, "it answered with more than 1 MB");
+            assert_eq!(error, "its response is larger than 1 MB");
         }
         assert_eq!(
             Error::TooLong(BEGINNING).to_string(),
-            "it answered with more than 4 KB"
+            "its response is larger than 4 KB"
         );
     }
 

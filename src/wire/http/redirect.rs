@@ -7,16 +7,16 @@ use url::Url;
 #[derive(Debug, Error, PartialEq)]
 pub enum Refused {
     /// It leads out of TLS.
-    #[error("it redirects to {0}, out of TLS, where no credential may go")]
+    #[error("it redirects to {0} without TLS, where no credential may go")]
     Weaker(String),
     /// It leads to a host that nothing vouches for.
     #[error("it redirects to {0}, another host")]
     Elsewhere(String),
     /// It leads on from where the first one led.
-    #[error("it redirects on to {0}, and one redirect is followed at most")]
+    #[error("it redirects again, to {0}; only one redirect is followed")]
     Again(String),
     /// It leads to no URL.
-    #[error("it redirects to no URL")]
+    #[error("it redirects to an invalid URL")]
     Nowhere,
 }
 

@@ -53,15 +53,15 @@ impl Malice {
     const ALL: [(Self, &'static str); 11] = [
         (Self::Endless, "more than 4 MB"),
         (Self::EndlessLine, "more than 4 MB"),
-        (Self::Drip, "not through within 5 s"),
-        (Self::Silence, "not through within 5 s"),
-        (Self::Noise, "it answered with none of them"),
-        (Self::Page, "it answered with none of them"),
-        (Self::OtherMetrics, "it answered with none of them"),
-        (Self::Broken, "broke off"),
+        (Self::Drip, "did not end within 5 s"),
+        (Self::Silence, "did not end within 5 s"),
+        (Self::Noise, "the response has none of them"),
+        (Self::Page, "the response has none of them"),
+        (Self::OtherMetrics, "the response has none of them"),
+        (Self::Broken, "was cut off"),
         (Self::Headers, "no answer"),
         (Self::Circle, "it answered 302"),
-        (Self::Forbidden, "let the token's ServiceAccount get"),
+        (Self::Forbidden, "allow the token's ServiceAccount to get"),
     ];
 
     async fn answer(self, mut stream: TcpStream) -> std::io::Result<()> {

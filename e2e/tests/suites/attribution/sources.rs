@@ -266,7 +266,7 @@ pub(super) async fn tls(scene: &Scene) -> Result<()> {
         (
             "no CA",
             json!({"url": url, "caFile": token, "bearerTokenFile": token}),
-            "holds no certificates in PEM",
+            "holds no PEM certificates",
         ),
     ] {
         let outcome = run(scene, "refused", source).await?;

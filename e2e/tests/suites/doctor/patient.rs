@@ -183,7 +183,7 @@ impl<'a> Patient<'a> {
             let pending = report.found("warning");
             let pending = pending
                 .iter()
-                .any(|check| check.text.contains("has not said yet"));
+                .any(|check| check.text.contains("has not reported yet"));
             if let Ok(mut last) = last.lock() {
                 *last = format!("exit code {code}:\n{report}");
             }

@@ -15,7 +15,7 @@ async fn elsewhere(scene: &Scene, address: &str, topic: &str) -> Result<()> {
     let patient = patient.edit(|config| config["vault"]["address"] = address.into());
     let report = Report::of(scene, &patient.prober, 1).await?;
     let right = scene.lab().vault().address().to_owned();
-    let question = format!("or is the Vault that is meant at {right}, as the VaultConnection");
+    let question = format!("or is Vault at {right}, as in the VaultConnection");
     report.finding(topic, &question)?;
     let patient = patient.edit(|config| config["vault"]["address"] = right.into());
     patient.is_well().await.map(drop)

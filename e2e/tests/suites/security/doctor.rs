@@ -140,7 +140,7 @@ pub(super) async fn foreign_vault(scene: &Scene) -> Result<()> {
     )
     .await?;
     let missed = checks.iter().find(|check| check["check"] == "vault-tcp");
-    let missed = missed.context("Vault is not reached")?;
+    let missed = missed.context("Vault is unreachable")?;
     let fix = missed["fix"].as_str().context("with a fix")?;
     ensure!(
         missed["result"] == "finding" && !fix.contains(address),

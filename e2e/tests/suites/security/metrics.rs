@@ -182,7 +182,7 @@ pub(super) async fn foreign_pod(scene: &Scene) -> Result<()> {
     let run = beside.only_run()?;
     let create = step(&run, Step::Create)?;
     ensure!(create.attribution == Attribution::Exact, "{create:#?}");
-    beside.says(&["left out a pod", FOREIGN])?;
+    beside.says(&["skipping a pod", FOREIGN])?;
     let told: Vec<Value> =
         serde_json::from_str(&doctor.stdout).with_context(|| doctor.to_string())?;
     let told = told.iter().any(|check| {

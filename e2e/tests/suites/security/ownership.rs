@@ -120,7 +120,7 @@ pub(super) async fn lease_by_status(scene: &Scene) -> Result<()> {
         .exits(0)?;
     let removed = format!("removed VaultDynamicSecret {NAMESPACE}/{name}\n");
     ensure!(cleaned.stdout.contains(&removed), "{cleaned}");
-    cleaned.says(&["names a lease that is of none of the probes"])?;
+    cleaned.says(&["names a lease of none of the probes"])?;
     lives(scene, &lease).await
 }
 

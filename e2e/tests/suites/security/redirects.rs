@@ -77,7 +77,7 @@ pub(super) async fn same_host(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// A standby sends on to the active node by another name, over TLS that verifies; never out of TLS.
+/// A standby sends on to the active node by another name, over TLS that verifies; never without TLS.
 pub(super) async fn by_tls(scene: &Scene) -> Result<()> {
     let authority = Authority::new("first")?;
     let file = scene.file(&authority.pem)?;
@@ -103,7 +103,7 @@ pub(super) async fn by_tls(scene: &Scene) -> Result<()> {
     ensure!(outcome.stdout.contains("certificate"), "{outcome}");
     let (_plain, front) = standby(scene.lab().vault().address().to_owned()).await?;
     let outcome = prober(&front).probe(&[]).await?.exits(3)?;
-    ensure!(outcome.stdout.contains("out of TLS"), "{outcome}");
+    ensure!(outcome.stdout.contains("without TLS"), "{outcome}");
     Ok(())
 }
 
