@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Tries what is shipped in a cluster of kind's, with Vault and the operator from their own charts: installs it as
-# docs/install.md tells, runs every step of the shipped probe in a Job, and ends with the prober's own exit code. The report is
+# Tests the shipped manifests in a kind cluster, with Vault and the operator from their charts: installs them as in
+# docs/install.md, runs every step of the shipped probe in a Job, and exits with the prober's exit code. The report is
 # left in target/kind/report.xml. VSO_VERSION chooses the operator's chart, VAULT_VERSION Vault's; KEEP=1 keeps the cluster.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."

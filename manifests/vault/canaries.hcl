@@ -1,2 +1,2 @@
-# What the operator may do for the canaries.
+# The operator's rights for the canaries.
 path "kvv2/data/vso-prober/*" { capabilities = ["read"] }

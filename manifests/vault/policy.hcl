@@ -1,4 +1,4 @@
-# What `vso-prober doctor --print-policy` prints for manifests/base/config.yaml; print it anew when that changes.
+# The output of `vso-prober doctor --print-policy` for manifests/base/config.yaml; print it again when that changes.
 path "kvv2/data/vso-prober/default/*"     { capabilities = ["create", "update", "read"] }
 path "kvv2/metadata/vso-prober/default/*" { capabilities = ["list", "delete"] }
 path "auth/token/renew-self"              { capabilities = ["update"] }
