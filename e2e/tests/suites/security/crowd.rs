@@ -22,7 +22,11 @@ fn quick() -> Probe {
 }
 
 /// Opens so many connections, says `words` on each, and holds the latest of them.
-async fn crowd(server: &Server, count: usize, words: &str) -> Result<VecDeque<TcpStream>> {
+pub(super) async fn crowd(
+    server: &Server,
+    count: usize,
+    words: &str,
+) -> Result<VecDeque<TcpStream>> {
     let mut held = VecDeque::new();
     for _ in 0..count {
         let mut stream = TcpStream::connect(server.address()).await?;

@@ -1,11 +1,13 @@
 //! Too much of everything, at the shipped limit of memory: large Secrets, large events, answers without an end.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e::lab::NAMESPACE;
-use e2e::scenario::{Probe, SHIPPED, Scene, Server, blames, eventually};
+use e2e::scenario::{Probe, Proxy, SHIPPED, Scene, Server, blames, eventually};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Event, Secret};
@@ -19,6 +21,8 @@ use tokio::task::JoinHandle;
 use vso_prober::canary::INSTANCE_LABEL;
 use vso_prober::model::cause::Cause;
 use vso_prober::model::{Kind, Step, Verdict};
+
+use super::{crowd, vault};
 
 /// How long anything may take that should come soon.
 const SOON: Duration = Duration::from_secs(60);
@@ -285,7 +289,8 @@ pub(super) async fn forged_log(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// One prober with three probes under one flood after the other: it lives, and blames nobody.
+/// One prober with three probes under one flood after the other: it lives, and blames nobody. All the while the operator's
+/// metrics and a push target's refusals have no end.
 pub(super) async fn all_of_them(scene: &Scene) -> Result<()> {
     let probes = [
         brief("first").every("2s"),
@@ -294,23 +299,59 @@ pub(super) async fn all_of_them(scene: &Scene) -> Result<()> {
             .steps(&[Step::Create, Step::Delete])
             .every("2s"),
     ];
-    let server = scene.prober(probes).within(SHIPPED).serve(&[]).await?;
-    let flooded = flooded(scene, &server).await;
+    let head = |status| format!("HTTP/1.1 {status}\r\nContent-Type: text/plain\r\n\r\n");
+    let (metrics, measured) = answering(head("200 OK"), "metric 1\n", false).await?;
+    let (target, pushed) = answering(head("400 Bad Request"), "no more of that ", false).await?;
+    let endless = Arc::new(AtomicBool::default());
+    let without_end = endless.clone();
+    let vault = Proxy::taught(scene.lab().vault().address(), move |request| {
+        let asked = request.uri.path().starts_with("/v1/kvv");
+        (asked && without_end.load(Ordering::Relaxed)).then(vault::endless)
+    })
+    .await?;
+    let prober = scene
+        .prober(probes)
+        .vault(&vault.address())
+        .edit(|config| {
+            config["operator"]["metrics"] = json!({"url": metrics});
+            config["push"] = json!({"pushgateway": {"url": target}});
+        })
+        .within(SHIPPED);
+    let server = prober.serve(&[]).await?;
+    let flooded = flooded(scene, &server, &endless).await;
     let peak = server.peak()? >> 20;
     // It may have been killed.
     let _ = server.signal(Signal::TERM);
     let outcome = server.ended().await?;
     flooded.with_context(|| format!("{peak} MiB at most: {outcome}"))?;
-    outcome.exits(0).map(drop)
+    outcome.exits(0)?;
+    ensure!(vault.answered() > 0, "Vault's answers had an end");
+    measured.abort();
+    pushed.abort();
+    // What was written while nothing of it could be removed.
+    prober.run(&["cleanup", "--all"]).await.map(drop)
 }
 
-async fn flooded(scene: &Scene, server: &Server) -> Result<()> {
+async fn flooded(scene: &Scene, server: &Server, endless: &AtomicBool) -> Result<()> {
     more(server, 3).await?;
 
     let secrets = Secrets::flood(scene).await?;
     let among = more(server, 3).await;
     secrets.ebb().await?;
     among?;
+
+    let slow = crowd::crowd(server, 4000, "GET / HTTP/1.1\r\nX-").await?;
+    more(server, 3).await?;
+    drop(slow);
+    let deaf = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let deaf = crowd::crowd(server, 1000, deaf).await?;
+    more(server, 3).await?;
+    drop(deaf);
+
+    endless.store(true, Ordering::Relaxed);
+    more(server, 3).await?;
+    endless.store(false, Ordering::Relaxed);
+    more(server, 3).await?;
 
     let canary = scene.canary(Kind::Static, "first").await?.name_any();
     events(scene, &canary).await?;

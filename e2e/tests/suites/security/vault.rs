@@ -67,7 +67,7 @@ fn json_of(body: impl Into<Body>) -> Response {
 }
 
 /// A body that never ends.
-fn endless() -> Response {
+pub(super) fn endless() -> Response {
     let piece = Bytes::from(vec![b'x'; 64 * 1024]);
     json_of(Body::from_stream(stream::repeat_with(move || {
         Ok::<_, std::convert::Infallible>(piece.clone())
