@@ -13,6 +13,8 @@ mod shown;
 mod tls;
 mod vault;
 
+use std::time::Duration;
+
 use e2e::scenario::Suite;
 
 /// Its trials.
@@ -85,9 +87,11 @@ pub(crate) fn suite() -> Suite {
             "a_refusal_without_an_end_is_read_no_further",
             floods::endless_refusal,
         )
-        .trial("one_prober_outlives_every_flood", floods::all_of_them)
         .trial(
             "a_crowd_that_asks_slowly_or_takes_no_answer_kills_nothing",
             crowd::slow,
         )
+        // Six floods take their time.
+        .limit(Duration::from_secs(600))
+        .trial("one_prober_outlives_every_flood", floods::all_of_them)
 }
