@@ -1,4 +1,4 @@
-//! The command line, and what the exit code says.
+//! The command line, and the exit codes.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

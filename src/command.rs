@@ -1,4 +1,4 @@
-//! Dispatch, and what every command shares: an error that carries its exit code.
+//! The dispatch of the commands, and their error, which carries the exit code.
 
 mod cleanup;
 mod config;

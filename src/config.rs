@@ -37,7 +37,7 @@ pub struct Config {
     pub probes: Vec<Probe>,
     /// Where `serve` listens.
     pub server: Server,
-    /// Where outcomes are pushed to.
+    /// The receivers that outcomes are pushed to.
     pub push: Push,
     /// Where outcomes are kept.
     pub history: Option<History>,
@@ -70,7 +70,7 @@ pub struct Vault {
 /// How the prober logs in to Vault.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Auth {
-    /// A token that is there already.
+    /// An existing token.
     Token(TokenSource),
     /// The `kubernetes` method.
     Kubernetes {
@@ -119,7 +119,7 @@ pub struct Kubernetes {
     pub context: Option<String>,
 }
 
-/// Where the operator runs, and where its metrics are.
+/// The operator: its namespace, pods and metrics.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operator {
     /// Its namespace.
@@ -243,7 +243,7 @@ pub struct Server {
     pub external_url: Option<Url>,
 }
 
-/// Where outcomes are pushed to.
+/// The receivers that outcomes are pushed to.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Push {
     /// A Pushgateway's URL.

@@ -1,5 +1,5 @@
-//! Every precondition of a run, from the configuration to what Vault lets the prober do: looked at one after
-//! the other, and what is wrong comes with what puts it right.
+//! The checks of every precondition of a run, from the configuration to the rights in Vault, one after
+//! the other; each finding comes with its fix.
 
 mod ask;
 mod clock;
@@ -76,7 +76,7 @@ pub enum Topic {
     Metrics,
     /// Whether clocks agree.
     Clock,
-    /// Where outcomes are pushed to.
+    /// The receivers that outcomes are pushed to.
     Push,
     /// How often probes are run.
     Schedule,

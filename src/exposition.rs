@@ -1,4 +1,4 @@
-//! Samples out of Prometheus' text format and OpenMetrics', borrowed from the text: what nobody asks for
+//! A parser of samples in Prometheus' text format and OpenMetrics', which borrows from the text: what nobody asks for
 //! costs nothing.
 
 use std::borrow::Cow;

@@ -1,5 +1,5 @@
-//! Liveness: by progress, as whoever works in the background promises by when it will next have moved; and by
-//! word, as whoever must not end is missed when it does.
+//! Liveness of background tasks: each promises when it will next have made progress, and one that must not end
+//! is missed when it does.
 
 use std::collections::BTreeMap;
 use std::fmt;

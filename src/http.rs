@@ -1,4 +1,4 @@
-//! What is served over HTTP: metrics, health, runs, a page for people, and, where asked for, control.
+//! The HTTP interface: metrics, health, runs, a page for people, and, if enabled, control.
 
 mod guard;
 mod page;

@@ -1,5 +1,4 @@
-//! Leaves nothing behind: removes a run's canary at its end, and others' once they are past their
-//! written expiry.
+//! The janitor: removes a run's canary at its end, and those of earlier runs once they have expired.
 
 mod cluster;
 mod own;

@@ -1,4 +1,4 @@
-//! From what was seen to what is claimed: `judge` is the only door. No clock, no I/O.
+//! The judgement, from what was seen to what is claimed: `judge` is the only door. No clock, no I/O.
 
 mod cause;
 pub mod correlation;

@@ -1,4 +1,4 @@
-//! The API server, as the prober reaches it.
+//! The client of the API server.
 
 mod bound;
 mod files;

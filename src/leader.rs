@@ -1,4 +1,4 @@
-//! One prober at work of several replicas: whoever holds the Lease leads.
+//! Leader election: of several replicas, the holder of the Lease runs the probes.
 
 use std::time::Duration;
 

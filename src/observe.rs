@@ -1,4 +1,4 @@
-//! One watch a kind, whatever the number of canaries: stamps the instant at receipt and hands each
+//! The watches, one for each kind whatever the number of canaries: they stamp the instant at receipt and hand each
 //! canary its own sightings.
 
 mod certificate;

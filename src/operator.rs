@@ -1,4 +1,4 @@
-//! What is known of Vault Secrets Operator: its group, its names, the words of its conditions and events.
+//! The knowledge of Vault Secrets Operator: its group, its names, the words of its conditions and events.
 
 pub mod api;
 pub mod exposition;

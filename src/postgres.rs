@@ -1,4 +1,4 @@
-//! Logs in to PostgreSQL with a credential, to tell whether it is good.
+//! The login to PostgreSQL with a credential, to check that it is good.
 
 mod tls;
 mod wary;

@@ -1,4 +1,4 @@
-//! Takes a canary through its steps and writes down everything that is seen. Judges nothing.
+//! The probe: takes a canary through its steps and records everything that is seen. It judges nothing.
 
 mod act;
 mod certificate;

@@ -1,4 +1,4 @@
-//! Runs, told to people and to programs: everything that is published is folded here, in one place.
+//! The publisher of runs, for people and for programs: everything that is published is folded here, in one place.
 
 mod form;
 mod histogram;

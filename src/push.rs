@@ -1,4 +1,4 @@
-//! Sends what is published to where it can't be scraped: a Pushgateway, or a remote-write endpoint.
+//! The push of what is published to a Pushgateway or a remote-write endpoint.
 
 mod error;
 mod gateway;

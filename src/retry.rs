@@ -1,4 +1,4 @@
-//! How long to wait before trying again; the one place that knows the crate `backoff`.
+//! The wait before the next try; the one place that knows the crate `backoff`.
 
 use std::time::Duration;
 

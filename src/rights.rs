@@ -1,4 +1,4 @@
-//! The least that a configuration needs: rules in Kubernetes, paths in Vault. The one source of what is
+//! The least rights that a configuration needs: rules in Kubernetes, paths in Vault. The one source of what is
 //! printed to be applied and of what `doctor` looks for.
 
 mod canaries;

@@ -1,4 +1,4 @@
-//! When a probe is due: chance keeps it from locking onto the operator's own polls.
+//! The schedule of a probe: chance keeps it from locking onto the operator's own polls.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The operator's metrics, as the prober reads them: at one URL, of all its pods, or from Prometheus.
+//! The reader of the operator's metrics: at one URL, of all its pods, or from Prometheus.
 
 mod bearer;
 mod fetch;

@@ -1,4 +1,4 @@
-//! Shutdown as a value: handed down, asked by whoever waits.
+//! Shutdown as a value: handed down, asked by every task that waits.
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};

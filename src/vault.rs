@@ -1,4 +1,4 @@
-//! Vault, as the prober reaches it: its session, KV, health, and errors told apart.
+//! The client of Vault: session, KV, health, and errors told apart.
 
 mod answer;
 pub mod inquiry;

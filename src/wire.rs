@@ -1,5 +1,5 @@
-//! What requests have in common, whoever is asked: the user agent, credentials, and how an error or a
-//! silence reads.
+//! The common part of all requests: the user agent, credentials, and the texts of errors and
+//! time-outs.
 
 pub mod absence;
 pub mod file;

@@ -1,4 +1,4 @@
-//! The configuration: what is right loads, and what is wrong is told exactly, all at once, in its place.
+//! Tests of the configuration: a right one loads, and every problem is reported at once, exactly, with its place.
 
 #[path = "config/cases.rs"]
 mod cases;

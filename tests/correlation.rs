@@ -1,4 +1,4 @@
-//! What latencies move with: beside a statistics library, on relations that are known, and on those that are none.
+//! Tests of correlation: beside a statistics library, on known relations, and on none.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Every cause as it reaches people: one record of a run for each, judged, and told as table, JSON and JUnit.
+//! Tests of every cause as it reaches people: one record of a run for each, judged, and shown as table, JSON and JUnit.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

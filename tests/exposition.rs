@@ -1,4 +1,4 @@
-//! Reading expositions: what was written is read back, whatever the labels hold; a real operator's is
+//! Tests of reading expositions: what was written is read back, whatever the labels hold; a real operator's is
 //! understood; and nothing that is sent does any harm.
 
 use std::collections::BTreeMap;

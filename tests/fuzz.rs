@@ -1,4 +1,4 @@
-//! Every parser of what comes from outside, given what nobody would send: it answers, in bounded time, and does
+//! Fuzz tests of every parser of what comes from outside, given what nobody would send: it answers, in bounded time, and does
 //! not panic.
 //!
 //! A case is a sample of `tests/fuzz/corpus/TARGET` with some of it changed. `FUZZ_CASES=1000000` has that many of

@@ -1,4 +1,4 @@
-//! The house rules that no lint can tell: who may use whom, who must stay pure, who prints.
+//! Tests of the house rules that no lint can tell: rooms and arrows, purity, printing, plain first lines.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -364,6 +364,32 @@ fn no_file_outgrows_one_idea() {
         .collect();
     report(
         &format!("files of more than {LINES} lines: split them"),
+        &wrong,
+    );
+}
+
+/// A first line that begins so is a question to guess at, not the name of a thing.
+const RIDDLES: &[&str] = &[
+    "for", "from", "how", "what", "when", "where", "whether", "which", "who", "whoever", "whom",
+    "whose", "why",
+];
+
+#[test]
+fn files_open_with_what_they_are() {
+    let mut wrong = Vec::new();
+    let folders = ["src", "tests", "e2e"].map(|folder| root().join(folder));
+    for file in folders.iter().flat_map(|folder| sources(folder)) {
+        let text = read(&file);
+        let first = text.lines().find_map(|line| line.strip_prefix("//! "));
+        let word = first.and_then(|line| line.split(|c: char| !c.is_alphabetic()).next());
+        let word = word.map(str::to_lowercase);
+        if word.is_none_or(|word| RIDDLES.contains(&word.as_str())) {
+            let first = first.unwrap_or("no line that begins with //!");
+            wrong.push(format!("{}: {first}", file.display()));
+        }
+    }
+    report(
+        "first lines that don't say, as a noun, what the file is",
         &wrong,
     );
 }

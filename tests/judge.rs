@@ -1,4 +1,4 @@
-//! Judging: a table of what was seen and what must be claimed, and what holds for whatever was seen.
+//! Tests of judging: a table of what was seen and what must be claimed, and properties of whatever was seen.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What is published: these facts give this text, in every form, and nothing is left out of it.
+//! Tests of the metrics: these facts give this text, in every format, and nothing is left out.
 #![expect(
     clippy::float_cmp,
     reason = "what is compared is counted, not computed"

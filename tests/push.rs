@@ -1,4 +1,4 @@
-//! What is pushed, to receivers that take it, refuse it, or are not there.
+//! Tests of pushes, to receivers that accept, refuse, or are not there.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! How runs are told: the table, JSON and JUnit of a success, a failure and an unknown.
+//! Tests of reports: the table, JSON and JUnit of a success, a failure and an unknown.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The least rights of a configuration, as `doctor` prints them.
+//! Tests of the least rights of a configuration, as `doctor` prints them.
 
 use vso_prober::config::Config;
 use vso_prober::config::check::{EXAMPLE, load};

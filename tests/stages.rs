@@ -1,4 +1,4 @@
-//! Where a latency went: what is told of a step from the readings around it, whatever they were.
+//! Tests of attribution: the stages of a step from the readings around it, whatever they were.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Figures that are printed.
+//! Helpers for printed figures.
 
 /// The smallest value that this share of the values does not exceed; NaN of none.
 #[expect(

@@ -1,4 +1,4 @@
-//! What vso-prober is tested with: a lab of real parts, and what the trials share. Test doubles; they never ship.
+//! The test harness of vso-prober: a lab of real parts, and what the trials share. It never ships.
 
 pub mod figures;
 pub mod lab;

@@ -1,4 +1,4 @@
-//! What the end-to-end scenarios share: one lab a suite, the real binary in it, and the proof that nothing is left behind.
+//! The harness of the end-to-end scenarios: one lab a suite, the real binary in it, and the check that nothing is left behind.
 //!
 //! A scenario is an `async fn(&Scene) -> Result<()>`; a [`Suite`] has them one after the other, and [`run`] runs suites side by side.
 

@@ -1,5 +1,5 @@
-//! The alerts that are shipped: promtool finds nothing to say of them, each fires when it should and at no other time, and a
-//! week of chance is none. Needs promtool, and no lab.
+//! Tests of the shipped alerts: promtool accepts them, each fires when it should and at no other time, and a
+//! week of chance fires none. They need promtool, and no lab.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,5 +1,5 @@
-//! The dashboards that are shipped keep to the rules that Grafana's dashboard-linter has published, and name nothing, as the
-//! alerting rules don't either, that neither the prober nor the operator exports. Needs no lab.
+//! Tests of the shipped dashboards: they follow the rules of Grafana's dashboard-linter, and they and the alerting rules
+//! use only metrics that the prober or the operator exports. They need no lab.
 
 #[path = "dashboards/promql.rs"]
 mod promql;

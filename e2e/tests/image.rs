@@ -1,4 +1,4 @@
-//! The image that is made without a container engine: what is in it is all that is needed, and no more.
+//! Tests of the image that is built without a container engine: it has all that is needed, and no more.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,4 @@
-//! The lab itself: it works, it says what is wrong, and it leaves nothing behind.
+//! Tests of the lab itself: it works, it says what is wrong, and it leaves nothing behind.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

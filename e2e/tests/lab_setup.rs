@@ -1,4 +1,4 @@
-//! What a lab sets up does what it is there for: secrets are synced, logins work, rights are the least.
+//! Tests of a lab's set-up: secrets are synced, logins work, rights are the least.
 
 use std::process::Command;
 use std::time::Duration;

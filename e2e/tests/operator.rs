@@ -1,4 +1,4 @@
-//! What the operator does, held against whichever one the lab runs: the stand-in, or a real one by `VSO_BIN` and `VSO_CRDS`.
+//! Tests of the operator's behaviour, for the stand-in or a real operator (`VSO_BIN` and `VSO_CRDS`).
 //!
 //! Where the two differ, the stand-in is wrong. One lab serves the whole file.
 

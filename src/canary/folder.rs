@@ -1,4 +1,4 @@
-//! Where in Vault the canaries of a probe are: in a folder of the instance, and in it one of the cluster.
+//! The folder in Vault of a probe's canaries: one for the instance, and in it one for the cluster.
 
 use crate::config::{KvPath, Target};
 

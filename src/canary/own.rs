@@ -1,4 +1,4 @@
-//! Which objects of Kubernetes, and which names in Vault, are a canary's: only those are ever changed or removed.
+//! The test of ownership, for objects in Kubernetes and names in Vault: only a canary's own are ever changed or removed.
 
 use kube::core::ObjectMeta;
 use kube::core::params::Preconditions;

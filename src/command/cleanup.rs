@@ -1,4 +1,4 @@
-//! Removes what earlier runs left behind.
+//! The command `cleanup`: removes what earlier runs left behind.
 
 use std::fmt::Write as _;
 use std::io::Write as _;

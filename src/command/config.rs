@@ -1,4 +1,4 @@
-//! `config check`, `config schema`, `config example`.
+//! The commands `config check`, `config schema` and `config example`.
 
 use std::io::{self, Write};
 

@@ -1,4 +1,4 @@
-//! Looks at every precondition, or prints the least rights that the configuration needs.
+//! The command `doctor`: checks every precondition, or prints the least rights for the configuration.
 
 use std::io::Write as _;
 use std::path::Path;

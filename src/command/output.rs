@@ -1,4 +1,4 @@
-//! The outcome of runs: where it is written, in which form, and the exit code that it amounts to.
+//! The output of a command that judges runs: its file, its format and its exit code.
 
 use std::io::Write as _;
 

@@ -1,4 +1,4 @@
-//! Once: run the probes, judge, report, exit.
+//! The command `probe`: runs the probes once, judges, reports, exits.
 
 use std::collections::HashSet;
 use std::path::Path;

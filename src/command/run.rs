@@ -1,4 +1,4 @@
-//! What every run has in common, whoever asks for it: its record, and the removal of what others left behind.
+//! A run from its record to its verdict, and the removal of what earlier ones left behind.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

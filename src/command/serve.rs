@@ -1,4 +1,4 @@
-//! On schedule: runs the probes for as long as it is let, and serves what came of it.
+//! The command `serve`: runs the probes on schedule, and serves the outcome.
 
 mod crew;
 mod files;

@@ -1,4 +1,4 @@
-//! From text to a configuration that can be run, or to everything that is wrong with it.
+//! The check of a configuration: from text to a value that can run, or to every problem.
 
 mod probe;
 

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, and where.
+//! A problem in a configuration, with its place.
 
 use std::fmt;
 

@@ -46,18 +46,18 @@ pub(super) struct Config {
     pub(super) vault: Option<Vault>,
     /// Kubernetes, as the prober reaches it.
     pub(super) kubernetes: Option<Kubernetes>,
-    /// Where the operator runs, and where its metrics are.
+    /// The operator: its namespace, pods and metrics.
     pub(super) operator: Option<Operator>,
     /// The probes, each with a name of its own.
     #[schemars(length(min = 1))]
     pub(super) probes: Option<Vec<Probe>>,
     /// The HTTP server of `serve`.
     pub(super) server: Option<Server>,
-    /// Where outcomes are pushed to.
+    /// The receivers that outcomes are pushed to.
     pub(super) push: Option<Push>,
-    /// Where outcomes are kept over a restart. Without it they are kept in memory.
+    /// The folder that stores outcomes over a restart. Without it they are kept in memory.
     pub(super) history: Option<History>,
-    /// Two probers on one namespace keep apart by this name.
+    /// The name that tells two probers in one namespace apart.
     #[schemars(length(min = 1, max = 41), extend("default" = INSTANCE))]
     pub(super) instance: Option<String>,
 }
@@ -67,7 +67,7 @@ pub(super) struct Config {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("required" = ["auth"]))]
 pub(super) struct Vault {
-    /// The URL of Vault. Without it, the environment variable `VAULT_ADDR` is taken.
+    /// The URL of Vault. The default is the environment variable `VAULT_ADDR`.
     #[schemars(length(min = 1), extend("examples" = ["https://vault.example:8200"]))]
     pub(super) address: Option<String>,
     /// The Vault namespace.
@@ -94,7 +94,7 @@ pub(super) struct Vault {
     {"required": ["jwt"]},
 ]))]
 pub(super) struct Auth {
-    /// A token that is there already.
+    /// An existing token.
     pub(super) token: Option<Token>,
     /// The `kubernetes` method, with the token of the prober's `ServiceAccount`.
     pub(super) kubernetes: Option<KubernetesAuth>,
@@ -104,7 +104,7 @@ pub(super) struct Auth {
     pub(super) jwt: Option<Jwt>,
 }
 
-/// Where a Vault token is read from. The token itself is never written here.
+/// The source of a Vault token. The token itself is never written here.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("oneOf" = [{"required": ["env"]}, {"required": ["file"]}]))]
@@ -172,12 +172,12 @@ pub(super) struct Kubernetes {
     /// The namespace of the canaries.
     #[schemars(length(min = 1, max = 63), extend("default" = NAMESPACE))]
     pub(super) namespace: Option<String>,
-    /// The context of the kubeconfig; its current one unless said otherwise.
+    /// The context of the kubeconfig; the default is its current one.
     #[schemars(length(min = 1), extend("examples" = ["kind-vso"]))]
     pub(super) context: Option<String>,
 }
 
-/// Where the operator runs, and where its metrics are.
+/// The operator: its namespace, pods and metrics.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Operator {
@@ -187,11 +187,11 @@ pub(super) struct Operator {
     /// The label selector of its pods.
     #[schemars(length(min = 1), extend("default" = POD_SELECTOR))]
     pub(super) pod_selector: Option<String>,
-    /// Its metrics. Without them, a latency is published but not laid to the operator's stages.
+    /// Its metrics. Without them, a latency is not split into the operator's stages.
     pub(super) metrics: Option<Metrics>,
 }
 
-/// The operator's metrics: one source, and how to be let in there.
+/// The operator's metrics: one source, and the credentials for it.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("oneOf" = [
@@ -208,7 +208,7 @@ pub(super) struct Metrics {
     pub(super) pods: Option<Pods>,
     /// Prometheus, which scrapes the operator already.
     pub(super) prometheus: Option<Prometheus>,
-    /// A ServiceAccount in the canaries' namespace: a token of it, which the prober asks for itself, is sent to the source.
+    /// A ServiceAccount in the canaries' namespace; the prober requests a token of it and sends it to the source.
     #[schemars(length(min = 1, max = 63), extend("examples" = ["vso-prober-metrics"]))]
     pub(super) service_account: Option<String>,
     /// A file with a bearer token, sent to the source.
@@ -217,7 +217,7 @@ pub(super) struct Metrics {
     /// A file with the certificates (PEM) of the CA that the source's certificate is checked against.
     #[schemars(length(min = 1), extend("examples" = ["/etc/vso-prober/metrics-ca.pem"]))]
     pub(super) ca_file: Option<String>,
-    /// Whether the source's certificate goes unchecked.
+    /// Whether to skip the check of the source's certificate.
     #[schemars(extend("default" = false))]
     pub(super) insecure_skip_verify: Option<bool>,
 }
@@ -254,13 +254,13 @@ pub(super) struct Server {
     /// The address and port to listen on.
     #[schemars(length(min = 1), extend("default" = LISTEN))]
     pub(super) listen: Option<String>,
-    /// The URL by which people reach it: its host is one that requests to reload and to run may name.
+    /// The URL by which people reach it: requests to reload and to run may name its host.
     #[serde(rename = "externalURL")]
     #[schemars(length(min = 1), extend("examples" = ["https://prober.example/"]))]
     pub(super) external_url: Option<String>,
 }
 
-/// Where outcomes are pushed to.
+/// The receivers that outcomes are pushed to.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Push {
@@ -285,7 +285,7 @@ pub(super) struct Pushgateway {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("required" = ["url"]))]
 pub(super) struct RemoteWrite {
-    /// The URL that is written to.
+    /// The URL of the endpoint.
     #[schemars(length(min = 1), extend("examples" = ["https://prometheus.example/api/v1/write"]))]
     pub(super) url: Option<String>,
     /// A file with a bearer token.
@@ -293,15 +293,15 @@ pub(super) struct RemoteWrite {
     pub(super) bearer_token_file: Option<String>,
 }
 
-/// Where outcomes are kept over a restart.
+/// The store of outcomes over a restart.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("required" = ["path"]))]
 pub(super) struct History {
-    /// The folder that they are kept in.
+    /// The folder.
     #[schemars(length(min = 1), extend("examples" = ["/var/lib/vso-prober"]))]
     pub(super) path: Option<String>,
-    /// How long they are kept; days (`d`) are taken here too.
+    /// How long outcomes are stored; days (`d`) are a unit here too.
     #[schemars(length(min = 1), extend("default" = RETENTION))]
     pub(super) retention: Option<String>,
 }

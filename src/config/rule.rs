@@ -1,4 +1,4 @@
-//! Meaning of single values: each rule takes the text and says what it is, or what is wrong and what is allowed.
+//! Rules for single values: each parses a text, or says what is wrong and what is allowed.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

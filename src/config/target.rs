@@ -1,4 +1,4 @@
-//! What the canaries of a probe are.
+//! The target of a probe: the kind of its canaries.
 
 use std::fmt;
 use std::time::Duration;
@@ -127,7 +127,7 @@ pub struct DynamicTarget {
     pub path: String,
     /// When the operator renews, in percent of the lease's duration.
     pub renewal_percent: Option<u8>,
-    /// Whether the resource says that its lease is to be revoked.
+    /// Whether the operator revokes the lease with the resource.
     pub revoke: bool,
     /// How long a lease may live at the most, and so be waited for.
     pub max_ttl: Duration,

@@ -1,4 +1,4 @@
-//! Whether the clocks of the prober, of the API server and of Vault agree.
+//! The check of clocks: the prober's, the API server's and Vault's.
 
 use jiff::{SignedDuration, Timestamp};
 

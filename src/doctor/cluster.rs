@@ -1,4 +1,4 @@
-//! Kubernetes: whether it is reached, knows the prober, serves the operator's kinds, and lets the prober act.
+//! The checks of Kubernetes: connection, login, the operator's kinds, and the prober's rights.
 
 mod admission;
 mod rbac;

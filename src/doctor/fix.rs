@@ -1,4 +1,4 @@
-//! What puts a finding right, ready to be pasted.
+//! A fix for a finding, ready to be pasted.
 
 mod command;
 mod manifest;

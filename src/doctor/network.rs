@@ -1,4 +1,4 @@
-//! The way to an address: its name, and whether someone listens.
+//! The check of an address: its name, and the connection to it.
 
 use std::net::SocketAddr;
 use std::time::Duration;

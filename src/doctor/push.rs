@@ -1,4 +1,4 @@
-//! Where outcomes are pushed to: whether someone takes them there.
+//! The check of the receivers of pushes.
 
 use std::time::Duration;
 

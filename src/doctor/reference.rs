@@ -1,4 +1,4 @@
-//! What the probes' resources refer to: the VaultAuth, the VaultConnection behind it, and the ServiceAccount
+//! The checks of what the probes' resources refer to: the VaultAuth, the VaultConnection behind it, and the ServiceAccount
 //! that the operator logs in with.
 
 mod connection;

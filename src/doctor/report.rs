@@ -1,4 +1,4 @@
-//! What was looked at, for people.
+//! The report of the checks, for people.
 
 use std::fmt::Write as _;
 

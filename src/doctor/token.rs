@@ -1,4 +1,4 @@
-//! Tokens of ServiceAccounts: what they say of whom they were made for.
+//! Tokens of ServiceAccounts, and the audience that they name.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! Why a server's certificate is not trusted, and what a person can do about it: never to write over a CA that is
-//! trusted, and to go without a check only where no CA can be known.
+//! The reason why a server's certificate is not trusted, and the fix: never overwrite a trusted CA,
+//! and skip the check only where no CA can verify it.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Vault: whether it is found, serves, lets the prober in and do what it must, and has what the probes ask for.
+//! The checks of Vault: connection, state, login, rights, and what the probes request.
 
 mod engine;
 mod login;

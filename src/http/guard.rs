@@ -1,4 +1,4 @@
-//! What keeps a browser from being used against the server: who may send a POST, and what its answers may do.
+//! The guard against browsers: the senders of a POST, and the headers of answers.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! Answers under way: so many bytes of them at most, as whoever asked may be slow to take them.
+//! The budget of bytes in answers under way, as clients may be slow to read them.
 
 use std::sync::Arc;
 

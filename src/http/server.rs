@@ -1,4 +1,4 @@
-//! The connections: never more than there are places, and none that waits for its peer for long.
+//! The HTTP server's connections: a limited number, none of which waits for its peer for long.
 
 mod patient;
 

@@ -1,4 +1,4 @@
-//! Which cluster the canaries are in.
+//! The identity of the cluster that the canaries are in.
 
 use kube::Client;
 

@@ -1,4 +1,4 @@
-//! Removes objects of Kubernetes, once they are proven to be the prober's own, and as long as they are.
+//! The removal of the prober's own objects in Kubernetes, proven to be its own.
 
 use std::fmt::Debug;
 use std::time::Duration;

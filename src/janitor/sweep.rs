@@ -1,4 +1,4 @@
-//! Removes what earlier runs left behind, in Kubernetes and in Vault.
+//! The sweep: removes what earlier runs left behind, in Kubernetes and in Vault.
 
 use std::collections::{BTreeMap, HashSet};
 

@@ -1,4 +1,4 @@
-//! Whom to blame: tables read from the top, the first rule that matches wins.
+//! The choice of a cause: tables read from the top, the first rule that matches wins.
 
 mod absence;
 mod case;

@@ -1,4 +1,4 @@
-//! What the latencies of a step move with: a rolling window, and each of the operator's signals beside it.
+//! The correlation of a step's latencies with each of the operator's signals, over a rolling window.
 //!
 //! It says "moves with", never "caused by": `reconcile_seconds` contains `vault_read_seconds`, so where the one
 //! moves, the other does. Nor is all that moves with a latency worth a name: every signal is of work or of

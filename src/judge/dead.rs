@@ -1,4 +1,4 @@
-//! For how long the Secret held a credential that was refused.
+//! The time for which the Secret held a credential that was refused.
 
 use std::time::Duration;
 

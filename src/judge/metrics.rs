@@ -1,4 +1,4 @@
-//! What the operator's own metrics say for a cause, in words and figures.
+//! The evidence from the operator's own metrics, in words and figures.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! Where the latency of a step went, as the operator's own numbers tell.
+//! The stages of a step's latency, from the operator's own metrics.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What the operator's own words (messages of conditions and events) say of who is at fault.
+//! The causes that the operator's own messages (of conditions and events) name.
 
 use crate::model::cause::Cause;
 

@@ -1,4 +1,4 @@
-//! The answers of the API server, with an end: none is longer than it may be, and of a watch no line.
+//! The limit on the API server's answers, and on each line of a watch.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

@@ -1,4 +1,4 @@
-//! The files that a client is made from: what they hold may change while the program runs.
+//! The files that a client uses; their content may change while the program runs.
 
 use std::path::PathBuf;
 

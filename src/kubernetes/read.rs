@@ -1,4 +1,4 @@
-//! What the API server is asked for, read with an end and without a fuss: of a list what can't be read is passed over
+//! Bounded and tolerant reads from the API server: of a list what can't be read is passed over
 //! and counted, and who wrote which field, which may be the most of an object, is left out.
 
 use std::pin::pin;

@@ -1,4 +1,4 @@
-//! Who is at fault: causes, their parties, the evidence, and what to do.
+//! Causes, their parties, the evidence, and what to do.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What is told of a certificate: never of its key.
+//! The facts of a certificate, and nothing of its key.
 
 use std::fmt;
 use std::time::Duration;

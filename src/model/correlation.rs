@@ -1,4 +1,4 @@
-//! What a latency moves with: coefficients, and how far they can be trusted.
+//! Correlation coefficients of a latency, and how far they can be trusted.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! What the operator's own numbers say of the time of a step.
+//! The operator's own numbers for the time of a step.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! What proves the effect of a step: presence is not enough.
+//! The proof of a step's effect: presence is not enough.
 
 use serde::{Deserialize, Serialize};
 

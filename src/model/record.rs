@@ -1,4 +1,4 @@
-//! Everything that was seen of a run. Judging needs nothing else, so a record that was saved is a test.
+//! The record: everything that was seen of a run. Judging needs nothing else, so a saved record is a test.
 
 use std::time::Duration;
 

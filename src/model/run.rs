@@ -1,4 +1,4 @@
-//! Everything that is claimed of a run: what is printed, published and kept.
+//! The run: everything that is claimed of it, printed, published and stored.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The operator's numbers that a latency is laid beside.
+//! The operator's signals that a latency is correlated with.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What was seen of one canary, and when, in order.
+//! The timeline: what was seen of one canary, with its moments, in order.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Looks at the certificate in a Secret and hands on facts: what it is, and what is wrong with it. The key
+//! The inspector of the certificate in a Secret, which hands on facts: what it is, and what is wrong with it. The key
 //! beside it is compared and never kept.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Follows one kind of object for ever, and says when something may have been missed.
+//! An endless watch on one kind of object, which says when something may have been missed.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What is remembered of an object: never a value.
+//! The part of an object that is remembered: never a value.
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;

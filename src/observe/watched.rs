@@ -1,4 +1,4 @@
-//! What is watched: the Secrets of canaries, and each kind of their resources.
+//! The kinds that are watched: the Secrets of canaries, and their resources.
 
 use std::fmt::Debug;
 

@@ -1,4 +1,4 @@
-//! Which Pods are the operator's. Its chart labels them as every other controller's are labelled, so that it takes more
+//! The operator's Pods. Its chart labels them as every other controller's are labelled, so that it takes more
 //! than a label to be told what the operator is told, and to be blamed for it.
 
 use k8s_openapi::api::coordination::v1::Lease;

@@ -1,4 +1,4 @@
-//! Sends what a canary says, and changes nothing but what is the canary's own.
+//! The stimulus of a step: sent for a canary, and only to the canary's own objects.
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;

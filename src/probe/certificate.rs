@@ -1,4 +1,4 @@
-//! What has to be known of certificates beside what the watches show.
+//! The facts about certificates that the watches don't show: CAs and Vault's time.
 
 use std::sync::Arc;
 use std::time::Duration;

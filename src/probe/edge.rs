@@ -1,4 +1,4 @@
-//! What is done at the edges of the steps, and never within one: the operator is let finish, and its metrics
+//! The readings at the edges of the steps, and never within one: the operator is allowed to finish, and its metrics
 //! are read.
 
 use std::time::Duration;

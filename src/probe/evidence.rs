@@ -1,4 +1,4 @@
-//! What is found out after a step that was not proven, or late: events, objects, pods, Vault.
+//! The evidence read after a step that was late or not proven: events, objects, pods, Vault.
 
 use std::time::Duration;
 

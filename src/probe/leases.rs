@@ -1,4 +1,4 @@
-//! What is asked about a canary's leases: of Vault, and of the operator's events.
+//! The questions about a canary's leases: to Vault, and to the operator's events.
 
 use std::time::Duration;
 

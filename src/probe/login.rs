@@ -1,4 +1,4 @@
-//! Logs in with the credential that stands in the Secret: once, or again and again for as long as a step takes.
+//! The login with the Secret's credential: once, or repeatedly for as long as a step takes.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What was said of a canary in events: the newest of it, however much there is, and however odd some of it may be.
+//! The newest events about a canary, however many there are, and however odd.
 
 use jiff::Timestamp;
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! What every run of the program shares.
+//! The shell that every run of the program shares.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What is recorded of a step, or a run, that an obstacle of the prober's own ends: a bug included.
+//! The record of a step, or a run, that ends by an obstacle of the prober's own, bugs included.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The forms in which metrics are exposed, and which of them a scraper prefers.
+//! The formats in which metrics are exposed, and the choice of one by a scraper.
 
 use std::fmt;
 

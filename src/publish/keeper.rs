@@ -1,4 +1,4 @@
-//! Whoever writes runs down, on a thread of its own: a disk that is slow, or hangs, must hold up nobody else.
+//! The keeper, which writes runs to disk on a thread of its own: a disk that is slow, or hangs, must hold up nobody else.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};

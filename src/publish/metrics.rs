@@ -1,4 +1,4 @@
-//! Every metric of the program: its name, what it says, and which figures stand under it.
+//! The metrics of the program: names, help texts and figures.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What is told of a program that runs and is gone: gauges, as the counters of such a one always read 1.
+//! The metrics of a program that runs once: gauges, because its counters would always read 1.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What is under way, live on a terminal; nothing elsewhere.
+//! The live progress on a terminal; nothing elsewhere.
 
 use std::io::IsTerminal as _;
 use std::time::Duration;

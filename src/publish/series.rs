@@ -1,4 +1,4 @@
-//! What is counted of one probe, step by step. It lives as long as the probe is configured.
+//! The figures of one probe, step by step. They live as long as the probe is configured.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! How a probe fares: what `/api/v1/probes` tells of it.
+//! The status of a probe, as `/api/v1/probes` shows it.
 
 use jiff::Timestamp;
 use serde::Serialize;

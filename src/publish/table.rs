@@ -1,4 +1,4 @@
-//! Runs for people: a table with a timeline bar a step, then who is at fault and what to do.
+//! The table of runs for people, with a timeline bar for each step, then the party at fault and what to do.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! All that was folded: of every probe and its steps, of the operator, of the prober itself.
+//! The state folded from all facts: of every probe and its steps, of the operator, of the prober itself.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Why something could not be pushed.
+//! The errors of a push.
 
 use std::path::PathBuf;
 

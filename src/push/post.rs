@@ -1,4 +1,4 @@
-//! A POST that is tried again where that may help.
+//! A POST that is retried where that may help.
 
 use std::path::PathBuf;
 use std::time::Duration;

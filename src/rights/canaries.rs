@@ -1,4 +1,4 @@
-//! What the operator needs in Vault for the canaries: to read what the probes ask it for, and to keep their leases.
+//! The operator's rights in Vault for the canaries: to read what the probes request, and to keep their leases.
 
 use super::{Need, Path, leases};
 use crate::config::{Config, KvVersion, Target};

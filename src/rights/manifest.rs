@@ -1,4 +1,4 @@
-//! Rules as the manifests of Kubernetes that grant them.
+//! Rules as the Kubernetes manifests that grant them.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Paths as the policy of Vault that grants them.
+//! Paths as the Vault policy that grants them.
 
 use std::fmt::Write as _;
 

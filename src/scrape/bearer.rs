@@ -1,4 +1,4 @@
-//! The token that metrics are asked for with: from a file, or of a ServiceAccount that may do nothing else.
+//! The bearer token for metrics: from a file, or of a ServiceAccount that may do nothing else.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What Prometheus has read of the operator's metrics, with the times at which it did.
+//! The operator's metrics as Prometheus has scraped them, with the times of its scrapes.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};

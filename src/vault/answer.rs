@@ -1,4 +1,4 @@
-//! The one reader of what Vault answers: what is not of Vault's form is no fact, whatever its status says.
+//! The one reader of Vault's answers: what does not have Vault's form is no fact, whatever its status says.
 
 use http::header::CONTENT_TYPE;
 use reqwest::{Response, StatusCode};

@@ -1,4 +1,4 @@
-//! What Vault tells of itself and of the prober: questions that change nothing.
+//! The questions to Vault about itself and the prober, which change nothing.
 
 use std::collections::BTreeMap;
 

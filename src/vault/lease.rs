@@ -1,4 +1,4 @@
-//! Leases in Vault: whether they live, and how to end them.
+//! Leases in Vault: look-up and revocation.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Logging in to Vault, and staying so.
+//! The login to Vault, and the renewal of its token.
 
 use std::path::Path;
 

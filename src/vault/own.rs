@@ -1,4 +1,4 @@
-//! Which leases are the prober's own: only those are ever looked up or revoked.
+//! The test for the prober's own leases: only those are ever looked up or revoked.
 
 use super::Vault;
 use crate::config::DynamicTarget;

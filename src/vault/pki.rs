@@ -1,4 +1,4 @@
-//! The CAs of a PKI mount, which Vault tells to anyone.
+//! The CAs of a PKI mount, which Vault gives to anyone.
 
 use http::Method;
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! One request to Vault: whose words it is in, whose token it bears, and where it may be sent on to.
+//! A request to Vault: its namespace, its token, and the redirects that it may follow.
 
 use std::sync::Arc;
 

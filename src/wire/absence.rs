@@ -1,4 +1,4 @@
-//! Listens for signs of life: who does not answer for a while may be back before anyone asks why.
+//! A health check that notices silence: a peer that does not answer for a while may be back before anyone asks why.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What HTTP clients have in common: whom they trust, where they let themselves be sent, and the
+//! The common part of HTTP clients: the CAs they trust, the redirects they follow, and the
 //! credentials they carry.
 
 pub mod body;

@@ -1,4 +1,4 @@
-//! Wrong configurations. What a case leaves out is appended, right, so that its lines keep their numbers.
+//! Wrong configurations. The missing part of a case is appended, right, so that its lines keep their numbers.
 
 /// The name of a case and what is written.
 pub(crate) const WRONG: &[(&str, &str)] = &[

@@ -1,4 +1,4 @@
-//! What holds of any text, and of any duration.
+//! Properties of any text, and of any duration.
 
 use std::time::Duration;
 

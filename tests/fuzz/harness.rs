@@ -1,4 +1,4 @@
-//! Draws cases from their number and gives them to a parser.
+//! The harness that draws cases from their number and gives them to a parser.
 
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};

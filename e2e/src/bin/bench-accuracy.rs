@@ -1,4 +1,4 @@
-//! How true the prober's figures are: each `create` latency beside the API server's own audit log, and
+//! A benchmark of accuracy: each `create` latency beside the API server's own audit log, and
 //! beside what a shell loop that polls would have said. Prints a table; asserts nothing.
 #![expect(clippy::print_stdout, reason = "a command line's output")]
 

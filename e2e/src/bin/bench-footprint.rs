@@ -1,4 +1,4 @@
-//! What the prober costs: memory and CPU of `serve`, how fast it is ready, whether requests disturb its
+//! A benchmark of cost: memory and CPU of `serve`, its time to be ready, whether requests disturb its
 //! measurements, and what many canaries at once take. Prints tables; asserts nothing.
 #![expect(clippy::print_stdout, reason = "a command line's output")]
 

@@ -1,4 +1,4 @@
-//! The main job, on real parts: starts a lab, runs the prober in it, shows that nothing is left.
+//! The demo: starts a lab of real parts, runs the prober in it, shows that nothing is left behind.
 #![expect(clippy::print_stdout, reason = "a command line's output")]
 
 use std::path::{Path, PathBuf};

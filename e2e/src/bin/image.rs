@@ -1,4 +1,4 @@
-//! Makes an image of the prober without a container engine: the binary, the shared libraries it needs, CA
+//! The builder of the image, without a container engine: the binary, the shared libraries it needs, CA
 //! certificates, and nothing else; an archive that `docker load`, `ctr images import` and `kind load` take.
 
 use std::env::consts::ARCH;

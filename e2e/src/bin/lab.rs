@@ -1,4 +1,4 @@
-//! Starts a lab that outlives the command, says how to use it, and stops it.
+//! The command `lab`: starts a lab that outlives it, prints how to use it, and stops it.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,

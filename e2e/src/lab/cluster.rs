@@ -1,4 +1,4 @@
-//! What is set up in Kubernetes: the operator's CRDs, namespaces, and who may do what.
+//! The set-up of Kubernetes: the operator's CRDs, namespaces and rights.
 
 mod definitions;
 mod rights;

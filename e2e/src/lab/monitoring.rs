@@ -1,4 +1,4 @@
-//! What watches a prober: a Prometheus, a Pushgateway, an Alertmanager, and the tool that checks metrics and rules. Apart
+//! The monitoring of a prober: Prometheus, Pushgateway, Alertmanager, and the tool that checks metrics and rules. Apart
 //! from any lab.
 
 mod alertmanager;

@@ -1,4 +1,4 @@
-//! What can be chosen about a lab.
+//! The options of a lab.
 
 use std::env;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! All the parts of a lab, started as much at once as what they need of each other allows.
+//! The parts of a lab, started concurrently as far as their dependencies allow.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What every part needs while it is being started.
+//! The context in which a part starts.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

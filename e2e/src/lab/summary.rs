@@ -1,4 +1,4 @@
-//! What is told of a running lab to those outside its process.
+//! The summary of a running lab, for other processes.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What a run claims, and whether it is what it should claim.
+//! Checks of what a run claims.
 
 use anyhow::{Context, Result, ensure};
 use vso_prober::model::Step;

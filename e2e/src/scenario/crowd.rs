@@ -1,4 +1,4 @@
-//! Resources of others, which keep the operator busy.
+//! A crowd of other resources, which keeps the operator busy.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Where in Vault the canaries of the lab's cluster are.
+//! The folder in Vault of the canaries of the lab's cluster.
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Namespace;

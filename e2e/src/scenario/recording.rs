@@ -1,4 +1,4 @@
-//! Everything that is seen of the canaries from outside the prober: each version of each object.
+//! A recording of the canaries from outside the prober: each version of each object.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;

@@ -1,4 +1,4 @@
-//! The records of every run of every trial, kept where `RECORDS` says: samples for `tests/records`.
+//! The records of every run of every trial, stored in the folder `RECORDS`: samples for `tests/records`.
 //!
 //! In `RECORDS/SUITE::TRIAL` there is a file for each run that `probe` took, below `records` in it one for each that `serve`
 //! took and that was not good, and `secrets.txt`: what no record may hold. That file is for a search, and for nobody else.

@@ -1,4 +1,4 @@
-//! A way to Vault that a scenario lays itself, to listen on it or to slow it down.
+//! A relay to Vault, with which a scenario listens or slows requests down.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The lab of a file of scenarios, the binary under test, and whether anything is left behind.
+//! A scene: the lab of a file of scenarios, the binary under test, and the check for leftovers.
 
 use std::env;
 use std::fs;

@@ -1,4 +1,4 @@
-//! What an administrator does in a shell, with `kubectl`, `vault` and `helm`.
+//! The administrator's shell, with `kubectl`, `vault` and `helm`.
 
 use std::env;
 use std::fs;

@@ -1,4 +1,4 @@
-//! How the operator writes a spec back: what it leaves out and what it always adds.
+//! The canonical form in which the operator writes a spec back: what it leaves out and what it adds.
 //!
 //! The first update it makes (the finalizer's) carries the whole spec, written its own way. Where
 //! that differs from what the API server holds, the generation goes up and a second sync follows.

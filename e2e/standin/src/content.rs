@@ -1,4 +1,4 @@
-//! From Vault's answer to a Secret's data, and the HMAC that tells whether either has changed.
+//! The content of a Secret, made from Vault's answer, and the HMAC that shows a change of either.
 
 use std::collections::BTreeMap;
 

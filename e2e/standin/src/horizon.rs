@@ -1,4 +1,4 @@
-//! When the operator comes back: the jitter of its polls and renewals, and its backoff on errors.
+//! The horizon, the time of the operator's next reconcile: jitter of polls and renewals, and backoff on errors.
 
 use std::fmt;
 use std::time::Duration;

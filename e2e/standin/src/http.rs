@@ -1,4 +1,4 @@
-//! What the stand-in serves: `/metrics` on one address; health and faults on another.
+//! The HTTP servers of the stand-in: `/metrics` on one address, health and faults on another.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What the five kinds have in common: their names, their finalizers, and how their status is written.
+//! The common part of the five kinds: names, finalizers, and writes of their status.
 
 use std::fmt::Debug;
 

@@ -1,4 +1,4 @@
-//! What the stand-in counts: the names, labels and buckets of the real operator, as far as a prober reads them.
+//! The metrics of the stand-in: names, labels and buckets of the real operator, as far as a prober reads them.
 
 mod controller;
 mod vault;

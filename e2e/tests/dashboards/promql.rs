@@ -1,4 +1,4 @@
-//! What a query names. Enough to hold rules and dashboards to what is exported; that a query is valid, Prometheus says.
+//! The metrics and labels in a PromQL query. Enough to check rules and dashboards against what is exported; Prometheus itself checks the syntax.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Creation: what happens in which order, and how often.
+//! The creation of a canary: the order and number of events.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What it says when something is wrong, word for word.
+//! The operator's error messages, word for word.
 
 use std::time::Duration;
 

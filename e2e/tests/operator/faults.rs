@@ -1,4 +1,4 @@
-//! How the stand-in misbehaves when it is told to; the real operator is not asked.
+//! The stand-in's faults; the real operator has none of them.
 
 use std::time::Duration;
 

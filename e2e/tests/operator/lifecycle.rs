@@ -1,4 +1,4 @@
-//! From the first sync to the end: polls, repairs, renewals, rotations, deletion.
+//! The lifecycle of a resource: first sync, polls, repairs, renewals, rotations, deletion.
 
 use std::time::Duration;
 

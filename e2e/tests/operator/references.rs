@@ -1,4 +1,4 @@
-//! `VaultConnection` and `VaultAuth`: which is really checked.
+//! The checks of `VaultConnection` and `VaultAuth`.
 
 use std::time::Duration;
 

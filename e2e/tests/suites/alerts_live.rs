@@ -1,5 +1,5 @@
-//! The alerts that are shipped, with a real Prometheus and Alertmanager: an operator that stops is paged for, by its cause, and
-//! what the prober alone suffers from is told as its own.
+//! Trials of the shipped alerts with a real Prometheus and Alertmanager: an operator that stops pages, with its cause, and
+//! the prober's own problems raise its own alert.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Where the latency went, as the operator's own metrics tell: beside the audit logs, under load, over a
+//! Trials of attribution by the operator's own metrics: beside the audit logs, under load, over a
 //! restart, and from every source that there is.
 
 mod hostile;

@@ -1,4 +1,4 @@
-//! Never blame the innocent: faults appear and clear at random, up to three at once, and whoever is blamed had one.
+//! The storms: faults appear and clear at random, up to three at once, and whoever is blamed had one.
 //!
 //! Ten storms by default; `CHAOS_SEEDS=300` has so many, `CHAOS_SEED=17` has that one again.
 

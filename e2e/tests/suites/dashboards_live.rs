@@ -1,4 +1,4 @@
-//! Each query of the dashboards has data, of a prober and an operator to which all has happened that they show.
+//! Trials of the dashboards: each query has data, from a prober and an operator that have been through everything they show.
 
 use std::cell::RefCell;
 use std::path::Path;

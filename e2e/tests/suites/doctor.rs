@@ -1,4 +1,4 @@
-//! `doctor` on set-ups that are broken one way each: it finds what is wrong, and what it prints puts it right.
+//! Trials of `doctor` on set-ups that are broken one way each: it finds the fault, and its fix works.
 
 mod cluster;
 mod patient;

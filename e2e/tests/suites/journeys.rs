@@ -1,4 +1,4 @@
-//! Journeys that end well, and what each leaves behind: nothing.
+//! Trials of runs that succeed, and leave nothing behind.
 
 use anyhow::{Context, Result, ensure};
 use e2e::lab::VaultLine;

@@ -1,5 +1,5 @@
-//! The least rights: with what is shipped all works, without any one verb of it something named does not, and nothing else
-//! is allowed.
+//! Trials of the least rights: with the shipped rights everything works, without any one verb something named does not, and
+//! nothing else is allowed.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What is shipped for clusters: it renders alike by kustomize and by Helm, a cluster takes it, and it works.
+//! Trials of the shipped manifests: kustomize and Helm render them alike, a cluster accepts them, and they work.
 
 pub(crate) mod installed;
 mod rendered;

@@ -1,4 +1,4 @@
-//! What a latency moves with: where Vault is slow, where others crowd the queue, and where nothing is the matter.
+//! Trials of correlation: with a slow Vault, a crowded queue, and nothing wrong.
 
 use std::env;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! What is shipped, in real Pods on a node: the overlays as they are, but for how the lab's parts are reached.
+//! Trials of the shipped overlays in real Pods on a node, unchanged but for the addresses of the lab's parts.
 
 mod cluster;
 mod owner;

@@ -1,4 +1,4 @@
-//! What a real Prometheus and a real Pushgateway make of what is published: the queries that people write give figures.
+//! Trials of publishing to a real Prometheus and a real Pushgateway: the queries that people write give figures.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

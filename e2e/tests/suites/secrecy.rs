@@ -1,4 +1,4 @@
-//! Nothing that the program prints, however much it is asked to say, holds a secret.
+//! Trials of secrecy: nothing that the program prints holds a secret, at any log level.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;

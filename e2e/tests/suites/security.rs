@@ -1,4 +1,4 @@
-//! What an attacker can try on a prober, and what comes of it: never a foreign object touched, never a dead
+//! Trials of attacks on a prober, and their outcome: never a foreign object touched, never a dead
 //! prober, never a blame that somebody made up.
 
 mod crowd;

@@ -1,4 +1,4 @@
-//! `serve`: its schedule, its HTTP interface, reloads, the end, and one prober of two replicas.
+//! Trials of `serve`: schedule, HTTP interface, reloads, shutdown, and one leader of two replicas.
 
 use std::collections::BTreeSet;
 use std::fs;

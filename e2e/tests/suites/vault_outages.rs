@@ -1,4 +1,4 @@
-//! Vault sealed, silent and slow, and who is at fault for what the canary then misses.
+//! Trials of a sealed, silent and slow Vault, and of who is blamed for it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

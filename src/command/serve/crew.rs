@@ -1,4 +1,4 @@
-//! Whoever runs the probes: one attendant a probe, while this replica leads.
+//! The crew that runs the probes: one attendant for each probe, while this replica leads.
 
 use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard, PoisonError};

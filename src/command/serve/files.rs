@@ -1,4 +1,4 @@
-//! The files that the configuration names: what they hold counts like what it says itself.
+//! The files that the configuration names: a change of their content counts as a change of the configuration.
 
 use std::collections::HashMap;
 use std::io;

@@ -1,4 +1,4 @@
-//! When the configuration is to be read again: at SIGHUP, and when the file says something else.
+//! Reloads of the configuration: at SIGHUP, and when the file's content changes.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

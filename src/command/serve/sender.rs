@@ -1,4 +1,4 @@
-//! Whoever sends the metrics on by remote write, where that is configured.
+//! The task that sends the metrics by remote write.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What all runs under one configuration share: clients and watches, opened when they are first needed.
+//! The site: clients and watches that all runs of one configuration share, opened when first needed.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Probes: what they are made of, and whether their steps can be taken.
+//! The check of a probe and its steps.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;

@@ -19,7 +19,7 @@ pub(in crate::config) const MAX_TTL: &str = "1h";
 /// Where `PostgreSQL` listens.
 pub(in crate::config) const POSTGRES_PORT: u16 = 5432;
 
-/// One probe: what its canaries are, the steps that they are taken through, and how often.
+/// A probe: its canaries, their steps, and how often it runs.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("required" = ["name"], "oneOf" = [
@@ -41,7 +41,7 @@ pub(in crate::config) struct Probe {
     /// How the resource is written.
     #[schemars(extend("default" = "canonical"))]
     pub(in crate::config) manifest: Option<Manifest>,
-    /// The steps to take, each with the threshold that makes it good. Without it, the steps that the kind can take at once.
+    /// The steps, each with its threshold. The default is every step that needs no further setting.
     pub(in crate::config) steps: Option<Steps>,
     /// The mean time between two runs.
     #[schemars(length(min = 1), extend("default" = EVERY))]
@@ -50,7 +50,7 @@ pub(in crate::config) struct Probe {
     /// so that it can't lock onto the operator's polls.
     #[schemars(range(min = 0, max = 1), extend("default" = SPREAD))]
     pub(in crate::config) spread: Option<f64>,
-    /// How long a step may take beyond its due moment before it is given up; longer than every threshold.
+    /// How long a step may take beyond its due moment before it times out; longer than every threshold.
     #[schemars(length(min = 1), extend("default" = TIMEOUT))]
     pub(in crate::config) timeout: Option<String>,
     /// The objective: the share of steps that should be good.
@@ -82,7 +82,7 @@ pub(in crate::config) struct Static {
         extend("pattern" = r"^([0-9]+(\.[0-9]+)?(s|m|h))$", "examples" = ["10s"])
     )]
     pub(in crate::config) refresh_after: Option<String>,
-    /// Whether the operator tells by an HMAC that the Secret was edited. `tamper` needs it.
+    /// Whether the operator detects an edited Secret by an HMAC. `tamper` needs it.
     #[schemars(extend("default" = true))]
     pub(in crate::config) hmac_secret_data: Option<bool>,
 }
@@ -104,18 +104,18 @@ pub(in crate::config) struct Dynamic {
     /// When the operator renews, in percent of the lease's duration; the operator's own default is 67.
     #[schemars(range(min = 0, max = 90), extend("examples" = [67]))]
     pub(in crate::config) renewal_percent: Option<u8>,
-    /// Whether the resource says that its lease is to be revoked.
+    /// Whether the operator revokes the lease with the resource.
     #[schemars(extend("default" = true))]
     pub(in crate::config) revoke: Option<bool>,
     /// How long a lease of the role lives at the most (its `max_ttl`): so long do the steps `renew` and
     /// `rotate` wait for the operator.
     #[schemars(length(min = 1), extend("default" = MAX_TTL))]
     pub(in crate::config) max_ttl: Option<String>,
-    /// Where to log in with the credential, as a further proof.
+    /// The server to log in to with the credential, as a further proof.
     pub(in crate::config) verify: Option<Verify>,
 }
 
-/// Where to log in with a credential.
+/// The server to log in to with a credential.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("required" = ["postgres"]))]
@@ -138,7 +138,7 @@ pub(in crate::config) struct Postgres {
     /// The database.
     #[schemars(length(min = 1), extend("examples" = ["postgres"]))]
     pub(in crate::config) database: Option<String>,
-    /// How far TLS is asked for, as libpq names it.
+    /// The TLS mode, as libpq names it.
     #[schemars(extend("default" = "require"))]
     pub(in crate::config) ssl_mode: Option<SslMode>,
 }
@@ -157,10 +157,10 @@ pub(in crate::config) struct Pki {
     /// The PKI role.
     #[schemars(length(min = 1), extend("examples" = ["probe"]))]
     pub(in crate::config) role: Option<String>,
-    /// The common name to ask for.
+    /// The common name to request.
     #[schemars(length(min = 1), extend("examples" = ["canary.example"]))]
     pub(in crate::config) common_name: Option<String>,
-    /// The certificate's time to live: one number with one unit (`s`, `m`, `h`); the role's own unless said otherwise.
+    /// The certificate's time to live: one number with one unit (`s`, `m`, `h`); the default is the role's.
     #[schemars(
         length(min = 1),
         extend("pattern" = r"^([0-9]+(\.[0-9]+)?(s|m|h))$", "examples" = ["1h"])
@@ -183,26 +183,26 @@ pub(in crate::config) struct Pki {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("required" = ["create"]))]
 pub(in crate::config) struct Steps {
-    /// How soon the Secret must be there, with the right content, once the resource is created. Of every kind.
+    /// How soon the Secret must exist with the right content after the resource is created. For every kind.
     #[schemars(length(min = 1), extend("examples" = ["5s"]))]
     pub(in crate::config) create: Option<String>,
-    /// How late the Secret may have a new value of Vault's, counted from the poll that is due. Of `static`, with `refreshAfter`.
+    /// How late the Secret may have Vault's new value, counted from the due poll. For `static` with `refreshAfter`.
     #[schemars(length(min = 1), extend("examples" = ["2s"]))]
     pub(in crate::config) update: Option<String>,
-    /// How late an edited Secret may be put right, counted from the poll that is due. Of `static`, with `refreshAfter` and
+    /// How late an edited Secret may be restored, counted from the due poll. For `static` with `refreshAfter` and
     /// `hmacSecretData`.
     #[schemars(length(min = 1), extend("examples" = ["2s"]))]
     pub(in crate::config) tamper: Option<String>,
-    /// How soon a deleted Secret must be put back. Of `static`.
+    /// How soon a deleted Secret must exist again. For `static`.
     #[schemars(length(min = 1), extend("examples" = ["5s"]))]
     pub(in crate::config) recreate: Option<String>,
-    /// How late the lease may be prolonged, counted from the renewal that is due. Of `dynamic`.
+    /// How late the lease may be renewed, counted from the due renewal. For `dynamic`.
     #[schemars(length(min = 1), extend("examples" = ["5s"]))]
     pub(in crate::config) renew: Option<String>,
-    /// How late a new credential or certificate may be in place, counted from the rotation that is due. Of `dynamic` and `pki`.
+    /// How late a new credential or certificate may arrive, counted from the due rotation. For `dynamic` and `pki`.
     #[schemars(length(min = 1), extend("examples" = ["5s"]))]
     pub(in crate::config) rotate: Option<String>,
-    /// How soon the Secret must be gone, its leases revoked, once the resource is deleted. Of every kind.
+    /// How soon the Secret must be gone and its leases revoked after the resource is deleted. For every kind.
     #[schemars(length(min = 1), extend("examples" = ["10s"]))]
     pub(in crate::config) delete: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Where everything stands in the file.
+//! The places of keys and values in the file.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! The words in which a misfit is told.
+//! The words of a structural problem.
 
 use serde_json::{Number, Value as Json};
 

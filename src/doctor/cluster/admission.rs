@@ -1,4 +1,4 @@
-//! Whether a canary would be let in: its resource by a dry run, its Secret by the quotas.
+//! The check of admission: a canary's resource by a dry run, its Secret by the quotas.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ResourceQuota;

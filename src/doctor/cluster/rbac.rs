@@ -1,4 +1,4 @@
-//! What the prober may do in Kubernetes: each verb asked for.
+//! The check of the prober's rights in Kubernetes, verb by verb.
 
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::authorization::v1::{

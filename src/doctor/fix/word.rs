@@ -1,5 +1,5 @@
-//! What may enter a command or a manifest: names and values of a strict form, whoever wrote them, and literals of
-//! the program's own. All else stays words for people.
+//! A word of a command or a manifest: a name or value of a strict form, whoever wrote it, or a literal of
+//! the program's own. All else stays text for people.
 
 use std::path::Path;
 

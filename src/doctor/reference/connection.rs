@@ -1,4 +1,4 @@
-//! The VaultConnection behind a VaultAuth: whether the operator reaches Vault by it, and what mends it.
+//! The check of the VaultConnection behind a VaultAuth, and its fix.
 
 use kube::Client;
 use kube::api::Api;

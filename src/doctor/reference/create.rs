@@ -1,4 +1,4 @@
-//! What makes a VaultAuth that is not there, with all that it takes to work.
+//! The fix for a missing VaultAuth: the VaultAuth with all that it needs.
 
 use kube::Client;
 use kube::api::Api;

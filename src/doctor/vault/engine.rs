@@ -1,4 +1,4 @@
-//! The secrets engines that the probes ask, and the roles in them.
+//! The checks of the secrets engines that the probes use, and of the roles in them.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The login to Vault, by whatever method, and what makes it work.
+//! The check of the login to Vault, by any method, and its fix.
 
 use jiff::SignedDuration;
 

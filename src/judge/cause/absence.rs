@@ -1,4 +1,4 @@
-//! Who was away for so much of a step that nobody else can be blamed for it.
+//! Outages of the prober, the API server or Vault that cover so much of a step that nobody else can be blamed.
 
 use std::time::Duration;
 

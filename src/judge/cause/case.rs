@@ -1,4 +1,4 @@
-//! What speaks for each cause of a step that was not proven: one question a cause.
+//! The evidence for each cause of a step that was not proven: one question for each cause.
 
 mod certificate;
 mod hearsay;

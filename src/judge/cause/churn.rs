@@ -1,4 +1,4 @@
-//! Whether the Secret is written more often than its schedule explains.
+//! The count of the Secret's writes against its schedule.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What speaks for each cause that concerns a credential and its lease.
+//! The evidence for each cause of a credential and its lease.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Whose slowness it was, of what came out right but late.
+//! The party responsible for an effect that was right but late.
 
 use std::time::Duration;
 

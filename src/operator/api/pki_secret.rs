@@ -30,7 +30,7 @@ pub struct VaultPKISecretSpec {
     /// The issuer, by ID or name; the role's own if `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer_ref: Option<String>,
-    /// The common name to ask for.
+    /// The common name to request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub common_name: Option<String>,
     /// The time to live to ask for, one number with one unit.

@@ -1,4 +1,4 @@
-//! The body of an answer, read piece by piece and never beyond a limit: whoever answers may never end.
+//! The body of an answer, read piece by piece and never beyond a limit: an answer may never end.
 
 use reqwest::Response;
 use thiserror::Error;

@@ -1,4 +1,4 @@
-//! Where a client lets itself be sent: once, never to a weaker scheme, in the clear never to another host.
+//! The rule for redirects: one, never to a weaker scheme, in the clear never to another host.
 
 use thiserror::Error;
 use url::Url;

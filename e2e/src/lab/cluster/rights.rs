@@ -1,4 +1,4 @@
-//! Who may do what in Kubernetes: the prober, the operator, and Vault.
+//! The rights in Kubernetes of the prober, the operator and Vault.
 
 use anyhow::Result;
 use kube::Client;

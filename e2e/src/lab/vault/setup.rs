@@ -1,4 +1,4 @@
-//! What is set up in Vault: secrets engines, auth methods, and who may do what.
+//! The set-up of Vault: secrets engines, auth methods and policies.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! Which client a resource needs: from its reference to `VaultAuth`, `VaultConnection` and `ServiceAccount`.
+//! The source of a client: a resource's reference to `VaultAuth`, `VaultConnection` and `ServiceAccount`.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Keeping a credential: taking it over from another pod, and prolonging its lease.
+//! The renewal of a credential: its take-over from another pod, and the renewal of its lease.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What Vault answers, told apart as the real client does it.
+//! Vault's answers, told apart as the real client does it.
 
 use std::fmt;
 

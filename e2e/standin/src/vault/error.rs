@@ -1,4 +1,4 @@
-//! Why Vault did not give what was asked for, in the words of the real client.
+//! The errors of requests to Vault, in the words of the real client.
 
 use std::fmt;
 use std::io;

@@ -1,4 +1,4 @@
-//! Endpoints that mean no good, or are not what they are taken for: none fails a probe.
+//! Hostile and wrong endpoints of metrics: none fails a probe.
 
 use std::fs;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! What is told of quiet runs, beside what the audit logs of the API server and of Vault tell.
+//! The attribution of quiet runs, beside the audit logs of the API server and of Vault.
 
 use std::env;
 use std::fmt::Write as _;

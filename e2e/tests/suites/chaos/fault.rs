@@ -1,4 +1,4 @@
-//! What may go wrong in a storm, and who may be blamed for it.
+//! The faults of a storm, and the parties that may be blamed for each.
 
 use serde_json::{Value, json};
 use vso_prober::model::cause::Party;

@@ -1,4 +1,4 @@
-//! What goes wrong when, drawn from a number: the same number gives the same plan.
+//! The plan of a storm, drawn from a number: the same number gives the same plan.
 
 use std::fmt;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! One storm: the prober runs while a plan comes true, and then it is asked whom it blamed.
+//! A storm: the prober runs while a plan is carried out, then its blames are checked.
 
 use std::time::Duration;
 

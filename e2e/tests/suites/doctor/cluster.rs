@@ -1,4 +1,4 @@
-//! What can be wrong with Kubernetes, and with the operator in it.
+//! Faults of Kubernetes, and of the operator in it.
 
 use std::time::Duration;
 

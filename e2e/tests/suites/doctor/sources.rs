@@ -1,4 +1,4 @@
-//! What can be wrong with where the operator's numbers come from, and where outcomes go to.
+//! Faults of the sources of the operator's metrics, and of the receivers of pushes.
 
 use std::time::Duration;
 

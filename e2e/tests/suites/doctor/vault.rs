@@ -1,4 +1,4 @@
-//! What can be wrong with Vault and the way into it.
+//! Faults of Vault and of the login to it.
 
 use std::time::Duration;
 

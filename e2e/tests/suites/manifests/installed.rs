@@ -1,4 +1,4 @@
-//! What is shipped for clusters, installed in a lab without a node: there the prober runs beside the cluster.
+//! An installation of the shipped manifests in a lab without a node: the prober runs beside the cluster.
 
 use std::fs;
 use std::path::Path;

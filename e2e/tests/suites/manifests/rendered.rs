@@ -1,4 +1,4 @@
-//! What the manifests say, without a cluster that takes them.
+//! The rendered manifests, checked without a cluster.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What is shipped for clusters: `manifests/`, as files, and the commands that install it.
+//! The shipped manifests as files, and the commands that install them.
 
 use std::fs;
 use std::path::{Path, PathBuf};

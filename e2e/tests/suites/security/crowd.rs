@@ -1,4 +1,4 @@
-//! Whoever reaches the port: a crowd that asks slowly, takes no answer, or only stays; and a browser that others steer.
+//! Attackers at the port: a crowd that sends slowly, reads no answer, or only stays; and a browser that others control.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What `doctor` prints where others named things to have their commands run by an administrator.
+//! The output of `doctor` with names that try to inject commands.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Too much of everything, at the shipped limit of memory: large Secrets, large events, answers without an end.
+//! Floods at the shipped memory limit: large Secrets, large events, answers without an end.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The admission policy that is shipped: who may write what bears the canaries' label, or events about canaries.
+//! Trials of the shipped admission policy: the writers of objects with the canaries' label, and of events about canaries.
 
 use std::path::Path;
 use std::time::Duration;

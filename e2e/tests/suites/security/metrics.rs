@@ -1,4 +1,4 @@
-//! The operator's metrics: who is asked for them, and what the token is good for that is shown there.
+//! Trials of reading the operator's metrics: the endpoints that are asked, and the token that they see.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! What is not the prober's own, put in its way: it is left alone.
+//! Trials of ownership: objects that are not the prober's own are left alone.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Where Vault may send the prober on to, and which files it goes by.
+//! Trials of redirects by Vault, and of the files that a client uses.
 
 use std::fs;
 use std::time::Duration;

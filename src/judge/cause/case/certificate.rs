@@ -1,4 +1,4 @@
-//! What speaks for each cause where a certificate is to be the proof.
+//! The evidence for each cause where a certificate is the proof.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

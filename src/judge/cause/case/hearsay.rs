@@ -1,4 +1,4 @@
-//! What speaks against an event. Anyone who may create events can make one up, so that one which clears the operator
+//! The evidence against an event. Anyone who may create events can make one up, so that one which clears the operator
 //! is believed, without the status, only as far as the prober itself saw nothing to the contrary.
 
 use super::Case;
