@@ -15,12 +15,15 @@ use kube::{Api, Client, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use vso_prober::canary::INSTANCE_LABEL;
 use vso_prober::model::Kind;
 use vso_prober::operator::api_resource;
 
 use crate::lab::NAMESPACE;
+
+/// How long a watch that was interrupted waits before it starts again.
+const AGAIN: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Default)]
 struct Seen {
@@ -117,8 +120,11 @@ where
                     synced.send_replace(true);
                 }
                 Ok(Event::Init) => {}
-                // The watcher starts again by itself.
-                Err(error) => tracing::debug!("the recording was interrupted: {error}"),
+                // The watcher starts again by itself, at once: one that never waits can't be ended either.
+                Err(error) => {
+                    tracing::debug!("the recording was interrupted: {error}");
+                    sleep(AGAIN).await;
+                }
             }
         }
     });
