@@ -3,16 +3,19 @@
 pub mod api;
 pub mod exposition;
 mod pods;
+mod reference;
 
 use std::time::Duration;
 
 use kube::Resource as _;
 use kube::core::{ApiResource, GroupVersionKind};
 
+use crate::model::promise::RENEWAL_JITTER;
 pub use crate::model::reconciles::POLL_JITTER;
 use crate::model::{Kind, time};
 use api::VaultAuth;
 pub use pods::{Pods, holder};
+pub use reference::{DEFAULT, connection_of, referred};
 
 /// The API resource of a kind of canary.
 pub fn api_resource(kind: Kind) -> ApiResource {
@@ -21,12 +24,6 @@ pub fn api_resource(kind: Kind) -> ApiResource {
         &VaultAuth::version(&()),
         kind.resource(),
     ))
-}
-
-/// What a reference in a resource of `namespace` means: a namespace and a name. It is written `name` or
-/// `namespace/name`.
-pub fn referred<'a>(reference: &'a str, namespace: &'a str) -> (&'a str, &'a str) {
-    reference.split_once('/').unwrap_or((namespace, reference))
 }
 
 /// The API group of the operator's resources.
@@ -43,9 +40,6 @@ pub fn api_version() -> String {
 pub const RENEWAL_PERCENT: u8 = 67;
 /// The largest share that it heeds.
 const RENEWAL_PERCENT_CAP: u8 = 90;
-/// It draws the moment from that share and this much more of the duration.
-pub const RENEWAL_JITTER: f64 = 0.1;
-
 /// The longest that the operator may wait before it renews or replaces a lease of this duration.
 pub fn renewal_bound(duration: Duration, percent: Option<u8>) -> Duration {
     let percent = percent.unwrap_or(RENEWAL_PERCENT).min(RENEWAL_PERCENT_CAP);

@@ -18,6 +18,8 @@ pub use manifest::{Subject, cluster_role, role, roles};
 pub use policy::policy;
 pub use yaml::{document, json};
 
+pub use crate::operator::referred as reference;
+
 /// The name of the prober's policy in Vault where its login has none to go by.
 pub const POLICY: &str = "vso-prober";
 
@@ -97,11 +99,6 @@ impl Path {
 /// The plural of a kind's resource.
 pub fn plural(kind: Kind) -> String {
     operator::api_resource(kind).plural
-}
-
-/// The namespace and the name of an object, of which `home` is the namespace where a reference names none.
-pub fn reference<'a>(text: &'a str, home: &'a str) -> (&'a str, &'a str) {
-    text.split_once('/').unwrap_or((home, text))
 }
 
 /// The VaultAuth that a probe refers to, as it is written.
@@ -205,14 +202,19 @@ fn rules(config: &Config, leader_elect: bool) -> Vec<Rule> {
     let auths: BTreeSet<_> = auths.map(|text| reference(text, home)).collect();
     let namespaces: BTreeSet<_> = auths.iter().map(|(namespace, _)| *namespace).collect();
     let mut named = vec![(namespace, vec![home.to_owned()])];
-    for namespace in namespaces {
-        let own = auths.iter().filter(|(other, _)| *other == namespace);
+    for namespace in &namespaces {
+        let own = auths.iter().filter(|(other, _)| other == namespace);
         let names: Vec<_> = own.map(|(_, name)| (*name).to_owned()).collect();
         named.push((
             rule(namespace, &group, "vaultauths", &["get"], Need::Run),
             names,
         ));
         rule(namespace, &group, "vaultconnections", &["get"], Need::Run);
+    }
+    // A VaultAuth that names no VaultConnection means this one, and only the cluster tells which do.
+    if !namespaces.contains(operator) {
+        let default = rule(operator, &group, "vaultconnections", &["get"], Need::Run);
+        named.push((default, vec![operator::DEFAULT.to_owned()]));
     }
     rule(operator, "", "pods", &["list"], Need::Run);
     // Who holds it is the operator's, whatever its image is called, and works.

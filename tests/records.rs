@@ -156,6 +156,10 @@ fn every_record_is_of_a_fault_and_has_a_verdict_of_it() {
 
 /// Rows without a record: their trials have none of a run that came to its end, or none that was saved yet.
 const WITHOUT: &[&str] = &[
+    "causes::default_connection_dead",
+    "causes::default_connection_invalid",
+    "causes::default_connection_missing",
+    "causes::default_connection_well",
     "least_rights::each_verb_at_the_operator",
     "own_faults::canary_changed_in_mid_run",
     "own_faults::canary_removed_in_mid_run",

@@ -12,9 +12,6 @@ use crate::model::record::Peer;
 
 /// How long it may take to clean up after a run.
 const CLEAN_UP_LIMIT: Duration = Duration::from_secs(30);
-/// The life of a certificate for which neither `ttl` nor `notAfter` is written: the role's own, which the
-/// prober does not know.
-const UNKNOWN_LIFE: Duration = Duration::from_secs(24 * 3600);
 
 /// A step with all that it takes.
 #[derive(Clone)]
@@ -95,13 +92,6 @@ pub fn longest_run(probe: &Probe) -> Duration {
 
 /// How long a step is waited for, whatever is announced meanwhile.
 pub(super) fn longest(probe: &Probe, step: Step) -> Duration {
-    let ahead = match (promise(probe, step), &probe.target) {
-        (Promise::AtOnce, _) => Duration::ZERO,
-        // A poll may have been under way when the stimulus came: then it is the next one that counts.
-        (Promise::NextPoll(period), _) => period.saturating_mul(2),
-        (Promise::Announced { bound }, _) => bound,
-        (Promise::BeforeEnd(_), Target::Pki(target)) => target.life().unwrap_or(UNKNOWN_LIFE),
-        (Promise::BeforeEnd(_), Target::Static(_) | Target::Dynamic(_)) => UNKNOWN_LIFE,
-    };
+    let ahead = probe.target.longest_wait(step);
     probe.timeout.saturating_add(ahead)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::model::Kind;
+use crate::model::{Kind, Step};
 
 /// What the canaries of a probe are.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +28,30 @@ impl Target {
             Self::Pki(_) => Kind::Pki,
         }
     }
+
+    /// How long after its stimulus the effect of a step may be due at the latest; zero if it is due at once.
+    pub fn longest_wait(&self, step: Step) -> Duration {
+        if !step.poll_driven() {
+            return Duration::ZERO;
+        }
+        match self {
+            Self::Static(target) => {
+                let refresh = target.refresh_after.as_ref();
+                let period = refresh.map_or(Duration::ZERO, |refresh| refresh.period);
+                period.saturating_mul(POLLS)
+            }
+            Self::Dynamic(target) => target.max_ttl,
+            Self::Pki(target) => target.life().unwrap_or(UNKNOWN_LIFE),
+        }
+    }
 }
+
+/// So many polls an effect may take: one may have been under way when the stimulus came, and then it is the next one
+/// that counts.
+const POLLS: u32 = 2;
+/// The life of a certificate for which neither `ttl` nor `notAfter` is written: it is the role's own, which the prober
+/// does not know, and most are for a day or less.
+const UNKNOWN_LIFE: Duration = Duration::from_secs(24 * 3600);
 
 /// How a resource is written.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]

@@ -15,7 +15,8 @@ use super::fix::{Command, Fix, Name, Patch, Script};
 use super::{Cluster, Ledger, Topic};
 use crate::config::Config;
 use crate::operator::api::VaultAuth;
-use crate::rights::{auth_ref, reference};
+use crate::operator::{DEFAULT, connection_of, referred};
+use crate::rights::auth_ref;
 
 /// Looks at what each probe refers to, once.
 pub(super) async fn look(
@@ -29,7 +30,7 @@ pub(super) async fn look(
     let references: BTreeSet<_> = config
         .probes
         .iter()
-        .map(|probe| reference(auth_ref(&probe.target), home))
+        .map(|probe| referred(auth_ref(&probe.target), home))
         .collect();
     for (namespace, name) in references {
         let full = format!("{namespace}/{name}");
@@ -58,13 +59,12 @@ pub(super) async fn look(
         };
         allows(config, &auth, namespace, name, ledger);
         account(client, config, &auth, ledger).await;
-        let own = auth
-            .spec
-            .vault_connection_ref
-            .as_deref()
-            .filter(|own| !own.is_empty());
-        let default = format!("{}/default", config.operator.namespace);
-        let (namespace, name) = reference(own.unwrap_or(&default), namespace);
+        let operators = &config.operator.namespace;
+        let Some((namespace, name)) = connection_of(&auth.spec, namespace, operators) else {
+            let why = "the VaultAuth names none, and its VaultAuthGlobal may";
+            ledger.skipped(Topic::VaultConnection, &full, why);
+            continue;
+        };
         connection::look(client, config, namespace, name, cluster, ledger).await;
     }
 }
@@ -75,8 +75,7 @@ fn allows(config: &Config, auth: &VaultAuth, namespace: &str, name: &str, ledger
     let full = format!("{namespace}/{name}");
     let allowed = auth.spec.allowed_namespaces.as_deref().unwrap_or_default();
     // As the operator has it: its own namespace always, and the default of the operator's.
-    let always =
-        namespace == *home || (namespace == config.operator.namespace && name == "default");
+    let always = namespace == *home || (namespace == config.operator.namespace && name == DEFAULT);
     if always || allowed == ["*"] || allowed.contains(home) {
         ledger.good(Topic::VaultAuth, &full, format!("allows `{home}`"));
         return;

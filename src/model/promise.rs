@@ -11,6 +11,8 @@ use super::{Mark, time};
 /// By how much a poll may seem to come too early, as its predecessor was seen late.
 const WATCH_SLACK: Duration = Duration::from_millis(100);
 
+/// The operator draws the moment at which it renews a lease from a span of this share of the lease's duration.
+pub const RENEWAL_JITTER: f64 = 0.1;
 /// The operator replaces a certificate so much of the time until then later than it was asked to, at most.
 pub const EXPIRY_JITTER: f64 = 1.05;
 /// It looks at a certificate no sooner than so long after the last time.

@@ -71,6 +71,9 @@ pub struct VaultAuthSpec {
     /// The [`VaultConnection`] to use, `name` or `namespace/name`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vault_connection_ref: Option<String>,
+    /// The `VaultAuthGlobal` that says what is not said here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vault_auth_global_ref: Option<VaultAuthGlobalRef>,
     /// The Vault namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
@@ -86,6 +89,17 @@ pub struct VaultAuthSpec {
     /// Parameters of the `kubernetes` method.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<VaultAuthKubernetes>,
+}
+
+/// The `VaultAuthGlobal` of a [`VaultAuth`].
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct VaultAuthGlobalRef {
+    /// Its name; that of the default one if `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
 }
 
 /// The `kubernetes` method of a [`VaultAuth`].

@@ -262,14 +262,9 @@ async fn connection(shell: &Shell, canary: &Canary) -> Option<String> {
             return None;
         }
     };
-    let connection = match auth.spec.vault_connection_ref.as_deref() {
-        // Without a word the operator takes the one of its own.
-        None | Some("") => format!("{}/default", shell.operator.namespace),
-        Some(reference) => {
-            let (namespace, name) = operator::referred(reference, &namespace);
-            format!("{namespace}/{name}")
-        }
-    };
+    let operators = &shell.operator.namespace;
+    let (namespace, name) = operator::connection_of(&auth.spec, &namespace, operators)?;
+    let connection = format!("{namespace}/{name}");
     known.insert(key, connection.clone());
     Some(connection)
 }

@@ -7,6 +7,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Event as CoreEvent, Pod as CorePod, Secret};
 use kube::api::{Api, ListParams};
 use kube::core::DynamicObject;
+use serde::Deserialize as _;
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
 
@@ -184,10 +185,14 @@ async fn references(shell: &Shell, canary: &Canary) -> Vec<Reference> {
         valid: None,
     }];
 
-    let connection = auth.get().and_then(Option::as_ref);
-    let reference = connection.and_then(|auth| auth.pointer("/spec/vaultConnectionRef"));
-    if let Some(reference) = reference.and_then(Value::as_str) {
-        let (namespace, name) = operator::referred(reference, &namespace);
+    let spec = auth
+        .get()
+        .and_then(|found| api::VaultAuthSpec::deserialize(found.as_ref()?.get("spec")?).ok());
+    let operators = &shell.operator.namespace;
+    let connection = spec
+        .as_ref()
+        .and_then(|spec| operator::connection_of(spec, &namespace, operators));
+    if let Some((namespace, name)) = connection {
         let api = Api::<api::VaultConnection>::namespaced(shell.kube.clone(), namespace);
         let full_name = format!("VaultConnection `{namespace}/{name}`");
         let connection = ask(Peer::Kubernetes, "get the VaultConnection", async {

@@ -1,13 +1,12 @@
 //! The figures of one probe, step by step. They live as long as the probe is configured.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::histogram::{Distribution, edges};
 use super::label::At;
-use crate::config::{Probe, Refresh, Target};
+use crate::config::Probe;
 use crate::model::cause::Cause;
 use crate::model::correlation::Coefficient;
 use crate::model::run::{Run, StepReport};
@@ -89,7 +88,8 @@ impl OfProbe {
         self.objective = probe.objective;
         self.steps.retain(|step, _| probe.steps.contains_key(step));
         for (step, within) in &probe.steps {
-            let beyond = probe.timeout + horizon(probe, *step);
+            let ahead = probe.target.longest_wait(*step);
+            let beyond = probe.timeout.saturating_add(ahead);
             let (within, beyond) = (within.as_secs_f64(), beyond.as_secs_f64());
             let timeout = probe.timeout.as_secs_f64();
             self.steps
@@ -238,19 +238,6 @@ impl OfStep {
             }
         }
     }
-}
-
-/// The longest that a poll-driven step may have to wait by its promise, as far as the configuration tells.
-fn horizon(probe: &Probe, step: Step) -> Duration {
-    let period = |refresh: &Refresh| refresh.period;
-    let longest = match &probe.target {
-        Target::Static(target) => target.refresh_after.as_ref().map(period),
-        Target::Pki(target) => target.life(),
-        Target::Dynamic(target) => Some(target.max_ttl),
-    };
-    longest
-        .filter(|_| step.poll_driven())
-        .unwrap_or(Duration::ZERO)
 }
 
 /// A moment in Unix seconds.

@@ -1,5 +1,7 @@
 //! Faults of the configuration and of Kubernetes, injected for real, and the cause that each must be given.
 
+mod default_connection;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,6 +58,10 @@ pub(crate) fn suite() -> Suite {
         .trial("path_deleted_under_it", path_deleted)
         .trial("quota_forbids_secrets", quota)
         .trial("destination_is_taken", destination_taken)
+        .trial("default_connection_missing", default_connection::missing)
+        .trial("default_connection_dead", default_connection::dead)
+        .trial("default_connection_invalid", default_connection::invalid)
+        .trial("default_connection_well", default_connection::well)
 }
 
 /// The batch of probes that each meet another fault, and one that meets none.

@@ -63,7 +63,8 @@ pub(crate) fn suite() -> Suite {
     suite
         .trial("each_verb_at_the_operator", async |scene| {
             each_verb(scene, OPERATOR_NAMESPACE, PROBER, "pods").await?;
-            each_verb(scene, OPERATOR_NAMESPACE, PROBER, "leases").await
+            each_verb(scene, OPERATOR_NAMESPACE, PROBER, "leases").await?;
+            each_verb(scene, OPERATOR_NAMESPACE, PROBER, "vaultconnections").await
         })
         .trial("each_verb_for_doctor", async |scene| {
             for resource in ["resourcequotas", "serviceaccounts"] {
@@ -351,7 +352,7 @@ async fn every_rule(scene: &Scene) -> Result<()> {
     let tried = [
         (NAMESPACE, PROBER, 9),
         (NAMESPACE, "vso-prober-doctor", 2),
-        (OPERATOR_NAMESPACE, PROBER, 2),
+        (OPERATOR_NAMESPACE, PROBER, 3),
     ];
     for (namespace, name, count) in tried {
         let roles: Api<Role> = Api::namespaced(scene.lab().client(), namespace);
@@ -396,6 +397,8 @@ async fn nothing_else_in_kubernetes(scene: &Scene) -> Result<()> {
         "get pods -n kube-system",
         "get leases -n vso-probe",
         "get vaultauths.secrets.hashicorp.com -n vso-probe",
+        &format!("get vaultconnections.secrets.hashicorp.com -n {OPERATOR_NAMESPACE}"),
+        &format!("get vaultconnections.secrets.hashicorp.com other -n {OPERATOR_NAMESPACE}"),
         "create secret generic taken -n vso-probe",
         "create token probe -n vso-probe",
         "create token vso-prober -n vso-probe",

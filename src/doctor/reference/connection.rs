@@ -8,6 +8,7 @@ use super::super::fix::{Fix, Line, Manifest, Name, Patch};
 use super::super::{Cluster, Known, Ledger, Topic};
 use super::patched;
 use crate::config::Config;
+use crate::operator::DEFAULT;
 use crate::operator::api::VaultConnection;
 
 /// Looks at it.
@@ -80,7 +81,7 @@ pub(super) async fn look(
 
 /// Whether this VaultConnection is that of everybody who names none.
 pub(super) fn is_everybodys(config: &Config, namespace: &str, name: &str) -> bool {
-    namespace == config.operator.namespace && name == "default"
+    namespace == config.operator.namespace && name == DEFAULT
 }
 
 /// What makes a VaultConnection that is not there.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::model::cause::{Blame, Cause, Evidence, Source};
-use crate::model::promise::{Promise, SOONEST_LOOK};
+use crate::model::promise::{Promise, RENEWAL_JITTER, SOONEST_LOOK};
 use crate::model::proof::{Proof, Proven};
 use crate::model::reconciles::POLL_JITTER;
 use crate::model::record::{End, Record, StepRecord};
@@ -12,8 +12,6 @@ use crate::model::{Mark, Step, time};
 
 /// So many writes more than explained are let pass: an operator that was restarted looks at once.
 const TOLERANCE: usize = 1;
-/// The share of a lease's duration within which the operator draws its moment.
-const JITTER: f64 = 0.1;
 /// By how much more a rotation may seem early, as times are told in whole seconds.
 const GRAIN: Duration = Duration::from_secs(2);
 
@@ -60,14 +58,16 @@ fn returns(record: &Record, to: Mark) -> usize {
     let soonest = record.steps.iter().find_map(|step| match step.promise {
         Promise::AtOnce => None,
         Promise::NextPoll(period) => Some(time::share(period, POLL_JITTER.0)),
-        Promise::Announced { bound } => Some(bound.saturating_sub(time::share(lease?, JITTER))),
+        Promise::Announced { bound } => {
+            Some(bound.saturating_sub(time::share(lease?, RENEWAL_JITTER)))
+        }
         // By what the first one had: one whose end is fixed leaves less and less, and is issued anew without end.
         Promise::BeforeEnd(offset) => {
             let (_, first) = record.timeline.certificates().next()?;
             Some(first.left.saturating_sub(offset).max(SOONEST_LOOK))
         }
     });
-    let soonest = soonest.or_else(|| Some(time::share(lease?, JITTER)));
+    let soonest = soonest.or_else(|| Some(time::share(lease?, RENEWAL_JITTER)));
     let elapsed = to.elapsed().as_millis();
     let times = soonest.and_then(|soonest| elapsed.checked_div(soonest.as_millis()));
     usize::try_from(times.unwrap_or_default()).unwrap_or(usize::MAX)
@@ -99,8 +99,8 @@ fn early(record: &Record, step: &StepRecord, proven: Proven) -> Option<Blame> {
         .due(&record.timeline, step.submitted, proven.at)?;
     let ahead = due.since(proven.at);
     let touched = generations(record, step.left) > generations(record, step.started);
-    let early =
-        step.end == End::Proven && ahead.saturating_sub(GRAIN) > time::share(old.duration, JITTER);
+    let early = step.end == End::Proven
+        && ahead.saturating_sub(GRAIN) > time::share(old.duration, RENEWAL_JITTER);
     (early && !touched).then(|| {
         let text = format!(
             "a new credential arrived {:.1} s before the old one was due to be replaced",

@@ -38,6 +38,7 @@ pub(super) async fn grant(client: &Client) -> Result<()> {
     let prober_at_operator = [
         rule("", &["pods"], &["get", "list"]),
         rule(LEASES, &["leases"], &["get"]),
+        rule(GROUP, &["vaultconnections"], &["get"]),
     ];
     // As in the operator's own chart.
     let workloads = ["daemonsets", "deployments", "statefulsets"];
