@@ -1,29 +1,60 @@
-//! The judgement, from what was seen to what is claimed: `judge` is the only door. No clock, no I/O.
+//! The judgement, from an account to what is claimed: `judge` is the only door. No clock, no I/O.
 
-mod cause;
+mod case;
+mod certificate;
 pub mod correlation;
-mod dead;
+mod lease;
 mod metrics;
+mod outages;
+mod proven;
+mod said;
 mod stages;
-mod words;
+mod unproven;
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::model::account::{Account, StepAccount};
 use crate::model::cause::Blame;
-use crate::model::proof::Proven;
-use crate::model::record::{End, LeaseState, Record, StepRecord};
+use crate::model::record::{End, LeaseState, Login, Record, StepRecord};
 use crate::model::run::{Leases, Run, SCHEMA, StepReport};
 use crate::model::{Mark, Verdict};
+use case::Case;
+use proven::PROVEN;
+use unproven::{LAST, UNPROVEN};
 
-/// Judges a run. The verdict of the first step that did not come out well is the run's.
-pub fn judge(record: &Record) -> Run {
-    let steps: Vec<_> = record
-        .steps
-        .iter()
-        .map(|step| judge_step(record, step))
-        .collect();
+/// A rule: its name, and whom it blames if it applies.
+type Rule = (&'static str, fn(&Case<'_>) -> Option<Blame>);
+
+/// A run that was judged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judgement {
+    /// What is claimed of it.
+    pub run: Run,
+    /// The name of the rule that decided of each step; none where it came out well.
+    pub rules: Vec<Option<&'static str>>,
+}
+
+/// Judges a run, of whose record this is the account. The verdict of the first step that did not come out well is the
+/// run's.
+pub fn judge(record: &Record, account: &Account) -> Run {
+    explain(record, account).run
+}
+
+/// The names of all rules: those for a step that was not proven, then those for one that was, each in its order.
+pub fn rules() -> [Vec<&'static str>; 2] {
+    let unproven = UNPROVEN.iter().map(|(name, _)| *name).chain([LAST.0]);
+    let proven = PROVEN.iter().map(|(name, _)| *name);
+    [unproven.collect(), proven.collect()]
+}
+
+/// The same as [`judge`], with the rules that decided.
+pub fn explain(record: &Record, account: &Account) -> Judgement {
+    let steps = record.steps.iter().zip(&account.steps);
+    let (steps, rules): (Vec<_>, _) = steps
+        .map(|(step, account)| judge_step(record, step, account))
+        .unzip();
     let result = steps
         .iter()
         .map(|step| step.result)
@@ -40,12 +71,7 @@ pub fn judge(record: &Record) -> Run {
             .filter(|(_, state)| wanted(state))
             .count()
     };
-    let own: Vec<_> = record
-        .steps
-        .iter()
-        .filter_map(|step| step.proof.after())
-        .collect();
-    Run {
+    let run = Run {
         schema: SCHEMA.to_owned(),
         probe: record.probe.clone(),
         kind: record.kind,
@@ -55,7 +81,7 @@ pub fn judge(record: &Record) -> Run {
         finished: wall(record, record.finished),
         result,
         steps,
-        secret_writes: record.timeline.secret_writes(&own),
+        secret_writes: account.secret_writes,
         leases: Leases {
             issued: record.leases.len(),
             revoked: count(|state| {
@@ -67,37 +93,44 @@ pub fn judge(record: &Record) -> Run {
             leaked: count(|state| matches!(state, LeaseState::Leaked { .. })),
         },
         leftovers: record.leftovers.clone(),
-    }
+    };
+    Judgement { run, rules }
 }
 
-fn judge_step(record: &Record, step: &StepRecord) -> StepReport {
-    let proven = match step.end {
-        End::Proven => step.proof.seen(&record.timeline, step.started),
-        End::TimedOut | End::Met(_) | End::Interrupted => None,
-    };
+fn judge_step(
+    record: &Record,
+    step: &StepRecord,
+    account: &StepAccount,
+) -> (StepReport, Option<&'static str>) {
+    let proven = account.effect.filter(|_| step.end == End::Proven);
     let until = proven.map_or(step.ended, |proven| proven.at);
-    let due = step.promise.due(&record.timeline, step.submitted, until);
     let latency = until.since(step.started);
-    let lateness = due.map(|due| until.since(due));
-    let measured = lateness.unwrap_or(latency);
-
-    let told = stages::tell(record, step, proven.map(|proven| proven.at), due);
-    let blame = blame(record, step, proven, measured).map(|blame| {
-        let metrics = metrics::evidence(blame.cause, record, &told);
+    let lateness = account.due.map(|due| until.since(due));
+    let case = Case {
+        step,
+        account,
+        leases: &record.leases,
+        proven,
+        measured: lateness.unwrap_or(latency),
+    };
+    let told = stages::tell(step, account, proven);
+    let (rule, blame) = decide(&case).unzip();
+    let blame = blame.map(|blame| {
+        let metrics = metrics::evidence(blame.cause, record.kind, &told);
         blame.and(metrics)
     });
     let result = blame
         .as_ref()
         .map_or(Verdict::Success, |blame| blame.cause.party().verdict());
-    StepReport {
+    let report = StepReport {
         step: step.step,
         result,
         started: wall(record, step.started),
         latency_seconds: latency.as_secs_f64(),
-        due_seconds: due.map(|due| due.since(step.started).as_secs_f64()),
+        due_seconds: account.due.map(|due| due.since(step.started).as_secs_f64()),
         lateness_seconds: lateness.map(|lateness| lateness.as_secs_f64()),
-        margin_seconds: proven.and_then(|proven| margin(step, proven.at)),
-        dead_seconds: dead::seconds(record, step),
+        margin_seconds: case.margin(),
+        dead_seconds: dead_seconds(step, account),
         within_seconds: step.within.as_secs_f64(),
         timeout_seconds: step.timeout.as_secs_f64(),
         proven: proven.is_some(),
@@ -108,30 +141,40 @@ fn judge_step(record: &Record, step: &StepRecord) -> StepReport {
         void: told.void,
         explained_ratio: told.explained_ratio,
         moves_with: None,
-        watch_delay_seconds: stages::echo(record, step).map(|delay| delay.as_secs_f64()),
+        watch_delay_seconds: account.echo.map(|delay| delay.as_secs_f64()),
         cause: blame.as_ref().map(|blame| blame.cause),
         party: blame.as_ref().map(|blame| blame.cause.party()),
         evidence: blame.as_ref().map(Blame::evidence).unwrap_or_default(),
-    }
+    };
+    (report, rule)
 }
 
-/// From `arrival`, of what is new, to the end of what it replaces, in seconds; negative if it came later.
-fn margin(step: &StepRecord, arrival: Mark) -> Option<f64> {
-    let end = step.findings.old_ends?;
-    Some(end.since(arrival).as_secs_f64() - arrival.since(end).as_secs_f64())
+/// The first rule that applies, and whom it blames; none if the step came out well.
+fn decide(case: &Case<'_>) -> Option<(&'static str, Blame)> {
+    let first = |rules: &[Rule]| {
+        let mut rules = rules.iter();
+        rules.find_map(|(name, rule)| Some((*name, rule(case)?)))
+    };
+    if case.proven.is_some() {
+        return first(PROVEN);
+    }
+    let (name, blame) = first(UNPROVEN).unwrap_or_else(|| (LAST.0, (LAST.1)(case)));
+    let blame = match case.step.end {
+        End::Met(_) | End::Interrupted => blame,
+        End::Proven | End::TimedOut => blame.and(case.cuts()),
+    };
+    Some((name, blame))
 }
 
-/// Whom to blame for a step, or `None` if it came out well.
-fn blame(
-    record: &Record,
-    step: &StepRecord,
-    proven: Option<Proven>,
-    measured: Duration,
-) -> Option<Blame> {
-    match proven {
-        Some(proven) => cause::of_proven(record, step, proven, measured),
-        None => Some(cause::of_unproven(record, step, measured)),
-    }
+/// For how long in all the Secret held a credential that was refused, in seconds; none if nothing could be told of any
+/// login.
+fn dead_seconds(step: &StepRecord, account: &StepAccount) -> Option<f64> {
+    let mut logins = step.findings.logins.iter();
+    let told = logins.any(|logins| !matches!(logins.outcome, Login::Untold(_)));
+    told.then(|| {
+        let total: Duration = account.dead.iter().map(|dead| dead.time).sum();
+        total.as_secs_f64()
+    })
 }
 
 /// The wall clock at `mark`, told from the run's epoch: it can't jump within a run.

@@ -1,12 +1,12 @@
 //! The words of the program: kinds, steps, stages, results, marks, and what a run claims.
 
+pub mod account;
 pub mod cause;
 pub mod certificate;
 pub mod correlation;
 pub mod delta;
 pub mod promise;
 pub mod proof;
-pub mod reconciles;
 pub mod record;
 pub mod run;
 pub mod saved;

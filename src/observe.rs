@@ -29,7 +29,7 @@ use crate::operator::api::{VaultDynamicSecret, VaultPKISecret, VaultStaticSecret
 use crate::wire::limited;
 
 pub use certificate::Inspector;
-pub use read::{resource, secret_content};
+pub use read::secret_content;
 use watched::Watched;
 
 /// How many reconciles are remembered, to tell whether others than one canary were served.

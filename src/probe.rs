@@ -27,6 +27,7 @@ use crate::model::time::Moment as _;
 use crate::model::timeline::{Sighting, Timeline};
 use crate::model::{Mark, Step};
 use crate::observe::{Inspector, Subscription};
+use crate::operator;
 use crate::panic::caught;
 use crate::shutdown::Shutdown;
 use crate::wire;
@@ -245,7 +246,7 @@ impl Walk<'_> {
     /// Whether the proof came later than it should have: then it is asked what the operator said meanwhile.
     fn came_late(&self, step: &StepRecord) -> bool {
         let timeline = &self.timeline;
-        let due = step.promise.due(timeline, step.submitted, step.ended);
+        let due = operator::due(step.promise, timeline, step.submitted, step.ended);
         let measured = step.ended.since(due.unwrap_or(step.started));
         measured > step.within
     }
@@ -325,9 +326,7 @@ impl Walk<'_> {
             if wait.proof.foiled(&self.timeline, wait.started) {
                 return End::TimedOut;
             }
-            let due = wait
-                .promise
-                .due(&self.timeline, wait.submitted, self.now())
+            let due = operator::due(wait.promise, &self.timeline, wait.submitted, self.now())
                 .unwrap_or(wait.started);
             let deadline = self.instant(due.plus(wait.timeout)).min(wait.last);
             let before = self.timeline.secret().map(|(_, content)| content.clone());

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::Duration;
 
-use vso_prober::judge::judge;
 use vso_prober::model::cause::{Cause, Source};
 use vso_prober::model::promise::Promise;
 use vso_prober::model::proof::Proof;
@@ -16,7 +15,13 @@ use vso_prober::model::run::Run;
 use vso_prober::model::snapshot::{Connection, Controller, Reading, Snapshot, Sum};
 use vso_prober::model::timeline::{Content, Lease, Resource, Seen, Sighting, State};
 use vso_prober::model::{Kind, Mark, Step};
+use vso_prober::operator;
 use vso_prober::publish::{junit, table};
+
+/// Judges a record by its account.
+fn judge(record: &Record) -> Run {
+    vso_prober::judge::judge(record, &operator::account(record))
+}
 
 /// How each digest of a content begins: none of them may reach anyone.
 const DIGEST: &str = "digest-of-";

@@ -22,7 +22,7 @@ use vso_prober::model::Kind;
 use vso_prober::model::record::Record;
 use vso_prober::model::run::Run;
 use vso_prober::model::text::Text;
-use vso_prober::observe::{self, Inspector};
+use vso_prober::observe::Inspector;
 use vso_prober::operator::{self, api, exposition};
 use vso_prober::publish::{Publisher, junit, table};
 
@@ -43,7 +43,7 @@ fn durations_and_sentences() {
     fuzz("duration", |case| {
         let text = text(case);
         let _ = api::go_duration(&text);
-        let _ = operator::horizon_in(&text);
+        let _ = operator::back_in(&text);
         let _ = operator::lease_in(&text);
         let safe = Text::new(&text);
         assert!(safe.len() <= 1024 && !safe.contains(['\n', '\u{1b}', '\u{202e}']));
@@ -57,7 +57,7 @@ fn statuses() {
             return;
         };
         for kind in Kind::ALL {
-            let _ = observe::resource(kind, object.clone());
+            let _ = operator::resource(kind, object.clone());
         }
     });
 }
@@ -88,7 +88,7 @@ fn records() {
         let Ok(record) = serde_json::from_slice::<Record>(case) else {
             return;
         };
-        let run = judge(&record);
+        let run = judge(&record, &operator::account(&record));
         for step in &run.steps {
             assert_eq!(step.cause.is_some(), !step.evidence.is_empty());
             assert!(step.latency_seconds >= 0.0, "{}", step.latency_seconds);

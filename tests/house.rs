@@ -54,7 +54,6 @@ const ARROWS: &[(&str, &[&str])] = &[
             "config",
             "kubernetes",
             "model",
-            "observe",
             "operator",
             "retry",
             "vault",
@@ -115,6 +114,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "kubernetes",
             "leader",
             "model",
+            "operator",
             "panic",
             "probe",
             "publish",
@@ -196,6 +196,19 @@ const FACTORS: &str = "it panics where the span can't be held; `model::time` has
 const PRINTERS: &[&str] = &["command", "main", "publish"];
 const PRINTING: &str = "results are printed by `command` and `publish`, an error once by `main`, \
                         and all else is logged";
+
+/// The operator's own words, and the rooms that may know them. What a user's configuration is called after them is the
+/// configuration's.
+const WORDS: &[(&str, &[&str])] = &[
+    ("horizon", &["operator"]),
+    ("JITTER", &["operator"]),
+    ("SecretSynced", &["operator"]),
+    ("Secret synced", &["operator"]),
+    (
+        "renewal_percent",
+        &["canary", "config", "operator", "vault"],
+    ),
+];
 
 /// How many lines a file may have before it is split.
 const LINES: usize = 400;
@@ -303,6 +316,88 @@ fn the_stand_in_sees_the_operators_types_alone() {
     }
     assert!(seen > 0, "the stand-in uses none of the operator's types");
     report("what the stand-in must not see of the prober", &wrong);
+}
+
+#[test]
+fn the_operators_words_stay_in_its_room() {
+    let mut wrong = Vec::new();
+    for file in files() {
+        let tokens = file.text.parse().expect("it is Rust");
+        words(tokens, &mut |line, said| {
+            for (word, rooms) in WORDS {
+                if said.contains(word) && !rooms.contains(&file.room.as_str()) {
+                    wrong.push(format!("{}:{line}: `{word}`", file.name));
+                }
+            }
+        });
+    }
+    report(
+        "words of the operator's outside of `operator`, which alone knows what they mean",
+        &wrong,
+    );
+}
+
+#[test]
+fn no_rule_reads_the_timeline() {
+    let mut wrong = Vec::new();
+    for file in files().iter().filter(|file| file.room == "judge") {
+        let tokens = file.text.parse().expect("it is Rust");
+        words(tokens, &mut |line, said| {
+            if ["timeline", "Timeline", "Sighting", "Seen"].contains(&said) {
+                wrong.push(format!("{}:{line}: `{said}`", file.name));
+            }
+        });
+    }
+    report(
+        "what was seen is read in `operator::account`, once; rules go by the account",
+        &wrong,
+    );
+}
+
+#[test]
+fn words_are_read_from_code_and_from_nothing_else() {
+    let text = r#"
+        /// The horizon.
+        fn f(one: T) { g("two", [x.three]) }
+        #[serde(rename = "horizon")]
+        #[cfg(test)]
+        mod tests { fn horizon() {} }
+    "#;
+    let mut found = Vec::new();
+    words(text.parse().expect("Rust"), &mut |_, word| {
+        found.push(word.to_owned())
+    });
+    assert_eq!(found, ["fn", "f", "one", "T", "g", "\"two\"", "x", "three"]);
+}
+
+/// Tells each name and each literal of the code, with its line: comments, attributes and tests hold none.
+fn words(tokens: TokenStream, tell: &mut impl FnMut(usize, &str)) {
+    let tokens: Vec<_> = tokens.into_iter().collect();
+    let mut at = 0;
+    while let Some(token) = tokens.get(at) {
+        at += 1;
+        match token {
+            TokenTree::Punct(punct) if punct.as_char() == '#' && for_tests(tokens.get(at)) => {
+                let end = tokens[at..].iter().position(|token| match token {
+                    TokenTree::Punct(punct) => punct.as_char() == ';',
+                    TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
+                    TokenTree::Ident(_) | TokenTree::Literal(_) => false,
+                });
+                at += end.map_or(tokens.len(), |end| end + 1);
+            }
+            // `#[…]`, and `#![…]`.
+            TokenTree::Punct(punct) if punct.as_char() == '#' => {
+                let brackets = |token: &TokenTree| matches!(token, TokenTree::Group(group) if group.delimiter() == Delimiter::Bracket);
+                let end = tokens[at..].iter().take(2).position(brackets);
+                at += end.map_or(0, |end| end + 1);
+            }
+            TokenTree::Ident(_) | TokenTree::Literal(_) => {
+                tell(token.span().start().line, &token.to_string());
+            }
+            TokenTree::Group(group) => words(group.stream(), tell),
+            TokenTree::Punct(_) => {}
+        }
+    }
 }
 
 #[test]

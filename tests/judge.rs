@@ -1,10 +1,12 @@
 //! Tests of judging: a table of what was seen and what must be claimed, and properties of whatever was seen.
 
+#[path = "judge/rules.rs"]
+mod rules;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use vso_prober::judge::judge;
 use vso_prober::model::cause::{Cause, Party};
 use vso_prober::model::promise::Promise;
 use vso_prober::model::proof::Proof;
@@ -12,8 +14,15 @@ use vso_prober::model::record::{
     Answer, End, Event, Findings, Hindrance, LeaseState, Obstacle, Peer, Pod, Record, Reference,
     StepRecord, VaultHealth,
 };
+use vso_prober::model::run::Run;
 use vso_prober::model::timeline::{Content, Lease, Resource, Seen, Sighting, State, Timeline};
 use vso_prober::model::{Kind, Mark, Step, Verdict};
+use vso_prober::operator;
+
+/// Judges a record by its account.
+fn judge(record: &Record) -> Run {
+    vso_prober::judge::judge(record, &operator::account(record))
+}
 
 const WITHIN: Duration = Duration::from_secs(2);
 
@@ -172,7 +181,7 @@ fn what_polls_bring_is_judged_by_lateness() {
     step.started = at(1000);
     step.submitted = at(1010);
     let before = Resource {
-        horizon: Some(Duration::from_millis(8500)),
+        back_in: Some(Duration::from_millis(8500)),
         ..status(true, "Secret synced, horizon=8.5s", "a")
     };
     let seen = vec![
@@ -752,7 +761,7 @@ prop_compose! {
         Resource {
             generation, last_generation, finalizer, deleting,
             synced: state.clone(), healthy: state.clone(), renewal: state, renewed,
-            horizon: horizon.map(Duration::from_millis),
+            back_in: horizon.map(Duration::from_millis),
             lease: lease.map(|id| Lease { id, duration: Duration::from_secs(60), renewable: true }),
             serial,
         }

@@ -13,6 +13,7 @@ use serde_json::Value;
 use vso_prober::judge::judge;
 use vso_prober::model::run::Run;
 use vso_prober::model::{Verdict, saved};
+use vso_prober::operator::account;
 
 /// What a file of the corpus says beside its record.
 #[derive(Deserialize)]
@@ -50,7 +51,7 @@ fn samples() -> Vec<Sample> {
             let record = saved::read(text.as_bytes());
             let record = record.unwrap_or_else(|error| panic!("{} {error}", file.display()));
             Sample {
-                run: judge(&record),
+                run: judge(&record, &account(&record)),
                 label,
                 text,
                 file,

@@ -13,6 +13,7 @@ use vso_prober::model::run::{Attribution, StepReport};
 use vso_prober::model::snapshot::{Connection, Controller, Reading, Snapshot, Sum, Void};
 use vso_prober::model::timeline::{Content, Resource, Seen, Sighting, State};
 use vso_prober::model::{Kind, Mark, Stage, Step};
+use vso_prober::operator;
 
 const CONNECTION: &str = "ns/own";
 
@@ -77,7 +78,7 @@ fn synced(
             finalizer,
             synced: state(format!("Secret synced, horizon={horizon}ms"), "then"),
             healthy: state("Healthy".to_owned(), beat),
-            horizon: Some(Duration::from_millis(horizon)),
+            back_in: Some(Duration::from_millis(horizon)),
             ..Resource::default()
         }),
     )
@@ -163,7 +164,8 @@ fn record(step: StepRecord, seen: Vec<Sighting>, readings: Vec<Reading>) -> Reco
 }
 
 fn report(record: &Record) -> StepReport {
-    judge(record).steps.remove(0)
+    let account = operator::account(record);
+    judge(record, &account).steps.remove(0)
 }
 
 /// Insists on the stages, in milliseconds: submit, wait, queue, reconcile, deliver.

@@ -9,10 +9,11 @@ use tokio::time::Instant;
 use crate::canary::{Canary, Cluster};
 use crate::config::{Config, Probe};
 use crate::janitor::{self, Scope};
-use crate::judge::judge;
+use crate::judge::{Judgement, explain};
 use crate::model::record::{End, Findings, Obstacle, Record, StepRecord};
 use crate::model::run::Run;
 use crate::model::timeline::Timeline;
+use crate::operator;
 use crate::panic::{caught, caught_at_once};
 use crate::probe::{self, Progress, Shell};
 use crate::shutdown::Shutdown;
@@ -74,7 +75,8 @@ pub(super) async fn record(
 
 /// What a run claims. If a bug keeps it from being judged, that is what it claims.
 pub(super) fn judged(record: &Record) -> Run {
-    caught_at_once(|| judge(record)).unwrap_or_else(|panic| {
+    let judge = |record: &Record| explain(record, &operator::account(record));
+    let Judgement { run, rules } = caught_at_once(|| judge(record)).unwrap_or_else(|panic| {
         let step = record.steps.first().cloned().map(|step| StepRecord {
             end: End::Met(probe::own(&panic)),
             findings: Findings::default(),
@@ -87,7 +89,14 @@ pub(super) fn judged(record: &Record) -> Run {
             leases: Vec::new(),
             ..record.clone()
         })
-    })
+    });
+    for (report, rule) in run.steps.iter().zip(rules) {
+        if let Some(rule) = rule {
+            let (run, step) = (&run.run, report.step);
+            tracing::debug!(run, %step, rule, "the rule that decided");
+        }
+    }
+    run
 }
 
 /// Removes what earlier runs left behind, as far as that goes within a while: it must not keep the

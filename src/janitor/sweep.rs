@@ -17,7 +17,6 @@ use crate::kubernetes::{self, read};
 use crate::model::Kind;
 use crate::model::record::{Hindrance, LeaseState, Obstacle, Peer};
 use crate::model::text::Text;
-use crate::observe;
 use crate::operator;
 use crate::vault::{OwnLease, Vault};
 
@@ -208,7 +207,7 @@ impl Broom<'_> {
 
     /// The lease that a resource names, if it is of one of the probes.
     fn own_lease(&self, kind: Kind, object: &DynamicObject) -> Option<OwnLease> {
-        let resource = observe::resource(kind, object.clone()).ok()?;
+        let resource = operator::resource(kind, object.clone()).ok()?;
         let id = resource.lease?.id;
         let targets = self.config.probes.iter().map(|probe| &probe.target);
         let own = targets

@@ -5,15 +5,14 @@ use std::fmt::Write as _;
 use super::stages::Told;
 use crate::model::cause::{Cause, Evidence, Source};
 use crate::model::delta::OperatorDelta;
-use crate::model::record::Record;
 use crate::model::run::Attribution;
 use crate::model::snapshot::Void;
 use crate::model::{Kind, Stage};
 
 /// What they say, where they were read and have anything to say.
-pub(super) fn evidence(cause: Cause, record: &Record, told: &Told) -> Option<Evidence> {
+pub(super) fn evidence(cause: Cause, kind: Kind, told: &Told) -> Option<Evidence> {
     let text = match (&told.operator, told.void) {
-        (Some(numbers), _) => figures(cause, record.kind, numbers, told),
+        (Some(numbers), _) => figures(cause, kind, numbers, told),
         (None, Some(void)) => silence(cause, void).map(str::to_owned),
         (None, None) => None,
     };

@@ -50,12 +50,13 @@ pub struct Resource {
     pub finalizer: bool,
     /// Whether it is being deleted.
     pub deleting: bool,
-    /// The condition `SecretSynced`.
+    /// The condition that says how the last sync came out.
     pub synced: Option<State>,
     /// The condition `Healthy`: its change is the heartbeat of the polls.
     pub healthy: Option<State>,
-    /// The horizon announced in the message of `SecretSynced`.
-    pub horizon: Option<Duration>,
+    /// The time after which the operator says in `synced` that it will be back.
+    #[serde(rename = "horizon")]
+    pub back_in: Option<Duration>,
     /// The lease of the credential in the Secret.
     pub lease: Option<Lease>,
     /// The serial number of the certificate in the Secret.

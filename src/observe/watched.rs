@@ -8,10 +8,10 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use super::Shared;
-use super::read::{resource_of_dynamic, resource_of_pki, resource_of_static};
 use crate::model::Kind;
 use crate::model::timeline::Seen;
 use crate::operator::api::{VaultDynamicSecret, VaultPKISecret, VaultStaticSecret};
+use crate::operator::{resource_of_dynamic, resource_of_pki, resource_of_static};
 
 /// What the watches need of a kind of object.
 pub(super) trait Watched:

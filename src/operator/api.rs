@@ -343,7 +343,7 @@ pub struct Condition {
 impl Condition {
     /// The `horizon=` that the message announces, if it is a time ahead.
     pub fn horizon(&self) -> Option<Duration> {
-        super::horizon_in(&self.message)
+        super::back_in(&self.message)
     }
 }
 

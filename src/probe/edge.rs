@@ -12,13 +12,11 @@ use crate::canary::Canary;
 use crate::kubernetes;
 use crate::model::Mark;
 use crate::model::proof::Proof;
-use crate::model::reconciles::Own;
-use crate::model::reconciles::WAKE_JITTER;
 use crate::model::record::{End, Peer, StepRecord};
 use crate::model::snapshot::{Reading, Snapshot};
 use crate::model::time::Moment as _;
-use crate::operator;
 use crate::operator::api::VaultAuth;
+use crate::operator::{self, Own, WAKE};
 use crate::scrape::{Numbers, Past, Sampled, Scraper};
 use crate::wire;
 
@@ -95,8 +93,7 @@ impl Walk<'_> {
         }
         let gone = step.end == End::Proven && step.proof == Proof::Gone;
         if gone {
-            self.linger(Instant::now().later(WAKE_JITTER).later(WOKEN))
-                .await;
+            self.linger(Instant::now().later(WAKE).later(WOKEN)).await;
         }
         let mut last = None;
         for pause in PAUSES.map(Duration::from_millis) {
@@ -133,8 +130,7 @@ impl Walk<'_> {
     pub(super) async fn end(&mut self, last: Option<&StepRecord>, gone: bool) {
         match (&self.shell.numbers, last) {
             (Numbers::Live(_), _) if !gone => {
-                self.linger(Instant::now().later(WAKE_JITTER).later(WOKEN))
-                    .await;
+                self.linger(Instant::now().later(WAKE).later(WOKEN)).await;
             }
             (Numbers::Past(past), Some(last)) => self.look_back(past, last).await,
             (Numbers::Unread | Numbers::Live(_) | Numbers::Past(_), _) => {}

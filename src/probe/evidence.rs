@@ -129,7 +129,7 @@ async fn resource(shell: &Shell, canary: &Canary) -> Result<Option<Resource>, Ob
     let object = read::one(&shell.kube, &api, &canary.name)
         .await
         .map_err(|error| kubernetes::obstacle(&what, &error))?;
-    let read = object.map(|object| observe::resource(kind, object));
+    let read = object.map(|object| operator::resource(kind, object));
     read.transpose().map_err(|_| Obstacle {
         at: Peer::Kubernetes,
         how: Hindrance::Failed,

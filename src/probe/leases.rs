@@ -14,7 +14,6 @@ use crate::model::record::{Answer, End, Event, Hindrance, LeaseState, Obstacle, 
 use crate::model::text::Text;
 use crate::model::timeline::{Content, Seen};
 use crate::model::{Kind, Mark, Step};
-use crate::observe;
 use crate::operator;
 use crate::vault::OwnLease;
 use crate::vault::lease::Life;
@@ -24,8 +23,6 @@ use crate::wire;
 const QUESTION_LIMIT: Duration = Duration::from_secs(5);
 /// How many other resources are looked at to tell whose a lease is.
 const OTHERS: u32 = 500;
-/// How the messages begin in which the operator names a lease and when it will be back for it.
-const ANNOUNCING: [&str; 2] = ["Secret synced", "Renewed lease"];
 
 impl Walk<'_> {
     /// The lease that the resource's status names, if it is of what the probe asks.
@@ -160,17 +157,12 @@ impl Walk<'_> {
         if events.iter().any(|event| event.count > 1) {
             return None;
         }
-        let horizons: Vec<_> = events
+        let announced: Vec<_> = events
             .iter()
-            .filter(|event| {
-                ANNOUNCING
-                    .iter()
-                    .any(|word| event.message.starts_with(word))
-            })
-            .filter(|event| operator::lease_in(&event.message) == Some(lease))
-            .map(|event| operator::horizon_in(&event.message))
+            .filter(|event| operator::announces(&event.message, lease))
+            .map(|event| operator::back_in(&event.message))
             .collect();
-        *horizons.get(before.checked_sub(1)?)?
+        *announced.get(before.checked_sub(1)?)?
     }
 
     async fn events(&self) -> Vec<Event> {
@@ -238,7 +230,7 @@ impl Walk<'_> {
             return None;
         }
         let leases = listed.items.into_iter().filter_map(|object| {
-            let lease = observe::resource(kind, object).ok()?.lease?;
+            let lease = operator::resource(kind, object).ok()?.lease?;
             self.own_lease(&lease.id).ok()
         });
         Some(leases.collect())

@@ -1,6 +1,37 @@
-//! The causes that the operator's own messages (of conditions and events) name.
+//! The operator's messages, in conditions and events: the time that they announce, the lease and the cause that they name.
 
+use std::time::Duration;
+
+use super::api;
 use crate::model::cause::Cause;
+
+/// How the messages begin in which the operator names a lease and when it will be back for it.
+const ANNOUNCING: [&str; 2] = ["Secret synced", "Renewed lease"];
+/// How the message begins in which it says that it could not write a Secret, and not why.
+pub(super) const UNWRITTEN: &str = "Secret sync error";
+/// What it says of a lease for which Vault granted less than was asked for.
+pub(super) const TRUNCATED: &str = "truncated";
+/// What it says of a lease that Vault has no more.
+pub(super) const LEASE_NOT_FOUND: &str = "lease not found";
+
+/// Whether a message says when the operator will be back for this lease.
+pub fn announces(message: &str, lease: &str) -> bool {
+    let announces = ANNOUNCING.iter().any(|word| message.starts_with(word));
+    announces && lease_in(message) == Some(lease)
+}
+
+/// The time after which the operator says that it will be back, the `horizon=` of a message, if it is a time ahead.
+pub fn back_in(message: &str) -> Option<Duration> {
+    let rest = message.split("horizon=").nth(1)?;
+    api::go_duration(rest.split([',', ' ']).next()?)
+}
+
+/// The lease that a message names.
+pub fn lease_in(message: &str) -> Option<&str> {
+    let rest = message.split("lease_id=").nth(1)?;
+    let id = rest.trim_start_matches('"').split(['"', ',', ' ']).next()?;
+    (!id.is_empty()).then_some(id)
+}
 
 /// Reads an error as the operator reports it. `None` if it says nothing that could be blamed on
 /// anyone, e.g. a lost race for the status.
@@ -87,6 +118,17 @@ pub(super) fn classify(text: &str) -> Option<Cause> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_words_of_recorded_events_are_understood() {
+        let synced = "Secret synced, lease_id=\"database/creds/probe/uTcr7W\", horizon=31.048437845s, sync_reason=\"InitialSync\"";
+        assert_eq!(lease_in(synced), Some("database/creds/probe/uTcr7W"));
+        assert_eq!(back_in(synced), Some(Duration::from_nanos(31_048_437_845)));
+        let renewed = "Renewed lease, lease_id=database/creds/probe/uTcr7W, horizon=7.5s";
+        assert_eq!(lease_in(renewed), Some("database/creds/probe/uTcr7W"));
+        assert_eq!(back_in(renewed), Some(Duration::from_millis(7500)));
+        assert_eq!(lease_in("Secret synced, lease_id=\"\", horizon=0s"), None);
+    }
 
     #[test]
     fn recorded_messages_are_understood() {

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::timeline::{Resource, Seen, Timeline};
-use super::{Mark, time};
+use crate::model::timeline::{Resource, Seen, Timeline};
+use crate::model::{Mark, time};
 
 /// The operator polls again after a share of `refreshAfter` that it draws between these two.
 pub const POLL_JITTER: (f64, f64) = (0.8, 0.9);
 /// A Secret that is deleted wakes the operator after a time that it draws, of this length at most.
-pub const WAKE_JITTER: Duration = Duration::from_millis(100);
+pub const WAKE: Duration = Duration::from_millis(100);
 /// The operator writes the time of a heartbeat in whole seconds: two within one can't be told apart.
 const GRAIN: Duration = Duration::from_secs(1);
 /// It looks at a new certificate a second later, and by so much more at the most.
@@ -18,24 +18,24 @@ const EDGE: Duration = Duration::from_millis(5);
 
 /// A reconcile that the operator completed, as the status shows it.
 #[derive(Clone, Copy, Debug)]
-pub struct Completed<'a> {
+pub(super) struct Completed<'a> {
     /// When it was seen.
-    pub at: Mark,
+    pub(super) at: Mark,
     /// The state that it left.
-    pub resource: &'a Resource,
+    pub(super) resource: &'a Resource,
     /// Whether the content or the outcome changed, so that the status names a new horizon.
-    pub announced: bool,
+    pub(super) announced: bool,
 }
 
 impl Completed<'_> {
     /// The time to the next one, where this one announced it.
-    pub fn horizon(&self) -> Option<Duration> {
-        self.resource.horizon.filter(|_| self.announced)
+    pub(super) fn horizon(&self) -> Option<Duration> {
+        self.resource.back_in.filter(|_| self.announced)
     }
 }
 
 /// Every reconcile that the status shows, in order.
-pub fn completed(timeline: &Timeline) -> impl Iterator<Item = Completed<'_>> {
+pub(super) fn completed(timeline: &Timeline) -> impl Iterator<Item = Completed<'_>> {
     let mut last: Option<&Resource> = None;
     timeline.iter().filter_map(move |sighting| {
         let Seen::Resource(resource) = &sighting.what else {
@@ -108,7 +108,7 @@ fn poll_meets(timeline: &Timeline, gone: Mark) -> bool {
         .take_while(|completed| completed.at <= gone)
         .last();
     last.is_some_and(|last| {
-        let Some(horizon) = last.resource.horizon else {
+        let Some(horizon) = last.resource.back_in else {
             return false;
         };
         let (soonest, latest) = if last.announced {
@@ -118,7 +118,7 @@ fn poll_meets(timeline: &Timeline, gone: Mark) -> bool {
             (least / most, most / least)
         };
         let after = |share: f64| last.at.plus(time::share(horizon, share));
-        after(soonest) <= gone.plus(WAKE_JITTER).plus(EDGE) && gone <= after(latest).plus(EDGE)
+        after(soonest) <= gone.plus(WAKE).plus(EDGE) && gone <= after(latest).plus(EDGE)
     })
 }
 
@@ -140,7 +140,7 @@ fn looks(timeline: &Timeline, from: Mark, to: Mark) -> u32 {
 fn quick_polls(timeline: &Timeline, from: Mark, to: Mark) -> u32 {
     let horizon = timeline
         .resource_at(to)
-        .and_then(|resource| resource.horizon)
+        .and_then(|resource| resource.back_in)
         .filter(|horizon| !horizon.is_zero() && *horizon < GRAIN);
     horizon.map_or(0, |horizon| {
         let (least, most) = POLL_JITTER;

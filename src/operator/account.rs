@@ -1,0 +1,164 @@
+//! The account of a run, from its record: the one place where what was seen is read with what is known of the operator.
+
+mod certificates;
+mod refusals;
+mod window;
+mod words;
+mod writes;
+
+use std::time::Duration;
+
+use super::promise;
+use super::reconciles::WAKE;
+use crate::model::account::{Account, Away, Standing, StepAccount};
+use crate::model::record::{Answer, End, Record, StepRecord};
+use crate::model::timeline::{Content, Resource, Seen};
+use crate::model::{Mark, Step};
+
+/// The operator counts the time to its next poll from when a reconcile returns, and that is up to so much
+/// later than the status that announces it is seen.
+const RETURN: Duration = Duration::from_millis(10);
+
+/// Reads a record.
+pub fn account(record: &Record) -> Account {
+    let steps = record.steps.iter().map(|step| of_step(record, step));
+    Account {
+        steps: steps.collect(),
+        secret_writes: record.timeline.secret_writes(&own_contents(record)),
+    }
+}
+
+fn of_step(record: &Record, step: &StepRecord) -> StepAccount {
+    let timeline = &record.timeline;
+    let effect = step.proof.seen(timeline, step.started);
+    let proof = effect.filter(|_| step.end == End::Proven);
+    let proof = proof.map(|proven| proven.at);
+    let until = proof.unwrap_or(step.ended);
+    let due = promise::due(step.promise, timeline, step.submitted, until);
+    let came = effect.map_or(step.ended, |effect| effect.at);
+    let resource = resource(record, step);
+    StepAccount {
+        effect,
+        shown: shown(record, step),
+        foiled: step.proof.foiled(timeline, step.started),
+        due,
+        soonest: writes::soonest(record, step, due),
+        idle: idle(step, due, until),
+        words: words::read(record, step, resource),
+        resource: resource.map(|resource| standing(record, step, resource)),
+        writes: writes::until(record, step.left),
+        writes_before: record
+            .steps
+            .iter()
+            .rfind(|earlier| earlier.started < step.started)
+            .map(|before| writes::until(record, before.left)),
+        lease: timeline.leases().last().map(|lease| lease.id.clone()),
+        renewal: words::renewal(record, step),
+        dead: refusals::dead(record, step),
+        certificates: certificates::read(record, step),
+        released: timeline
+            .between(step.started, Mark::new(Duration::MAX))
+            .find(|sighting| sighting.what == Seen::ResourceGone)
+            .map(|sighting| sighting.at),
+        away: away(record, step),
+        cuts: cuts(record, step),
+        window: window::around(record, step, proof, until),
+        in_vault: window::in_vault(record, step, came),
+        echo: window::echo(record, step),
+        delivery: window::delivery(record, step),
+    }
+}
+
+/// The contents that the prober itself put into the Secret.
+fn own_contents(record: &Record) -> Vec<&Content> {
+    let steps = record.steps.iter();
+    steps.filter_map(|step| step.proof.after()).collect()
+}
+
+/// The resource as asked for directly or, failing that, as last seen.
+fn resource<'a>(record: &'a Record, step: &'a StepRecord) -> Option<&'a Resource> {
+    match &step.findings.resource {
+        Answer::Is(resource) => resource.as_ref(),
+        Answer::NotAsked | Answer::Obstructed(_) => record.timeline.resource_at(step.ended),
+    }
+}
+
+fn standing(record: &Record, step: &StepRecord, resource: &Resource) -> Standing {
+    let heartbeat = |of: &Resource| (of.healthy.clone(), of.synced.clone(), of.last_generation);
+    let before = record.timeline.resource_at(step.submitted).map(heartbeat);
+    Standing {
+        told: resource.synced.is_some(),
+        reconciled: before != Some(heartbeat(resource)) && resource.healthy.is_some(),
+        held: resource.deleting && resource.finalizer,
+        serial: resource.serial.clone(),
+    }
+}
+
+/// Whether the watch showed a Secret that would be the proof.
+fn shown(record: &Record, step: &StepRecord) -> bool {
+    let mut seen = record.timeline.between(step.started, step.ended);
+    seen.any(|sighting| {
+        matches!(&sighting.what, Seen::Secret { uid, content } if step.proof.holds(uid, content))
+    })
+}
+
+/// A poll may come before the latest moment announced; a deleted Secret's owner is woken at random.
+fn idle(step: &StepRecord, due: Option<Mark>, until: Mark) -> Duration {
+    let submitted = step.submitted.min(until);
+    match due {
+        Some(due) => due.min(until).since(submitted).saturating_add(RETURN),
+        None if step.step == Step::Recreate => WAKE,
+        None => Duration::ZERO,
+    }
+}
+
+fn away(record: &Record, step: &StepRecord) -> Away {
+    let within = |pick: fn(&Seen) -> Option<Duration>| within(record, step, pick);
+    let mut seen = record.timeline.between(step.started, step.left);
+    Away {
+        prober: within(|seen| match seen {
+            Seen::Starved(gap) => Some(*gap),
+            _ => None,
+        }),
+        kubernetes: within(|seen| match seen {
+            Seen::Silence(gap) => Some(*gap),
+            _ => None,
+        }),
+        sealed: within(|seen| match seen {
+            Seen::VaultSealed(gap) => Some(*gap),
+            _ => None,
+        }),
+        silent: within(|seen| match seen {
+            Seen::VaultSilence(gap) => Some(*gap),
+            _ => None,
+        }),
+        vault: seen
+            .any(|sighting| matches!(sighting.what, Seen::VaultSealed(_) | Seen::VaultSilence(_))),
+    }
+}
+
+/// How much of the step is covered by what `pick` takes of the sightings: each tells of a time up to its moment.
+fn within(
+    record: &Record,
+    step: &StepRecord,
+    pick: impl Fn(&Seen) -> Option<Duration>,
+) -> Duration {
+    record
+        .timeline
+        .between(step.started, step.left)
+        .filter_map(|sighting| {
+            let before = sighting.at.since(step.started).min(pick(&sighting.what)?);
+            Some(before.saturating_sub(sighting.at.since(step.ended)))
+        })
+        .sum()
+}
+
+/// Interruptions of the watches during the step.
+fn cuts(record: &Record, step: &StepRecord) -> Vec<crate::model::text::Text> {
+    let seen = record.timeline.between(step.started, step.ended);
+    seen.filter_map(|sighting| match &sighting.what {
+        Seen::WatchLost(why) => Some(why.clone()),
+        _ => None,
+    })
+    .collect()
+}

@@ -1,0 +1,84 @@
+//! The operator's words on a resource, in its status and in events.
+
+use super::super::messages::{LEASE_NOT_FOUND, TRUNCATED, UNWRITTEN, classify};
+use crate::model::account::{Refusal, Renewal, Said, Words};
+use crate::model::cause::{Evidence, Source};
+use crate::model::record::{Event, Record, StepRecord};
+use crate::model::text::Text;
+use crate::model::timeline::{Resource, Seen};
+
+pub(super) fn read(record: &Record, step: &StepRecord, resource: Option<&Resource>) -> Words {
+    let mut seen = record.timeline.between(step.started, step.ended);
+    let events = step.findings.events.get().map_or(&[][..], Vec::as_slice);
+    let warnings = events.iter().filter(|event| event.kind == "Warning");
+    Words {
+        status: resource.and_then(by_status),
+        meanwhile: seen.find_map(|sighting| match &sighting.what {
+            Seen::Resource(resource) => by_status(resource),
+            _ => None,
+        }),
+        warnings: warnings.map(by_event).collect(),
+        unwritten: resource.and_then(unwritten),
+    }
+}
+
+/// What a status that is not good says of who is at fault.
+fn by_status(resource: &Resource) -> Option<Said> {
+    let unhealthy = resource.healthy.as_ref().is_none_or(|state| !state.ok);
+    let synced = resource.synced.as_ref().filter(|state| !state.ok)?;
+    let cause = unhealthy.then(|| classify(&synced.message))??;
+    Some(Said {
+        cause: Some(cause),
+        evidence: Evidence::new(Source::Status, synced.message.clone()),
+        times: 1,
+    })
+}
+
+fn by_event(event: &Event) -> Said {
+    let times = if event.count > 1 {
+        format!(" ({} times)", event.count)
+    } else {
+        String::new()
+    };
+    let text = format!("{}: {}{times}", event.reason, event.message);
+    Said {
+        cause: classify(&event.message),
+        evidence: Evidence::new(Source::Event, text),
+        times: event.count.max(1).into(),
+    }
+}
+
+/// That the operator could not write the Secret, where it does not say why.
+fn unwritten(resource: &Resource) -> Option<Text> {
+    let synced = resource.synced.as_ref().filter(|state| !state.ok)?;
+    let unwritten = synced.message.starts_with(UNWRITTEN);
+    unwritten.then(|| synced.message.clone())
+}
+
+/// What became of the lease that was to be prolonged.
+pub(super) fn renewal(record: &Record, step: &StepRecord) -> Renewal {
+    let timeline = &record.timeline;
+    let Some(id) = step.proof.lease() else {
+        return Renewal::default();
+    };
+    let mut seen = timeline.between(step.started, step.left);
+    let refusal = seen.find_map(|sighting| match &sighting.what {
+        Seen::Resource(resource) => resource.renewal.as_ref().filter(|renewal| !renewal.ok),
+        _ => None,
+    });
+    let leases = timeline.leases();
+    Renewal {
+        renewable: leases.iter().any(|lease| lease.id == id && lease.renewable),
+        refusal: refusal.map(|renewal| (refused(&renewal.message), renewal.message.clone())),
+    }
+}
+
+fn refused(message: &str) -> Refusal {
+    if message.contains(TRUNCATED) {
+        return Refusal::CutShort;
+    }
+    if message.contains(LEASE_NOT_FOUND) {
+        return Refusal::Gone;
+    }
+    classify(message).map_or(Refusal::Unclear, Refusal::For)
+}
