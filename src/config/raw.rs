@@ -298,7 +298,7 @@ pub(super) struct RemoteWrite {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("required" = ["path"]))]
 pub(super) struct History {
-    /// The folder.
+    /// The folder that stores the outcomes.
     #[schemars(length(min = 1), extend("examples" = ["/var/lib/vso-prober"]))]
     pub(super) path: Option<String>,
     /// How long outcomes are stored; days (`d`) are a unit here too.

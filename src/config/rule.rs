@@ -129,7 +129,7 @@ pub(super) fn variable(text: &str) -> Checked<String> {
         return Ok(text.to_owned());
     }
     Err(
-        "is no name of an environment variable; it must consist of letters, digits and `_`, \
+        "is not the name of an environment variable; it must consist of letters, digits and `_`, \
          such as `VAULT_TOKEN`"
             .into(),
     )
@@ -138,8 +138,8 @@ pub(super) fn variable(text: &str) -> Checked<String> {
 /// Vault's address, without a trailing slash.
 pub(super) fn vault_address(text: &str) -> Checked<String> {
     if text.contains("${") || text.starts_with('$') {
-        return Err("refers to a variable, and variables are not interpolated; \
-                    leave the key out to take `VAULT_ADDR`"
+        return Err("refers to a variable, but variables are not interpolated; \
+                    remove the key to use `VAULT_ADDR`"
             .into());
     }
     let address = url(text)?.trim_end_matches('/').to_owned();
@@ -232,8 +232,8 @@ pub(super) fn host(text: &str) -> Checked<String> {
     let port = text.contains(':') && text.parse::<std::net::Ipv6Addr>().is_err();
     if port || text.contains(|c: char| c.is_whitespace() || "/@?#".contains(c)) {
         return Err(
-            "is no host; it must be a name or an IP address, without scheme, port \
-                    and credentials"
+            "is not a host; it must be a name or an IP address, without scheme, port \
+                    or credentials"
                 .into(),
         );
     }

@@ -113,7 +113,7 @@ async fn reach(config: &Config, cluster: &Cluster, ledger: &mut Ledger) -> Optio
         }
     };
     let tls = address.starts_with("https://");
-    let state = ask("ask for its health", vault.state()).await;
+    let state = ask("read its health", vault.state()).await;
     match &state {
         Err(obstacle) if tls && let Some(fault) = Distrust::of(&obstacle.text) => {
             let fix = authority(config, cluster, fault);
@@ -241,7 +241,7 @@ async fn capabilities(vault: &Vault, config: &Config, rights: &Rights, ledger: &
         .flatten()
         .map(|(path, _)| path.clone())
         .collect();
-    let what = "ask what its token may do";
+    let what = "read what its token may do";
     let (allowed, token) = tokio::join!(
         ask(what, vault.capabilities(&paths)),
         ask(what, vault.own_token())
@@ -314,10 +314,7 @@ mod tests {
             Fix::Do(words) => words.to_string(),
             fix => panic!("{fix}"),
         };
-        assert!(
-            told("http://a:1", "http://b:1")
-                .contains("or is the Vault that is meant at http://b:1")
-        );
+        assert!(told("http://a:1", "http://b:1").contains("or is Vault at http://b:1"));
         assert!(told("http://a:1", "https://b:1").contains("https://b:1"));
         assert!(!told("https://a:1", "http://b:1").contains("http://b:1"));
         assert!(!told("http://a:1", "http://a:1").contains("VaultConnection"));

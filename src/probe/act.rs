@@ -116,7 +116,7 @@ pub(super) async fn send(
 fn obstacle(what: &str, name: &str, error: &kube::Error) -> Obstacle {
     let obstacle = kubernetes::obstacle(what, error);
     if kubernetes::absent(error, name) {
-        let text = obstacle.text.and("; somebody else removed it");
+        let text = obstacle.text.and("; someone else deleted it");
         return Obstacle {
             how: Hindrance::Removed,
             text,

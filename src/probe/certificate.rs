@@ -33,7 +33,7 @@ impl Walk<'_> {
     /// One moment on the monotonic clock, and by Vault's clock where that is not the prober's own.
     async fn issuers_clock(&self, limit: Duration) -> Result<(Instant, Timestamp), End> {
         let state = self.shell.vault.state();
-        let asked = self.bounded(Peer::Vault, "ask for its time", limit, state);
+        let asked = self.bounded(Peer::Vault, "read its time", limit, state);
         let vaults = match asked.await {
             Ok(state) => Timestamp::from_second(state.server_time_utc).ok(),
             Err(End::Met(_)) => None,

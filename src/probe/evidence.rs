@@ -56,7 +56,7 @@ pub(super) async fn gather(
         ),
         references(shell, canary),
         ask(Peer::Kubernetes, "list the operator's pods", pods(shell)),
-        ask(Peer::Vault, "ask for its health", shell.vault.health()),
+        ask(Peer::Vault, "read its health", shell.vault.health()),
     );
     let certificate = inspector
         .zip(secret.get().and_then(Option::as_ref))
@@ -90,7 +90,7 @@ pub(super) async fn words(shell: &Shell, canary: &Canary, step: Step, wall: Time
     let said = events(shell, canary, (step != Step::Create).then_some(wall));
     let (events, vault) = tokio::join!(
         ask(Peer::Kubernetes, "list the events", said),
-        ask(Peer::Vault, "ask for its health", shell.vault.health()),
+        ask(Peer::Vault, "read its health", shell.vault.health()),
     );
     Findings {
         events,

@@ -101,7 +101,7 @@ pub async fn token(kube: &Client, namespace: &str, name: &str) -> Result<SecretS
         },
         ..TokenRequest::default()
     };
-    let what = format!("ask for a token of the ServiceAccount `{namespace}/{name}`");
+    let what = format!("request a token of the ServiceAccount `{namespace}/{name}`");
     let answer = accounts
         .create_token_request(name, &PostParams::default(), &request)
         .await

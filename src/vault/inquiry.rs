@@ -82,7 +82,7 @@ impl Vault {
 
     /// What it says of itself under one of the statuses that stand for its states.
     async fn tell_state(&self, path: &str) -> Result<(u16, State), Obstacle> {
-        let what = "ask for its health";
+        let what = "read its health";
         let request = self.plain(what, Method::GET, path, None::<&()>)?;
         let answer = self.send(what, request, None).await?;
         match answer.status().as_u16() {

@@ -200,7 +200,7 @@ async fn operator_stops(scene: &Scene) -> Result<()> {
     tell("VSOSyncDown", stopped.elapsed());
     let runs = watched.server.runs().await?;
     ensure!(
-        text.contains("operator_down, which concerns operator, in run "),
+        text.contains("operator_down in run ") && text.contains("(responsible: operator)"),
         "{text}"
     );
     ensure!(runs.iter().any(|run| text.contains(&run.run)), "{text}");
@@ -258,7 +258,7 @@ async fn prober_locked_out(scene: &Scene) -> Result<()> {
     ensure!(
         ticket
             .description()
-            .contains("prober_vault_denied, which concerns prober"),
+            .contains("prober_vault_denied (responsible: prober)"),
         "{ticket:#?}"
     );
     let others: Vec<_> = watched

@@ -45,7 +45,7 @@ async fn engine(vault: &Vault, config: &Config, probe: &Probe, ledger: &mut Ledg
     let topic = Topic::VaultMount;
     let mount = mount(&probe.target);
     let subject = format!("{mount}/ ({})", probe.name);
-    match ask("ask for the mount", vault.mount(mount)).await {
+    match ask("read the mount", vault.mount(mount)).await {
         Ok(Some(found)) => suits(probe, mount, &subject, &found, ledger),
         Ok(None) => {
             // It is not told apart from one that the token may do nothing with; a request tells.
