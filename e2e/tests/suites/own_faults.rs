@@ -383,6 +383,10 @@ async fn canary_changed(scene: &Scene) -> Result<()> {
         .await?;
     let outcome = running.ended().await?;
     api.delete(&canary, &DeleteParams::default()).await?;
+    eventually("end of the canary", Duration::from_secs(20), async || {
+        Ok(scene.left_behind().await?.is_empty().then_some(()))
+    })
+    .await?;
     let run = outcome.exits(3)?.only_run()?;
     blames(&run, Step::Delete, Cause::CanaryRemoved)
 }
