@@ -27,7 +27,7 @@ use crate::model::time::Moment as _;
 use crate::model::timeline::{Sighting, Timeline};
 use crate::model::{Mark, Step};
 use crate::observe::{Inspector, Subscription};
-use crate::operator;
+use crate::operator::{self, Reader};
 use crate::panic::caught;
 use crate::shutdown::Shutdown;
 use crate::wire;
@@ -63,6 +63,7 @@ pub async fn run(
         wall: started,
         sightings: shell.observer.subscribe(canary, epoch),
         timeline: Timeline::default(),
+        reader: None,
         written: false,
         readings: Vec::new(),
         connection: None,
@@ -110,6 +111,8 @@ struct Walk<'a> {
     wall: Timestamp,
     sightings: Subscription,
     timeline: Timeline,
+    /// What reads it while a proof is waited for.
+    reader: Option<Reader>,
     /// Whether anything may have been written to Vault.
     written: bool,
     readings: Vec<Reading>,
@@ -318,16 +321,23 @@ impl Walk<'_> {
 
     /// Waits for the proof, no longer than the timeout beyond the moment when it is due.
     async fn await_proof(&mut self, wait: &Wait<'_>, watch: Option<&login::Watch>) -> End {
+        let reader = Reader::new(wait.proof, wait.promise, wait.started, wait.submitted);
+        self.reader = Some(reader.again(&self.timeline));
+        let end = self.read_on(wait, watch).await;
+        self.reader = None;
+        end
+    }
+
+    /// Takes in what is seen until the proof is, or the time is up.
+    async fn read_on(&mut self, wait: &Wait<'_>, watch: Option<&login::Watch>) -> End {
         loop {
             self.collect();
-            if wait.proof.seen(&self.timeline, wait.started).is_some() {
-                return End::Proven;
-            }
-            if wait.proof.foiled(&self.timeline, wait.started) {
-                return End::TimedOut;
-            }
-            let due = operator::due(wait.promise, &self.timeline, wait.submitted, self.now())
-                .unwrap_or(wait.started);
+            let reader = match &self.reader {
+                Some(reader) if reader.effect().is_some() => return End::Proven,
+                Some(reader) if !reader.foiled() => reader,
+                Some(_) | None => return End::TimedOut,
+            };
+            let due = reader.due().unwrap_or(wait.started);
             let deadline = self.instant(due.plus(wait.timeout)).min(wait.last);
             let before = self.timeline.secret().map(|(_, content)| content.clone());
             if let Err(end) = self.look(deadline).await {
@@ -362,7 +372,16 @@ impl Walk<'_> {
         let (canary, what) = (&self.canary.name, sighting.what.as_str());
         let at_seconds = sighting.at.elapsed().as_secs_f64();
         tracing::debug!(canary, at_seconds, what, "seen");
+        let last = self.timeline.iter().next_back();
+        let next = last.is_none_or(|last| last.at <= sighting.at);
+        if let Some(reader) = self.reader.as_mut().filter(|_| next) {
+            reader.take(&sighting);
+        }
         self.timeline.push(sighting);
+        // What comes out of order belongs before what was read.
+        if let Some(reader) = self.reader.as_mut().filter(|_| !next) {
+            *reader = reader.again(&self.timeline);
+        }
     }
 }
 

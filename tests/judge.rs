@@ -17,7 +17,7 @@ use vso_prober::model::record::{
 use vso_prober::model::run::Run;
 use vso_prober::model::timeline::{Content, Lease, Resource, Seen, Sighting, State, Timeline};
 use vso_prober::model::{Kind, Mark, Step, Verdict};
-use vso_prober::operator;
+use vso_prober::operator::{self, Reader};
 
 /// Judges a record by its account.
 fn judge(record: &Record) -> Run {
@@ -624,9 +624,10 @@ fn what_goes_back_to_what_it_was_must_first_have_been_something_else() {
         seen.map(|(nonce, at)| sighting(at, secret(nonce)))
             .collect()
     };
-    assert_eq!(repaired().seen(&seen(&["new"]), at(100)), None);
-    assert_eq!(repaired().seen(&seen(&["new", "tampered"]), at(100)), None);
-    let proven = repaired().seen(&seen(&["new", "tampered", "new"]), at(100));
+    let effect = |nonces: &[&str]| operator::effect(&repaired(), &seen(nonces), at(100));
+    assert_eq!(effect(&["new"]), None);
+    assert_eq!(effect(&["new", "tampered"]), None);
+    let proven = effect(&["new", "tampered", "new"]);
     assert_eq!(proven.map(|proven| proven.at), Some(at(202)));
     // The prober's own edit is no write of the operator's; the same once more is one.
     let timeline = seen(&["new", "tampered", "new", "new"]);
@@ -887,6 +888,20 @@ proptest! {
         let saved = serde_json::to_string(&record).expect("a record is plain data");
         let read: Record = serde_json::from_str(&saved).expect("what was written can be read");
         prop_assert_eq!(judge(&read), judge(&record));
+    }
+
+    #[test]
+    fn what_is_read_as_it_comes_is_what_is_read_at_the_end(record in any_record()) {
+        let (step, timeline) = (&record.steps[0], &record.timeline);
+        let mut reader = Reader::new(&step.proof, step.promise, step.started, step.submitted);
+        for sighting in timeline.iter() {
+            reader.take(sighting);
+        }
+        let effect = operator::effect(&step.proof, timeline, step.started);
+        let due = operator::due(step.promise, timeline, step.submitted, Mark::new(Duration::MAX));
+        prop_assert_eq!((reader.effect(), reader.due()), (effect, due));
+        let again = reader.again(timeline);
+        prop_assert_eq!((again.effect(), again.due()), (effect, due));
     }
 
     #[test]

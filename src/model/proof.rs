@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Mark;
-use super::timeline::{Content, Resource, Seen, Timeline};
+use super::timeline::Content;
 
 /// The proof of a step.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -56,56 +56,6 @@ pub struct Proven {
 }
 
 impl Proof {
-    /// Looks for the proof in what was seen after `from`.
-    pub fn seen(&self, timeline: &Timeline, from: Mark) -> Option<Proven> {
-        let later = || timeline.iter().filter(move |sighting| sighting.at > from);
-        match self {
-            Self::Content { .. } | Self::Credential { .. } | Self::Replaced { .. } => {
-                let from = self.changed(timeline, from)?;
-                let secret = timeline.iter().filter(|sighting| sighting.at >= from).find(|sighting| {
-                    matches!(&sighting.what, Seen::Secret { uid, content } if self.holds(uid, content))
-                })?;
-                // The status follows the Secret; the application has its credential before.
-                if !self.leased(timeline) {
-                    return None;
-                }
-                Some(Proven {
-                    at: secret.at,
-                    relisted: secret.relisted,
-                })
-            }
-            Self::Certificate => {
-                let before = timeline.certificate_at(from);
-                let fresh = later().find(|sighting| {
-                    matches!(&sighting.what, Seen::Certificate(certificate) if certificate.is_right()
-                        && before.is_none_or(|(_, before)| before.not_after < certificate.not_after)
-                        && timeline.names_serial(&certificate.serial))
-                })?;
-                Some(Proven {
-                    at: fresh.at,
-                    relisted: fresh.relisted,
-                })
-            }
-            Self::Prolonged { lease, renewed } => {
-                let prolonged = later().find(|sighting| {
-                    matches!(&sighting.what, Seen::Resource(Resource { lease: Some(named), renewed: now, .. }) if named.id == *lease && now > renewed)
-                })?;
-                Some(Proven {
-                    at: prolonged.at,
-                    relisted: prolonged.relisted,
-                })
-            }
-            Self::Gone => {
-                let resource = later().find(|sighting| sighting.what == Seen::ResourceGone)?;
-                let secret = later().find(|sighting| sighting.what == Seen::SecretGone)?;
-                Some(Proven {
-                    at: resource.at.max(secret.at),
-                    relisted: resource.relisted || secret.relisted,
-                })
-            }
-        }
-    }
-
     /// The lease that the effect puts an end to, or prolongs.
     pub fn lease(&self) -> Option<&str> {
         match self {
@@ -113,28 +63,6 @@ impl Proof {
                 Some(lease.as_str()).filter(|lease| !lease.is_empty())
             }
             Self::Content { .. } | Self::Credential { .. } | Self::Certificate | Self::Gone => None,
-        }
-    }
-
-    /// Whether it can never be seen any more: the lease that was to be prolonged was replaced.
-    pub fn foiled(&self, timeline: &Timeline, from: Mark) -> bool {
-        let Self::Prolonged { lease, .. } = self else {
-            return false;
-        };
-        timeline.iter().filter(|sighting| sighting.at > from).any(|sighting| {
-            matches!(&sighting.what, Seen::Resource(Resource { lease: Some(named), .. }) if named.id != *lease)
-        })
-    }
-
-    /// Whether the status names the lease of the credential that proves it.
-    fn leased(&self, timeline: &Timeline) -> bool {
-        match self {
-            Self::Credential { .. } => !timeline.leases().is_empty(),
-            Self::Replaced { lease, .. } => timeline
-                .leases()
-                .last()
-                .is_some_and(|named| named.id != *lease),
-            Self::Content { .. } | Self::Certificate | Self::Prolonged { .. } | Self::Gone => true,
         }
     }
 
@@ -148,23 +76,6 @@ impl Proof {
             | Self::Replaced { .. }
             | Self::Gone => None,
         }
-    }
-
-    /// From when on a Secret can be the proof: later than `from` and than the change that it undoes.
-    fn changed(&self, timeline: &Timeline, from: Mark) -> Option<Mark> {
-        let mut later = timeline.iter().filter(|sighting| sighting.at > from);
-        match self {
-            Self::Content { after: Some(after), .. } => later.find(|sighting| {
-                matches!(&sighting.what, Seen::Secret { content, .. } if content == after)
-            }),
-            Self::Content { after: None, .. }
-            | Self::Credential { .. }
-            | Self::Certificate
-            | Self::Prolonged { .. }
-            | Self::Replaced { .. }
-            | Self::Gone => later.next(),
-        }
-        .map(|sighting| sighting.at)
     }
 
     /// Whether a Secret with this UID and content is the proof, as far as its content alone can tell.

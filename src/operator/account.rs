@@ -8,7 +8,7 @@ mod writes;
 
 use std::time::Duration;
 
-use super::promise;
+use super::reader::{self, Effect};
 use super::reconciles::WAKE;
 use crate::model::account::{Account, Away, Standing, StepAccount};
 use crate::model::record::{Answer, End, Record, StepRecord};
@@ -30,17 +30,18 @@ pub fn account(record: &Record) -> Account {
 
 fn of_step(record: &Record, step: &StepRecord) -> StepAccount {
     let timeline = &record.timeline;
-    let effect = step.proof.seen(timeline, step.started);
+    let proof = Effect::read(&step.proof, timeline, step.started);
+    let (effect, foiled) = (proof.proven(), proof.foiled);
     let proof = effect.filter(|_| step.end == End::Proven);
     let proof = proof.map(|proven| proven.at);
     let until = proof.unwrap_or(step.ended);
-    let due = promise::due(step.promise, timeline, step.submitted, until);
+    let due = reader::due(step.promise, timeline, step.submitted, until);
     let came = effect.map_or(step.ended, |effect| effect.at);
     let resource = resource(record, step);
     StepAccount {
         effect,
         shown: shown(record, step),
-        foiled: step.proof.foiled(timeline, step.started),
+        foiled,
         due,
         soonest: writes::soonest(record, step, due),
         idle: idle(step, due, until),

@@ -34,24 +34,36 @@ impl Completed<'_> {
     }
 }
 
-/// Every reconcile that the status shows, in order.
-pub(super) fn completed(timeline: &Timeline) -> impl Iterator<Item = Completed<'_>> {
-    let mut last: Option<&Resource> = None;
-    timeline.iter().filter_map(move |sighting| {
-        let Seen::Resource(resource) = &sighting.what else {
-            return None;
-        };
-        let before = last.replace(resource);
+/// Tells the reconciles that the states of a resource show, one after the other.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Reconciles(Option<Resource>);
+
+impl Reconciles {
+    /// The reconcile that the next state shows, which was seen `at` this moment, if it shows one.
+    pub(super) fn take<'a>(&mut self, at: Mark, resource: &'a Resource) -> Option<Completed<'a>> {
+        let before = self.0.replace(resource.clone());
+        let before = before.as_ref();
         let announced = before.is_none_or(|before| before.outcome() != resource.outcome());
         let beat = before.is_some_and(|before| {
             before.healthy != resource.healthy || before.last_generation != resource.last_generation
         });
         let shown = resource.synced.is_some() && (announced || beat);
         shown.then_some(Completed {
-            at: sighting.at,
+            at,
             resource,
             announced,
         })
+    }
+}
+
+/// Every reconcile that the status shows, in order.
+pub(super) fn completed(timeline: &Timeline) -> impl Iterator<Item = Completed<'_>> {
+    let mut reconciles = Reconciles::default();
+    timeline.iter().filter_map(move |sighting| {
+        let Seen::Resource(resource) = &sighting.what else {
+            return None;
+        };
+        reconciles.take(sighting.at, resource)
     })
 }
 

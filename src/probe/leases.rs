@@ -149,7 +149,7 @@ impl Walk<'_> {
     /// The time after which the operator had said, in an event, that it would be back for the lease of a step.
     async fn announced(&self, step: &StepRecord) -> Option<Duration> {
         let lease = step.proof.lease()?;
-        let proven = step.proof.seen(&self.timeline, step.started)?;
+        let proven = operator::effect(&step.proof, &self.timeline, step.started)?;
         let before = self.terms(lease);
         let before = before.iter().filter(|(at, _)| *at < proven.at).count();
         let events = self.events().await;
