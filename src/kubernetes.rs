@@ -1,6 +1,7 @@
 //! The client of the API server.
 
 mod bound;
+mod denial;
 mod files;
 pub mod read;
 
@@ -20,6 +21,7 @@ use tower::layer::layer_fn;
 
 use crate::config;
 use crate::model::record::{Hindrance, Obstacle, Peer};
+use crate::model::reply::Reply;
 use crate::wire::{self, USER_AGENT, causes, fits_header};
 use bound::Bounded;
 
@@ -30,6 +32,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// How many clients are made at once. One that hangs can't be ended: this is what keeps it from being many.
 static CONNECTING: Semaphore = Semaphore::const_new(4);
 
+pub use denial::{Denial, denial};
 pub use files::files;
 
 /// Makes a client: in a cluster from its ServiceAccount (unless a context is configured), else from the
@@ -51,15 +54,14 @@ pub async fn connect_as(
     token: Option<SecretString>,
 ) -> Result<Client, Obstacle> {
     let hangs = || {
-        Obstacle {
-        at: Peer::Kubernetes,
-        how: Hindrance::Unreachable,
-        text: format!(
-            "tried to create a Kubernetes client, but it took more than {} s; does a plugin (`exec`) in the kubeconfig hang?",
-            CONNECT_LIMIT.as_secs()
+        Obstacle::new(
+            Peer::Kubernetes,
+            Hindrance::Unreachable,
+            format!(
+                "tried to create a Kubernetes client, but it took more than {} s; does a plugin (`exec`) in the kubeconfig hang?",
+                CONNECT_LIMIT.as_secs()
+            ),
         )
-        .into(),
-    }
     };
     let permit = CONNECTING.try_acquire().map_err(|_| hangs())?;
     let (config, runtime) = (config.clone(), Handle::current());
@@ -78,11 +80,7 @@ async fn make(
     config: &config::Kubernetes,
     token: Option<SecretString>,
 ) -> Result<Client, Obstacle> {
-    let refused = |text: String| Obstacle {
-        at: Peer::Kubernetes,
-        how: Hindrance::Denied,
-        text: text.into(),
-    };
+    let refused = |text: String| Obstacle::new(Peer::Kubernetes, Hindrance::Denied, text);
     let mut kube = if in_cluster(config) {
         Config::incluster().map_err(|error| {
             refused(format!(
@@ -97,11 +95,8 @@ async fn make(
                 causes(error)
             ))
         };
-        let kubeconfig = read_kubeconfig().map_err(|text| Obstacle {
-            at: Peer::Kubernetes,
-            how: Hindrance::Unreachable,
-            text: text.into(),
-        })?;
+        let kubeconfig = read_kubeconfig()
+            .map_err(|text| Obstacle::new(Peer::Kubernetes, Hindrance::Unreachable, text))?;
         let options = KubeConfigOptions {
             context: config.context.clone(),
             ..KubeConfigOptions::default()
@@ -200,7 +195,7 @@ pub async fn namespace_uid(client: &Client, namespace: &str) -> Result<String, O
 
 /// Says what stopped a request: `what` reads like "create VaultStaticSecret `ns/name`".
 pub fn obstacle(what: &str, error: &kube::Error) -> Obstacle {
-    let (how, text) = match error {
+    let (how, reply, text) = match error {
         kube::Error::Api(status) => {
             let how = match status.code {
                 429 | 500.. => Hindrance::Failed,
@@ -227,8 +222,14 @@ pub fn obstacle(what: &str, error: &kube::Error) -> Obstacle {
             } else {
                 &status.message
             };
+            let reason = Some(&status.reason).filter(|reason| !reason.is_empty());
+            let reply = Reply::Http {
+                status: status.code,
+                reason: reason.map(Into::into),
+            };
             (
                 how,
+                reply,
                 format!(
                     "tried to {what}: the API server answered {}: {message}{hint}",
                     status.code
@@ -237,6 +238,7 @@ pub fn obstacle(what: &str, error: &kube::Error) -> Obstacle {
         }
         other if bound::too_long(other) => (
             Hindrance::Failed,
+            Reply::Broken,
             format!(
                 "tried to {what}: the API server's response is larger than {} MiB and was not read",
                 bound::LONGEST >> 20
@@ -244,15 +246,12 @@ pub fn obstacle(what: &str, error: &kube::Error) -> Obstacle {
         ),
         other => (
             Hindrance::Unreachable,
+            wire::failure::reply(other),
             format!(
                 "tried to {what}: no answer from the API server: {}",
                 causes(other)
             ),
         ),
     };
-    Obstacle {
-        at: Peer::Kubernetes,
-        how,
-        text: text.into(),
-    }
+    Obstacle::new(Peer::Kubernetes, how, text).with(reply)
 }

@@ -8,6 +8,7 @@ pub mod delta;
 pub mod promise;
 pub mod proof;
 pub mod record;
+pub mod reply;
 pub mod run;
 pub mod saved;
 pub mod signal;

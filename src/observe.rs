@@ -350,9 +350,9 @@ impl Subscriber {
 
 /// What it is to a run that someone has stopped who was to tell it what is seen.
 fn over(who: &str) -> Obstacle {
-    Obstacle {
-        at: Peer::Prober,
-        how: Hindrance::Failed,
-        text: format!("{who} of the prober has stopped: a bug; please report it").into(),
-    }
+    Obstacle::new(
+        Peer::Prober,
+        Hindrance::Failed,
+        format!("{who} of the prober has stopped: a bug; please report it"),
+    )
 }

@@ -126,18 +126,17 @@ fn refuses(said: &DbError) -> bool {
 }
 
 fn obstacle(target: &PostgresTarget, how: Hindrance, why: &str) -> Obstacle {
-    Obstacle {
-        at: Peer::Postgres,
+    Obstacle::new(
+        Peer::Postgres,
         how,
-        text: format!(
+        format!(
             "tried to log in to PostgreSQL at {}:{}, database `{}`, sslMode {}: {why}",
             target.host,
             target.port,
             target.database,
             target.ssl_mode.as_str()
-        )
-        .into(),
-    }
+        ),
+    )
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The reader of the operator's metrics: at one URL, of all its pods, or from Prometheus.
 
 mod bearer;
+mod error;
 mod fetch;
 mod past;
 mod pods;
@@ -13,13 +14,14 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use crate::config::{Config, MetricsSource};
+use crate::model::reply::Reply;
 use crate::model::snapshot::Snapshot;
-use crate::model::text::Text;
 use crate::operator::exposition;
 use bearer::Bearer;
 use fetch::{Fetch, LIMIT};
 
 pub use bearer::token;
+pub use error::{Asked, Error};
 pub use past::{Past, Sampled};
 
 /// Reads the operator's metrics. Each reading costs the operator some work, so those who ask share.
@@ -44,7 +46,7 @@ pub struct Look {
     /// When it ended: no number is younger.
     pub ended: Instant,
     /// The numbers, or what was tried, on what, what came back, and what to do.
-    pub what: Result<Snapshot, Text>,
+    pub what: Result<Snapshot, Error>,
 }
 
 /// How the operator's metrics are read, if they are.
@@ -105,8 +107,7 @@ impl Scraper {
         let begun = Instant::now();
         let what = timeout(LIMIT, self.source.read())
             .await
-            .unwrap_or_else(|_| Err(fetch::silence(&self.source.place())))
-            .map_err(Text::from);
+            .unwrap_or_else(|_| Err(fetch::silence(&self.source.place())));
         self.note(&what);
         let look = Arc::new(Look {
             begun,
@@ -118,7 +119,7 @@ impl Scraper {
     }
 
     /// Says once that the metrics can't be read, and once that they can again.
-    fn note(&self, what: &Result<Snapshot, Text>) {
+    fn note(&self, what: &Result<Snapshot, Error>) {
         let failed = self.failing.swap(what.is_err(), Ordering::Relaxed);
         match what {
             Err(error) if failed => tracing::debug!(%error, "no metrics of the operator"),
@@ -130,7 +131,7 @@ impl Scraper {
 }
 
 impl Live {
-    async fn read(&self) -> Result<Snapshot, String> {
+    async fn read(&self) -> Result<Snapshot, Error> {
         match self {
             Self::Url(fetch, url) => read(fetch, url, "").await,
             Self::Pods(pods) => pods.read().await,
@@ -146,11 +147,12 @@ impl Live {
 }
 
 /// Reads the metrics of one process.
-async fn read(fetch: &Fetch, url: &str, process: &str) -> Result<Snapshot, String> {
+async fn read(fetch: &Fetch, url: &str, process: &str) -> Result<Snapshot, Error> {
     let text = fetch.text(url, url).await?;
     exposition::read(&text, process).ok_or_else(|| {
-        format!(
+        let text = format!(
             "tried to read the operator's metrics at {url}: the response has none of them; is the address right?"
-        )
+        );
+        Error::new(Some(Reply::http(200)), text)
     })
 }

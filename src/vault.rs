@@ -19,6 +19,7 @@ use vaultrs::api::token::requests::RevokeTokenSelfRequest;
 
 use crate::config;
 use crate::model::record::{Hindrance, Obstacle, Peer};
+use crate::model::reply::Reply;
 use crate::model::time;
 use login::Session;
 
@@ -159,11 +160,7 @@ impl Vault {
 
 /// The obstacle that there is no client.
 fn unmade(text: String) -> Obstacle {
-    Obstacle {
-        at: Peer::Vault,
-        how: Hindrance::Unreachable,
-        text: text.into(),
-    }
+    Obstacle::new(Peer::Vault, Hindrance::Unreachable, text)
 }
 
 /// Seconds that Vault tells, which may be any number.
@@ -189,11 +186,12 @@ fn refusal(address: &str, what: &str, code: u16, errors: &[String]) -> Obstacle 
     } else {
         format!(": {said}")
     };
-    Obstacle {
-        at: Peer::Vault,
+    Obstacle::new(
+        Peer::Vault,
         how,
-        text: format!("tried to {what} on Vault at {address}: it answered {code}{said}").into(),
-    }
+        format!("tried to {what} on Vault at {address}: it answered {code}{said}"),
+    )
+    .with(Reply::http(code))
 }
 
 fn expose(secret: &SecretString) -> &str {

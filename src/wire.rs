@@ -2,6 +2,7 @@
 //! time-outs.
 
 pub mod absence;
+pub mod failure;
 pub mod file;
 pub mod http;
 mod moment;
@@ -9,6 +10,7 @@ mod moment;
 use std::time::Duration;
 
 use crate::model::record::{Hindrance, Obstacle, Peer};
+use crate::model::reply::Reply;
 
 /// What every request of the prober calls itself.
 pub const USER_AGENT: &str = concat!("vso-prober/", env!("CARGO_PKG_VERSION"));
@@ -56,13 +58,13 @@ fn timeout(at: Peer, what: &str, limit: Duration) -> Obstacle {
         Peer::Postgres => "PostgreSQL",
         Peer::Prober => "the prober itself",
     };
-    Obstacle {
+    Obstacle::new(
         at,
-        how: Hindrance::Unreachable,
-        text: format!(
+        Hindrance::Unreachable,
+        format!(
             "tried to {what}: no answer from {peer} within {:.1} s",
             limit.as_secs_f64()
-        )
-        .into(),
-    }
+        ),
+    )
+    .with(Reply::Silence)
 }

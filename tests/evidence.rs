@@ -210,11 +210,7 @@ fn met(at: Peer, how: Hindrance, text: &str) -> Record {
     let mut record = unproven(Step::Create, Kind::Static);
     let step = &mut record.steps[0];
     step.findings = Findings::default();
-    step.end = End::Met(Obstacle {
-        at,
-        how,
-        text: text.into(),
-    });
+    step.end = End::Met(Obstacle::new(at, how, text));
     record
 }
 

@@ -415,6 +415,65 @@ fn bodies_are_read_within_limits() {
     );
 }
 
+/// What the prober's own texts say of an answer: whoever looks for it should ask the `Reply`.
+const OWN_WORDS: [&str; 4] = ["answered", "no answer", "tried to", "a token of the"];
+
+#[test]
+fn nobody_reads_the_programs_own_prose() {
+    let mut wrong = Vec::new();
+    for file in files() {
+        let tokens = file.text.parse().expect("it is Rust");
+        for (line, looked) in looked_for(tokens) {
+            wrong.push(format!("{}:{line}: {looked}", file.name));
+        }
+    }
+    report(
+        "texts of the program's own that are searched to learn what happened: `model::reply::Reply` says it",
+        &wrong,
+    );
+}
+
+#[test]
+fn a_search_of_own_prose_is_found() {
+    let text = r#"
+        fn f() { if obstacle.text.contains(x) || said.starts_with("the API server answered 4") { g() } }
+        fn h() { text.contains("tab "); a.text.trim(); }
+        #[cfg(test)]
+        mod tests { fn i() { obstacle.text.contains("answered 403") } }
+    "#;
+    let found = looked_for(text.parse().expect("Rust"));
+    assert_eq!(found.len(), 2, "{found:?}");
+}
+
+/// Searches of a field `text`, and for what the prober's own texts say, with their lines.
+fn looked_for(tokens: TokenStream) -> Vec<(usize, String)> {
+    let tokens: Vec<_> = tokens.into_iter().collect();
+    let text = |at: usize| tokens.get(at).map(ToString::to_string).unwrap_or_default();
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(token) = tokens.get(at) {
+        if text(at) == "#" && for_tests(tokens.get(at + 1)) {
+            let body = |token: &TokenTree| matches!(token, TokenTree::Group(group) if group.delimiter() == Delimiter::Brace);
+            let end = tokens[at + 2..].iter().position(body);
+            at = end.map_or(tokens.len(), |end| at + 3 + end);
+            continue;
+        }
+        if ["contains", "starts_with", "ends_with", "find"].contains(&text(at).as_str()) {
+            let field = at >= 3 && text(at - 3) == "." && text(at - 2) == "text";
+            let looked = text(at + 1);
+            if field || OWN_WORDS.iter().any(|own| looked.contains(own)) {
+                let line = token.span().start().line;
+                found.push((line, format!("{}{looked}", text(at))));
+            }
+        }
+        if let TokenTree::Group(group) = token {
+            found.extend(looked_for(group.stream()));
+        }
+        at += 1;
+    }
+    found
+}
+
 /// Calls of methods of an HTTP answer that read all of its body, with their lines.
 fn awaited(tokens: TokenStream) -> Vec<(usize, String)> {
     let tokens: Vec<_> = tokens.into_iter().collect();

@@ -277,11 +277,7 @@ fn the_probers_own_obstacles_are_its_own() {
     for (at, how, cause) in cases {
         failing(
             |step| {
-                step.end = End::Met(Obstacle {
-                    at,
-                    how,
-                    text: "why".into(),
-                });
+                step.end = End::Met(Obstacle::new(at, how, "why"));
             },
             cause,
         );
@@ -293,11 +289,7 @@ fn the_probers_own_obstacles_are_its_own() {
 fn absence_is_confirmed_a_second_way() {
     let there = Answer::Is(Some(("uid".to_owned(), content("new"))));
     failing(|step| step.findings.secret = there, Cause::ProberWatchLost);
-    let denied = Obstacle {
-        at: Peer::Kubernetes,
-        how: Hindrance::Denied,
-        text: "forbidden".into(),
-    };
+    let denied = Obstacle::new(Peer::Kubernetes, Hindrance::Denied, "forbidden");
     let denied = Answer::Obstructed(denied);
     failing(
         |step| step.findings.secret = denied,
@@ -422,11 +414,11 @@ fn an_old_error_of_a_healthy_resource_says_nothing() {
 #[test]
 fn a_silent_operator_is_not_blamed_while_vault_is_silent_too() {
     let silent = || {
-        Answer::Obstructed(Obstacle {
-            at: Peer::Vault,
-            how: Hindrance::Unreachable,
-            text: "no answer".into(),
-        })
+        Answer::Obstructed(Obstacle::new(
+            Peer::Vault,
+            Hindrance::Unreachable,
+            "no answer",
+        ))
     };
     failing(
         |step| step.findings.vault = silent(),
@@ -550,11 +542,7 @@ fn every_lease_is_followed_to_its_end() {
     assert_eq!((leases.issued, leases.revoked, leases.leaked), (2, 1, 1));
 
     check(&gone(vec![LeaseState::Ending]), Some(Cause::VaultError));
-    let obstacle = Obstacle {
-        at: Peer::Vault,
-        how: Hindrance::Denied,
-        text: "403".into(),
-    };
+    let obstacle = Obstacle::new(Peer::Vault, Hindrance::Denied, "403");
     check(
         &gone(vec![LeaseState::Untold(obstacle)]),
         Some(Cause::ProberVaultDenied),
@@ -570,11 +558,7 @@ fn every_lease_is_followed_to_its_end() {
 
 #[test]
 fn what_the_prober_may_not_ask_is_not_the_operators_fault() {
-    let denied = || Obstacle {
-        at: Peer::Kubernetes,
-        how: Hindrance::Denied,
-        text: "events is forbidden".into(),
-    };
+    let denied = || Obstacle::new(Peer::Kubernetes, Hindrance::Denied, "events is forbidden");
     let cause = Cause::ProberKubernetesDenied;
     failing(
         |step| step.findings.events = Answer::Obstructed(denied()),
@@ -804,11 +788,7 @@ fn any_obstacle() -> impl Strategy<Value = Obstacle> {
         Just(Hindrance::Removed),
         Just(Hindrance::Unfit)
     ];
-    (peer, how).prop_map(|(at, how)| Obstacle {
-        at,
-        how,
-        text: "why".into(),
-    })
+    (peer, how).prop_map(|(at, how)| Obstacle::new(at, how, "why"))
 }
 
 fn any_end() -> impl Strategy<Value = End> {

@@ -54,11 +54,7 @@ pub(super) async fn run(config: &Config, args: &ProbeArgs) -> Result<Exit, Error
     let begun = Instant::now();
     let shell = tokio::select! {
         shell = open(config, &probes) => shell,
-        () = shutdown.wait() => Err(Obstacle {
-            at: Peer::Kubernetes,
-            how: Hindrance::Unreachable,
-            text: "the prober was stopped before it could begin".into(),
-        }),
+        () = shutdown.wait() => Err(Obstacle::new(Peer::Kubernetes, Hindrance::Unreachable, "the prober was stopped before it could begin")),
     };
     if let Ok(shell) = &shell {
         tokio::select! {

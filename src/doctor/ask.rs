@@ -30,12 +30,16 @@ pub(super) async fn ask<T>(
     what: &str,
     question: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, Obstacle> {
-    wire::limited(Peer::Kubernetes, what, LIMIT, async {
-        question
-            .await
-            .map_err(|error| kubernetes::obstacle(what, &error))
-    })
-    .await
+    let asked = ask_plainly(what, question).await?;
+    asked.map_err(|error| kubernetes::obstacle(what, &error))
+}
+
+/// The same, where the API server's refusal itself is of interest.
+pub(super) async fn ask_plainly<T>(
+    what: &str,
+    question: impl Future<Output = kube::Result<T>>,
+) -> Result<kube::Result<T>, Obstacle> {
+    wire::limited(Peer::Kubernetes, what, LIMIT, async { Ok(question.await) }).await
 }
 
 /// Asks for an object.
@@ -43,10 +47,7 @@ pub(super) async fn get<K>(api: &Api<K>, what: &str, name: &str) -> Asked<K>
 where
     K: Clone + std::fmt::Debug + DeserializeOwned,
 {
-    let asked = wire::limited(Peer::Kubernetes, what, LIMIT, async {
-        Ok(api.get_opt(name).await)
-    });
-    match asked.await {
+    match ask_plainly(what, api.get_opt(name)).await {
         Ok(Ok(Some(object))) => Asked::There(object),
         Ok(Ok(None)) => Asked::Absent,
         Ok(Err(kube::Error::Api(status))) if status.code == 403 => Asked::Denied,

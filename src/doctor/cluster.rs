@@ -110,7 +110,7 @@ async fn reach(
     });
     let user = match asked.await {
         Ok(review) => review.status.and_then(|status| status.user_info?.username),
-        Err(obstacle) if obstacle.text.contains("answered 401") => {
+        Err(obstacle) if obstacle.status() == Some(401) => {
             let fix = "renew the credential in the kubeconfig, e.g. with `kubectl create token vso-prober`";
             ledger.finding(topic, &subject, obstacle.text, Fix::words(fix));
             return None;

@@ -10,14 +10,14 @@ use url::Url;
 use super::ask::{Asked, ask, get};
 use super::fix::{Command, Fix, Line, Manifest, Name, Script, Selector};
 use super::token::account;
-use super::trust::Distrust;
+use super::trust::advice;
 use super::{Ledger, Topic};
 use crate::config::{Access, Config, MetricsSource};
+use crate::model::reply::{Distrust, Reply};
 use crate::model::snapshot::Snapshot;
-use crate::model::text::Text;
 use crate::operator::{self, LEADER_LEASE, Pods};
 use crate::rights::{Need, Rights, Subject};
-use crate::scrape::Numbers;
+use crate::scrape::{self, Numbers};
 
 /// How far back Prometheus is asked.
 const BACK: SignedDuration = SignedDuration::from_mins(5);
@@ -99,7 +99,7 @@ async fn pods(client: &Client, config: &Config, holder: Option<&str>, ledger: &m
     let params = ListParams::default().labels(selector);
     let pods = match ask(&what, async { api.list(&params).await }).await {
         Ok(pods) => pods.items,
-        Err(obstacle) if obstacle.text.contains("answered 403") => {
+        Err(obstacle) if obstacle.status() == Some(403) => {
             ledger.skipped(topic, &subject, "the prober has no right to list pods");
             return true;
         }
@@ -222,14 +222,13 @@ pub(super) async fn metrics(
                     .map(|last| last.snapshot.clone())
                     .unwrap_or_default()
             })
-            .map_err(Text::from)
         }
     };
     match read {
         Ok(snapshot) => told(config, &place, &snapshot, ledger),
-        Err(text) => {
-            let fix = repair(config, rights, subject, &text);
-            ledger.finding(topic, &place, text, fix);
+        Err(error) => {
+            let fix = repair(config, rights, subject, &error);
+            ledger.finding(topic, &place, error.text, fix);
         }
     }
 }
@@ -281,10 +280,10 @@ fn asked(
     subject: &Subject,
     namespace: &str,
     name: &str,
-    said: &str,
+    error: &scrape::Error,
 ) -> Option<Fix> {
     let (namespace, name) = (Name::parse(namespace)?, Name::parse(name)?);
-    if said.contains("answered 404") {
+    if error.status() == Some(404) {
         let create = Command::new("kubectl create serviceaccount").arg(&name);
         let create = create.arg("-n").arg(&namespace);
         return Some(Script::default().run(create).into());
@@ -294,28 +293,27 @@ fn asked(
 }
 
 /// What opens the way to the metrics, by what came back.
-fn repair(config: &Config, rights: &Rights, subject: &Subject, said: &str) -> Fix {
+fn repair(config: &Config, rights: &Rights, subject: &Subject, error: &scrape::Error) -> Fix {
     let access = config.operator.metrics.as_ref().map(MetricsSource::access);
     let file = access.and_then(|access| access.bearer_token_file.as_deref());
     let source = &config.operator.metrics;
-    // An answer, whatever it says, came over TLS that works.
-    let answered = said.contains("answered ");
-    if said.contains("a token of the ServiceAccount")
+    if error.asked == scrape::Asked::Token
         && let Some(Subject::Account { namespace, name }) = &rights.metrics
     {
-        return asked(rights, subject, namespace, name, said).unwrap_or_else(Fix::unnamed);
+        return asked(rights, subject, namespace, name, error).unwrap_or_else(Fix::unnamed);
     }
-    if said.contains("answered 403") && !rights.urls.is_empty() {
+    if error.status() == Some(403) && !rights.urls.is_empty() {
         // Whose token it is may be another than he who asks the API server here.
         let bearer = file.and_then(account);
         let bearer = bearer.map(|(namespace, name)| Subject::Account { namespace, name });
         return Fix::urls(rights, bearer.as_ref().unwrap_or(subject));
     }
-    if said.contains("answered 401") && !access.is_some_and(Access::has_bearer) {
+    if error.status() == Some(401) && !access.is_some_and(Access::has_bearer) {
         return Fix::set(&["operator", "metrics", "serviceAccount"], METRICS_ACCOUNT);
     }
-    if !answered && let Some(fault) = Distrust::of(said) {
-        let advice = fault.advice(
+    if let Some(fault) = error.reply.as_ref().and_then(Reply::distrust) {
+        let advice = advice(
+            fault,
             "operator.metrics.caFile",
             access.and_then(|access| access.ca_file.as_deref()),
         );

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use super::fix::{Command, Fix, Input, Plain, Script};
 use super::network::{Place, proxy};
-use super::trust::Distrust;
+use super::trust::advice;
 use super::{Cluster, Known, Ledger, Topic};
 use crate::config::Config;
 use crate::model::record::{Obstacle, Peer};
+use crate::model::reply::Distrust;
 use crate::rights::{Need, Rights, policy_name};
 use crate::vault::Vault;
 use crate::vault::inquiry::State;
@@ -115,7 +116,7 @@ async fn reach(config: &Config, cluster: &Cluster, ledger: &mut Ledger) -> Optio
     let tls = address.starts_with("https://");
     let state = ask("read its health", vault.state()).await;
     match &state {
-        Err(obstacle) if tls && let Some(fault) = Distrust::of(&obstacle.text) => {
+        Err(obstacle) if tls && let Some(fault) = obstacle.distrust() => {
             let fix = authority(config, cluster, fault);
             ledger.finding(Topic::VaultTls, address, obstacle.text.clone(), fix);
             skip(ledger, &[Topic::VaultState], "there is no TLS");
@@ -173,7 +174,7 @@ fn elsewhere(why: &str, address: &str, cluster: &Cluster) -> Fix {
 
 /// What a person can do about a certificate of Vault's that is not trusted.
 fn authority(config: &Config, cluster: &Cluster, fault: Distrust) -> Fix {
-    let advice = fault.advice("vault.caFile", config.vault.ca_file.as_deref());
+    let advice = advice(fault, "vault.caFile", config.vault.ca_file.as_deref());
     let of = |known: &Known| Some((known.name.clone(), known.ca.clone()?));
     let known = cluster.connections.iter().find_map(of);
     Fix::words(match known {

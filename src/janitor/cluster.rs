@@ -12,9 +12,5 @@ use crate::model::record::{Hindrance, Obstacle, Peer};
 /// The API server does not tell it, or tells one that is no name in Vault.
 pub async fn cluster(kube: &Client, namespace: &str) -> Result<Cluster, Obstacle> {
     let uid = kubernetes::namespace_uid(kube, namespace).await?;
-    Cluster::of(&uid).ok_or_else(|| Obstacle {
-        at: Peer::Kubernetes,
-        how: Hindrance::Failed,
-        text: format!("tried to get the UID of Namespace `{namespace}` for a folder in Vault: `{uid}` is not a UID").into(),
-    })
+    Cluster::of(&uid).ok_or_else(|| Obstacle::new(Peer::Kubernetes, Hindrance::Failed, format!("tried to get the UID of Namespace `{namespace}` for a folder in Vault: `{uid}` is not a UID")))
 }

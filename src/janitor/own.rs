@@ -96,14 +96,15 @@ pub(super) async fn delete_resource(
         }
         Ok(())
     };
-    let held = |_| Obstacle {
-        at: Peer::Kubernetes,
-        how: Hindrance::Failed,
-        text: format!(
-            "tried to {what}: it still exists after {} s, held by the operator's finalizer",
-            DELETION_LIMIT.as_secs()
+    let held = |_| {
+        Obstacle::new(
+            Peer::Kubernetes,
+            Hindrance::Failed,
+            format!(
+                "tried to {what}: it still exists after {} s, held by the operator's finalizer",
+                DELETION_LIMIT.as_secs()
+            ),
         )
-        .into(),
     };
     tokio::time::timeout(DELETION_LIMIT, gone)
         .await
@@ -158,14 +159,13 @@ where
 }
 
 fn left_alone(what: &str) -> Obstacle {
-    Obstacle {
-        at: Peer::Kubernetes,
-        how: Hindrance::Denied,
-        text: format!(
+    Obstacle::new(
+        Peer::Kubernetes,
+        Hindrance::Denied,
+        format!(
             "tried to {what}: it was changed meanwhile and is no longer a canary of this prober, so it is left alone"
-        )
-        .into(),
-    }
+        ),
+    )
 }
 
 /// Whether an object, or its whole kind, is not there.

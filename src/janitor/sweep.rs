@@ -342,10 +342,12 @@ impl Swept {
 
 /// Fails unless every lease has come to its end.
 fn ended(leases: Vec<(String, LeaseState)>) -> Result<(), Obstacle> {
-    let lives = |id: String| Obstacle {
-        at: Peer::Vault,
-        how: Hindrance::Failed,
-        text: format!("its lease `{id}` is still valid and could not be revoked").into(),
+    let lives = |id: String| {
+        Obstacle::new(
+            Peer::Vault,
+            Hindrance::Failed,
+            format!("its lease `{id}` is still valid and could not be revoked"),
+        )
     };
     leases.into_iter().try_for_each(|(id, state)| match state {
         LeaseState::Ended

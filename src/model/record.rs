@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::certificate::Certificate;
 use super::promise::Promise;
 use super::proof::Proof;
+use super::reply::{Distrust, Reply};
 use super::snapshot::Reading;
 use super::text::Text;
 use super::timeline::{Content, Resource, Timeline};
@@ -107,6 +108,40 @@ pub struct Obstacle {
     pub how: Hindrance,
     /// What was tried, on what, and what came back. Never a secret value.
     pub text: Text,
+    /// What came back, where something was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply: Option<Reply>,
+}
+
+impl Obstacle {
+    /// An obstacle for which nothing was sent, or of which nothing but the text counts.
+    pub fn new(at: Peer, how: Hindrance, text: impl Into<Text>) -> Self {
+        Self {
+            at,
+            how,
+            text: text.into(),
+            reply: None,
+        }
+    }
+
+    /// The same, with what came back.
+    #[must_use]
+    pub fn with(self, reply: Reply) -> Self {
+        Self {
+            reply: Some(reply),
+            ..self
+        }
+    }
+
+    /// The status code that came back, if one did.
+    pub fn status(&self) -> Option<u16> {
+        self.reply.as_ref().and_then(Reply::status)
+    }
+
+    /// Why TLS failed, if it did.
+    pub fn distrust(&self) -> Option<Distrust> {
+        self.reply.as_ref().and_then(Reply::distrust)
+    }
 }
 
 /// The other end of a request of the prober's.

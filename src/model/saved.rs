@@ -49,7 +49,7 @@ pub enum Unreadable {
 }
 
 impl Unreadable {
-    fn damaged(why: impl ToString) -> Self {
+    fn damaged(why: &impl ToString) -> Self {
         Self::Damaged(why.to_string().into())
     }
 }
@@ -73,7 +73,7 @@ pub fn write(record: &Record) -> serde_json::Result<String> {
 /// # Errors
 /// There is none, or a later program wrote it.
 pub fn read(text: &[u8]) -> Result<Record, Unreadable> {
-    let head: Head = serde_json::from_slice(text).map_err(Unreadable::damaged)?;
+    let head: Head = serde_json::from_slice(text).map_err(|error| Unreadable::damaged(&error))?;
     let version = head
         .schema
         .strip_prefix(FORM)
@@ -88,16 +88,17 @@ pub fn read(text: &[u8]) -> Result<Record, Unreadable> {
         }
         Some(0) | None => {
             let why = format!("its `schema` is `{}`, not `{FORM}{VERSION}`", head.schema);
-            return Err(Unreadable::damaged(why));
+            return Err(Unreadable::damaged(&why));
         }
     }
-    let Body { record } = serde_json::from_slice(text).map_err(Unreadable::damaged)?;
+    let Body { record } =
+        serde_json::from_slice(text).map_err(|error| Unreadable::damaged(&error))?;
     // Names are the only texts of a run that its type does not make safe to show.
     let names = [&record.probe, &record.run, &record.canary];
     let odd = |name: &&String| Text::new(name).as_str() != name.as_str();
     if let Some(odd) = names.into_iter().chain(&record.leftovers).find(odd) {
         let why = format!("`{odd}` can't be a name");
-        return Err(Unreadable::damaged(why));
+        return Err(Unreadable::damaged(&why));
     }
     Ok(record)
 }

@@ -48,14 +48,9 @@ pub(super) async fn object(
     let what = format!("get {kind} `{full_name}`");
     let metadata: ObjectMeta = found.map_err(|error| obstacle(&what, name, &error))?;
     let own = OwnObject::of(&metadata, &canary.instance);
-    own.map(Some).ok_or_else(|| Obstacle {
-        at: Peer::Kubernetes,
-        how: Hindrance::Removed,
-        text: format!(
+    own.map(Some).ok_or_else(|| Obstacle::new(Peer::Kubernetes, Hindrance::Removed, format!(
             "tried to change {kind} `{full_name}`: it no longer has the canary's labels, so it is left alone"
-        )
-        .into(),
-    })
+        )))
 }
 
 /// Sends one action, and returns when it is acknowledged. What is there already is changed only if it is still `own`; if

@@ -17,7 +17,7 @@ use crate::model::snapshot::{Reading, Snapshot};
 use crate::model::time::Moment as _;
 use crate::operator::api::VaultAuth;
 use crate::operator::{self, Own, WAKE};
-use crate::scrape::{Numbers, Past, Sampled, Scraper};
+use crate::scrape::{self, Numbers, Past, Sampled, Scraper};
 use crate::wire;
 
 /// How long the operator may take to finish what it does after a proof (status, finalizer) before the
@@ -149,7 +149,7 @@ impl Walk<'_> {
                         asked: now,
                         received: now,
                         before: Duration::ZERO,
-                        what: Err(error.into()),
+                        what: Err(error.text),
                     }];
                     return;
                 }
@@ -167,7 +167,7 @@ impl Walk<'_> {
         }
     }
 
-    async fn past(&self, past: &Past) -> Result<Vec<Reading>, String> {
+    async fn past(&self, past: &Past) -> Result<Vec<Reading>, scrape::Error> {
         let wall = |mark: Mark| self.wall.later(mark.elapsed());
         let sampled = past
             .between(self.wall.earlier(BEFORE), wall(self.now()))
@@ -202,7 +202,10 @@ impl Walk<'_> {
             asked: mark(look.begun),
             received: mark(look.ended),
             before: Duration::ZERO,
-            what: look.what.clone().map(|snapshot| self.own(snapshot)),
+            what: match &look.what {
+                Ok(snapshot) => Ok(self.own(snapshot.clone())),
+                Err(error) => Err(error.text.clone()),
+            },
         })
     }
 

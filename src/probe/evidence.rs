@@ -130,10 +130,12 @@ async fn resource(shell: &Shell, canary: &Canary) -> Result<Option<Resource>, Ob
         .await
         .map_err(|error| kubernetes::obstacle(&what, &error))?;
     let read = object.map(|object| operator::resource(kind, object));
-    read.transpose().map_err(|_| Obstacle {
-        at: Peer::Kubernetes,
-        how: Hindrance::Failed,
-        text: format!("tried to {what}: the response does not match its CRD").into(),
+    read.transpose().map_err(|_| {
+        Obstacle::new(
+            Peer::Kubernetes,
+            Hindrance::Failed,
+            format!("tried to {what}: the response does not match its CRD"),
+        )
     })
 }
 

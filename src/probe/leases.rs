@@ -33,14 +33,9 @@ impl Walk<'_> {
             let of = target.map_or_else(String::new, |target| {
                 format!("{}/{}", target.mount, target.path)
             });
-            Obstacle {
-                at: Peer::Vault,
-                how: Hindrance::Denied,
-                text: format!(
+            Obstacle::new(Peer::Vault, Hindrance::Denied, format!(
                     "the resource's status names lease `{id}`, which is not of `{of}`: the prober does not touch it"
-                )
-                .into(),
-            }
+                ))
         })
     }
 

@@ -114,15 +114,14 @@ impl Door {
         };
         let credential = take("username").zip(take("password"));
         let Some((user, password)) = credential else {
-            return Err(Obstacle {
-                at: Peer::Postgres,
-                how: Hindrance::Unfit,
-                text: format!(
+            return Err(Obstacle::new(
+                Peer::Postgres,
+                Hindrance::Unfit,
+                format!(
                     "tried to log in to PostgreSQL: Secret `{}` has no `username` and `password`",
                     self.name
-                )
-                .into(),
-            });
+                ),
+            ));
         };
         Ok(Some((content, Credential { user, password })))
     }

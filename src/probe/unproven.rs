@@ -13,11 +13,7 @@ use crate::panic::Panic;
 
 /// What a bug of the prober's own is to a run.
 pub fn own(panic: &Panic) -> Obstacle {
-    Obstacle {
-        at: Peer::Prober,
-        how: Hindrance::Failed,
-        text: panic.to_string().into(),
-    }
+    Obstacle::new(Peer::Prober, Hindrance::Failed, panic.to_string())
 }
 
 /// A step that an obstacle of the prober's own kept from being proven, or from being taken.

@@ -140,7 +140,11 @@ mod tests {
         let below = folder.path().join("a/b");
         let records = Records::open(&below).expect("it can be made");
         let (file, length) = records.save(&record()).expect("it can be saved");
-        assert_eq!(files(&below), [file.clone()], "nothing else is left");
+        assert_eq!(
+            files(&below),
+            std::slice::from_ref(&file),
+            "nothing else is left"
+        );
         assert_eq!(file, below.join("probe-0123456789abcdef.json"));
         let metadata = fs::metadata(&file).expect("it is there");
         assert_eq!(metadata.len(), length);

@@ -11,6 +11,7 @@ use secrecy::SecretString;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::Error;
 use crate::config::Access;
 use crate::kubernetes;
 use crate::wire::http;
@@ -54,12 +55,13 @@ impl Bearer {
     }
 
     /// The token, if one is to be sent.
-    pub(super) async fn token(&self) -> Result<Option<SecretString>, String> {
+    pub(super) async fn token(&self) -> Result<Option<SecretString>, Error> {
         match self {
             Self::None => Ok(None),
             Self::File(file) => {
                 let what = "`operator.metrics.bearerTokenFile`";
-                http::credential_aside(what, file).await.map(Some)
+                let token = http::credential_aside(what, file).await;
+                token.map(Some).map_err(|text| Error::new(None, text))
             }
             Self::Account(account) => account.token().await.map(Some),
         }
@@ -74,7 +76,7 @@ impl Bearer {
 }
 
 impl Account {
-    async fn token(&self) -> Result<SecretString, String> {
+    async fn token(&self) -> Result<SecretString, Error> {
         let mut issued = self.issued.lock().await;
         if let Some((since, token)) = issued.as_ref()
             && since.elapsed() < USED
@@ -92,7 +94,7 @@ impl Account {
 ///
 /// # Errors
 /// What was tried and what came back.
-pub async fn token(kube: &Client, namespace: &str, name: &str) -> Result<SecretString, String> {
+pub async fn token(kube: &Client, namespace: &str, name: &str) -> Result<SecretString, Error> {
     let accounts: Api<ServiceAccount> = Api::namespaced(kube.clone(), namespace);
     let request = TokenRequest {
         spec: TokenRequestSpec {
@@ -105,12 +107,15 @@ pub async fn token(kube: &Client, namespace: &str, name: &str) -> Result<SecretS
     let answer = accounts
         .create_token_request(name, &PostParams::default(), &request)
         .await
-        .map_err(|error| String::from(kubernetes::obstacle(&what, &error).text))?;
+        .map_err(|error| {
+            let obstacle = kubernetes::obstacle(&what, &error);
+            Error::token(obstacle.reply, obstacle.text)
+        })?;
     let token = answer.status.map(|status| status.token).unwrap_or_default();
     if token.is_empty() {
-        return Err(format!(
-            "tried to {what}: the API server's response has none"
-        ));
+        let text = format!("tried to {what}: the API server's response has none");
+        return Err(Error::token(None, text));
     }
-    http::one_line(&token, "the token that the API server issued")
+    let token = http::one_line(&token, "the token that the API server issued");
+    token.map_err(|text| Error::token(None, text))
 }

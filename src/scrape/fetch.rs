@@ -6,9 +6,11 @@ use http::header::{ACCEPT, AUTHORIZATION};
 use reqwest::{Client, Response, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::Error;
 use super::bearer::Bearer;
 use crate::config::Access;
-use crate::wire::{causes, http as wire};
+use crate::model::reply::{Distrust, Reply};
+use crate::wire::{causes, failure, http as wire};
 
 /// How long a scrape may take as a whole.
 pub(super) const LIMIT: Duration = Duration::from_secs(5);
@@ -41,13 +43,15 @@ impl Fetch {
     }
 
     /// The text at `url`, which is called `place` in errors.
-    pub(super) async fn text(&self, url: &str, place: &str) -> Result<String, String> {
-        let failed =
-            |text: String| format!("tried to read the operator's metrics at {place}: {text}");
+    pub(super) async fn text(&self, url: &str, place: &str) -> Result<String, Error> {
+        let failed = |reply: Option<Reply>, text: String| {
+            let text = format!("tried to read the operator's metrics at {place}: {text}");
+            Error::new(reply, text)
+        };
         let client = self
             .client
             .as_ref()
-            .map_err(|error| failed(error.clone()))?;
+            .map_err(|error| failed(None, error.clone()))?;
         let mut request = client.get(url).header(ACCEPT, "text/plain;version=0.0.4");
         let token = self.bearer.token().await?;
         if let Some(token) = &token {
@@ -55,39 +59,42 @@ impl Fetch {
         }
         let no_answer = |error: reqwest::Error| {
             let connect = error.is_connect();
+            let reply = failure::reply(&error);
             let text = causes(&error.without_url());
-            let hint = if connect && text.contains("certificate") {
-                "; set `operator.metrics.caFile`, or `insecureSkipVerify` for a self-signed certificate"
-            } else if connect {
-                "; is the address right, and is the operator up?"
-            } else {
-                ""
+            let hint = match reply.distrust() {
+                Some(Distrust::Protocol) | None if connect => {
+                    "; is the address right, and is the operator up?"
+                }
+                Some(Distrust::Protocol) | None => "",
+                Some(_) => {
+                    "; set `operator.metrics.caFile`, or `insecureSkipVerify` for a self-signed certificate"
+                }
             };
-            failed(format!("no answer: {text}{hint}"))
+            failed(Some(reply), format!("no answer: {text}{hint}"))
         };
         let answer = request.send().await.map_err(no_answer)?;
         let status = answer.status();
         if status.is_success() {
-            return body(answer).await.map_err(failed);
+            let body = body(answer).await;
+            return body.map_err(|text| failed(Some(Reply::Broken), text));
         }
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             self.bearer.refused().await;
         }
         let said = said(answer, token.as_ref()).await;
-        Err(failed(format!(
-            "it answered {status}{said}{}",
-            hint(status)
-        )))
+        let text = format!("it answered {status}{said}{}", hint(status));
+        Err(failed(Some(Reply::http(status.as_u16())), text))
     }
 }
 
 /// Says that nothing came back in time.
-pub(super) fn silence(place: &str) -> String {
-    format!(
+pub(super) fn silence(place: &str) -> Error {
+    let text = format!(
         "tried to read the operator's metrics at {place}: the response did not end within {} s; the \
          endpoint is overloaded or never ends",
         LIMIT.as_secs()
-    )
+    );
+    Error::new(Some(Reply::Silence), text)
 }
 
 /// The body of an answer, if it is not too large.

@@ -8,7 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use tokio::time::timeout;
 
+use super::Error;
 use super::fetch::{Fetch, LIMIT, silence};
+use crate::model::reply::Reply;
 use crate::model::snapshot::Snapshot;
 use crate::model::time;
 use crate::operator::exposition::{NAMES, Tally};
@@ -52,7 +54,7 @@ impl Past {
     ///
     /// # Errors
     /// Prometheus gave no answer, or one that refuses, or it knows no such series.
-    pub async fn between(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Sampled>, String> {
+    pub async fn between(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Sampled>, Error> {
         let span = to.duration_since(from).as_secs().max(0) + 1;
         let own = self
             .selector
@@ -71,10 +73,11 @@ impl Past {
             .await
             .unwrap_or_else(|_| Err(silence(&self.url)))?;
         let failed = |what: &str| {
-            format!(
+            let text = format!(
                 "tried to ask Prometheus at {} for the operator's metrics: {what}",
                 self.url
-            )
+            );
+            Error::new(Some(Reply::http(200)), text)
         };
         // The parser's own words may repeat what the answer holds.
         let answer: Answer = serde_json::from_str(&text).map_err(|error| {

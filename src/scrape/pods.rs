@@ -11,7 +11,7 @@ use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt as _};
 
 use super::fetch::Fetch;
-use super::read;
+use super::{Error, read};
 use crate::config::{self, Scheme};
 use crate::kubernetes;
 use crate::model::snapshot::Snapshot;
@@ -55,7 +55,7 @@ impl Pods {
     }
 
     /// Reads them all. One that can't be read makes the sum wrong, so there is none then.
-    pub(super) async fn read(&self) -> Result<Snapshot, String> {
+    pub(super) async fn read(&self) -> Result<Snapshot, Error> {
         let (listed, leader) = tokio::join!(self.list(), self.leader());
         let pods = operator::Pods::tell(listed?, leader.as_deref());
         self.tell(&pods.foreign);
@@ -75,11 +75,12 @@ impl Pods {
             }
         }
         let mut whole = whole.ok_or_else(|| {
-            format!(
+            let text = format!(
                 "tried to read the metrics of the operator's pods: no running pod of the operator matches `{}` in \
                  `{}`; is `operator.podSelector` right, and is the operator up?",
                 self.selector, self.namespace
-            )
+            );
+            Error::new(None, text)
         })?;
         whole.leader = leader;
         Ok(whole)
@@ -99,10 +100,10 @@ impl Pods {
     }
 
     /// The pods under the selector, whoever's they are.
-    async fn list(&self) -> Result<Vec<Pod>, String> {
+    async fn list(&self) -> Result<Vec<Pod>, Error> {
         let params = ListParams::default().labels(&self.selector);
         let pods = self.api.list(&params).await.map_err(|error| {
-            kubernetes::obstacle(&format!("list pods in `{}`", self.namespace), &error).text
+            kubernetes::obstacle(&format!("list pods in `{}`", self.namespace), &error)
         })?;
         Ok(pods.items)
     }

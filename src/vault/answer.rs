@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::refusal;
 use crate::model::record::{Hindrance, Obstacle, Peer};
+use crate::model::reply::Reply;
 use crate::wire;
 
 /// No answer of Vault's that the prober asks for is larger, in bytes.
@@ -89,6 +90,7 @@ impl Answer {
                 what,
                 &format!("{error} (status {})", status.as_u16()),
             )
+            .with(Reply::Broken)
         })?;
         Ok(Self {
             what: what.to_owned(),
@@ -179,7 +181,7 @@ impl Answer {
             "it answered {} with something that is not Vault's API ({form})",
             self.status.as_u16()
         );
-        unusable(&self.address, &self.what, &text)
+        unusable(&self.address, &self.what, &text).with(Reply::http(self.status.as_u16()))
     }
 
     /// The obstacle that a refusal is.
@@ -218,11 +220,11 @@ impl<T> Said<T> {
 
 /// The obstacle that Vault can't be heard: it is not reached, or something else answers in its place.
 pub(super) fn unusable(address: &str, what: &str, why: &str) -> Obstacle {
-    Obstacle {
-        at: Peer::Vault,
-        how: Hindrance::Unreachable,
-        text: format!("tried to {what} on Vault at {address}: {why}").into(),
-    }
+    Obstacle::new(
+        Peer::Vault,
+        Hindrance::Unreachable,
+        format!("tried to {what} on Vault at {address}: {why}"),
+    )
 }
 
 #[cfg(test)]

@@ -259,11 +259,7 @@ async fn read(what: &str, file: &Path) -> Result<SecretString, Obstacle> {
 }
 
 fn denied(text: String) -> Obstacle {
-    Obstacle {
-        at: Peer::Vault,
-        how: Hindrance::Denied,
-        text: text.into(),
-    }
+    Obstacle::new(Peer::Vault, Hindrance::Denied, text)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use super::answer::{Answer, unusable};
 use super::login::Session;
 use super::{CONNECT_LIMIT, REQUEST_LIMIT, Vault};
 use crate::model::record::Obstacle;
+use crate::model::reply::Reply;
 use crate::wire::http::redirect::{self, Refused};
 use crate::wire::{self, causes};
 
@@ -146,7 +147,7 @@ impl Vault {
         let from = request.url().clone();
         let no_answer = |error: &reqwest::Error| {
             let why = format!("no answer: {}", causes(error));
-            unusable(&self.config.address, what, &why)
+            unusable(&self.config.address, what, &why).with(wire::failure::reply(error))
         };
         let mut answer = self
             .http
@@ -185,6 +186,7 @@ impl Vault {
                 Refused::Again(place) => format!("; set `vault.address` to {place}"),
             };
             unusable(&self.config.address, what, &format!("{refused}{hint}"))
+                .with(Reply::http(answer.status().as_u16()))
         };
         let Some(to) = location(from, answer.status(), answer.headers()) else {
             return Ok(None);

@@ -30,11 +30,7 @@ fn saw(change: impl FnOnce(&mut StepRecord), seen: Vec<Sighting>) -> Record {
 }
 
 fn obstacle() -> Obstacle {
-    Obstacle {
-        at: Peer::Vault,
-        how: Hindrance::Unreachable,
-        text: "no answer".into(),
-    }
+    Obstacle::new(Peer::Vault, Hindrance::Unreachable, "no answer")
 }
 
 fn there(nonce: &str) -> Answer<Option<(String, Content)>> {

@@ -19,7 +19,6 @@ use crate::judge::correlation::Windows;
 use crate::model::Verdict;
 use crate::model::run::Run;
 use crate::model::snapshot::Snapshot;
-use crate::model::text::Text;
 use crate::model::time::Moment as _;
 use crate::publish::{Fact, Publisher};
 use crate::schedule;
@@ -245,7 +244,7 @@ impl Crew {
                     if let Numbers::Live(scraper) = &shell.numbers {
                         let look = scraper.look().await;
                         let took = look.ended.saturating_duration_since(look.begun);
-                        desk.scraped(&look.what, took);
+                        desk.scraped(look.what.as_ref().ok(), took);
                     }
                     sweep(&shell, &config).await;
                 }
@@ -304,14 +303,11 @@ impl Desk {
     }
 
     /// Reports a look at the operator's metrics.
-    fn scraped(&self, what: &Result<Snapshot, Text>, took: Duration) {
+    fn scraped(&self, what: Option<&Snapshot>, took: Duration) {
         self.publisher.publish(Fact::Scrape {
-            up: what.is_ok(),
+            up: what.is_some(),
             seconds: took.as_secs_f64(),
-            version: what
-                .as_ref()
-                .ok()
-                .and_then(|numbers| numbers.version.clone()),
+            version: what.and_then(|numbers| numbers.version.clone()),
         });
     }
 }
@@ -371,7 +367,7 @@ impl Duty {
         let record = record(&self.config, &self.probe, shell, begun, &self.term, |_| {}).await;
         for reading in &record.readings {
             let took = reading.received.since(reading.asked);
-            self.desk.scraped(&reading.what, took);
+            self.desk.scraped(reading.what.as_ref().ok(), took);
         }
         let mut run = judged(&record);
         let correlations = self.desk.windows().observe(&mut run);

@@ -6,11 +6,12 @@ use kube::Client;
 use kube::api::{Api, ListParams, PostParams};
 use kube::core::DynamicObject;
 
-use super::super::ask::ask;
+use super::super::ask::{ask, ask_plainly};
 use super::super::fix::{Command, Fix, Name, Patch, Script};
 use super::super::{Ledger, Topic};
 use crate::canary::{Action, Canary, Cluster};
 use crate::config::{Config, Probe};
+use crate::kubernetes::{self, Denial};
 use crate::model::{Kind, Step};
 use crate::operator::api_resource;
 use crate::rights::plural;
@@ -70,24 +71,24 @@ async fn create(
         ..PostParams::default()
     };
     let what = format!("create a {} in `{home}` in a dry run", kind.resource());
-    match ask(&what, async { api.create(&params, object).await }).await {
-        Ok(_) => ledger.good(Topic::Admission, subject, "the dry run was admitted"),
-        Err(obstacle) if obstacle.text.contains("cannot create resource") => {
+    let error = match ask_plainly(&what, api.create(&params, object)).await {
+        Ok(Ok(_)) => return ledger.good(Topic::Admission, subject, "the dry run was admitted"),
+        Ok(Err(error)) => error,
+        Err(obstacle) => return ledger.unknown(Topic::Admission, subject, obstacle.text),
+    };
+    let text = kubernetes::obstacle(&what, &error).text;
+    let fix = match kubernetes::denial(&error) {
+        None => return ledger.unknown(Topic::Admission, subject, text),
+        Some(Denial::Rights) => {
             let why = "the prober has no right to create it";
-            ledger.skipped(Topic::Admission, subject, why);
+            return ledger.skipped(Topic::Admission, subject, why);
         }
-        Err(obstacle) if obstacle.text.contains("exceeded quota") => {
-            let fix = "raise the ResourceQuota that it names; `kubectl get resourcequotas` in the namespace lists all";
-            ledger.finding(Topic::Admission, subject, obstacle.text, Fix::words(fix));
-        }
-        Err(obstacle) if obstacle.text.contains("the API server answered 4") => {
-            let fix = format!(
-                "change the policy or webhook that refuses it, or exempt the namespace `{home}` from it"
-            );
-            ledger.finding(Topic::Admission, subject, obstacle.text, Fix::words(fix));
-        }
-        Err(obstacle) => ledger.unknown(Topic::Admission, subject, obstacle.text),
-    }
+        Some(Denial::Quota) => "raise the ResourceQuota that it names; `kubectl get resourcequotas` in the namespace lists all".to_owned(),
+        Some(Denial::Other) => format!(
+            "change the policy or webhook that refuses it, or exempt the namespace `{home}` from it"
+        ),
+    };
+    ledger.finding(Topic::Admission, subject, text, Fix::words(fix));
 }
 
 /// Whether the quotas leave room for Secrets, which the operator makes and the prober can't try.
@@ -98,7 +99,7 @@ pub(super) async fn quota(client: &Client, config: &Config, ledger: &mut Ledger)
     let what = format!("list ResourceQuotas in `{home}`");
     let quotas = match ask(&what, async { api.list(&ListParams::default()).await }).await {
         Ok(quotas) => quotas,
-        Err(obstacle) if obstacle.text.contains("answered 403") => {
+        Err(obstacle) if obstacle.status() == Some(403) => {
             return ledger.skipped(
                 topic,
                 home,

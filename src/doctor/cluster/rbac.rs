@@ -99,7 +99,7 @@ async fn urls(
             Ok(token) => kubernetes::connect_as(&config.kubernetes, Some(token))
                 .await
                 .map_err(|obstacle| obstacle.text),
-            Err(text) => Err(text.into()),
+            Err(error) => Err(error.text),
         };
         match connected {
             Ok(client) => other = Some(client),

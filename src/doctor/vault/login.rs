@@ -41,7 +41,7 @@ pub(super) async fn look(
     }
     if let Err(obstacle) = ask("log in", vault.ready()).await {
         let fix = match obstacle.how {
-            Hindrance::Denied => let_in(config, rights, &obstacle.text),
+            Hindrance::Denied => let_in(config, rights, obstacle.status()),
             // A role has no part in it: a redirect that may not be followed, or a Vault that does not serve.
             _ => Fix::words(
                 "make sure that Vault itself answers at `vault.address`; its response says more",
@@ -81,7 +81,7 @@ fn lifetime(token: &Token) -> String {
 }
 
 /// What makes a login work that was refused with these words.
-fn let_in(config: &Config, rights: &Rights, said: &str) -> Fix {
+fn let_in(config: &Config, rights: &Rights, status: Option<u16>) -> Fix {
     let by_hand = || {
         Fix::words(
             "fix the method, its role and the policy that `vso-prober doctor --print-policy` prints in Vault: a name in \
@@ -105,7 +105,7 @@ fn let_in(config: &Config, rights: &Rights, said: &str) -> Fix {
         ));
     }
     // A method that is not mounted refuses as a login does that is.
-    let refused = said.contains("answered 403") || said.contains("answered 404");
+    let refused = matches!(status, Some(403 | 404));
     made(config, rights, refused).map_or_else(by_hand, Fix::from)
 }
 
@@ -234,9 +234,8 @@ mod tests {
         };
         let rights = Rights::of(&config, false);
         let policies: Vec<_> = policies.iter().map(|policy| (*policy).to_owned()).collect();
-        let refused = "Vault answered 403: permission denied";
         (
-            let_in(&config, &rights, refused),
+            let_in(&config, &rights, Some(403)),
             attach(&config, role, &policies),
         )
     }
