@@ -165,9 +165,11 @@ fn spawned(mut command: Command, arguments: String, group: Option<Group>) -> Res
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
-    let child = command
-        .spawn()
-        .with_context(|| format!("could not start `{:?}`", command.as_std().get_program()))?;
+    let child = command.spawn();
+    let child = child.with_context(|| {
+        let program = Path::new(command.as_std().get_program());
+        format!("could not start `{}`", program.display())
+    })?;
     Ok(Running {
         child,
         since: Instant::now(),
