@@ -365,7 +365,7 @@ fn words_are_read_from_code_and_from_nothing_else() {
     "#;
     let mut found = Vec::new();
     words(text.parse().expect("Rust"), &mut |_, word| {
-        found.push(word.to_owned())
+        found.push(word.to_owned());
     });
     assert_eq!(found, ["fn", "f", "one", "T", "g", "\"two\"", "x", "three"]);
 }
