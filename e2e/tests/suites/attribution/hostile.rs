@@ -51,8 +51,8 @@ enum Malice {
 
 impl Malice {
     const ALL: [(Self, &'static str); 11] = [
-        (Self::Endless, "more than 4 MB"),
-        (Self::EndlessLine, "more than 4 MB"),
+        (Self::Endless, "larger than 4 MB"),
+        (Self::EndlessLine, "larger than 4 MB"),
         (Self::Drip, "did not end within 5 s"),
         (Self::Silence, "did not end within 5 s"),
         (Self::Noise, "the response has none of them"),

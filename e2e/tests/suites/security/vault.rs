@@ -104,7 +104,7 @@ pub(super) async fn without_end(scene: &Scene) -> Result<()> {
         let run = outcome.only_run()?;
         blameless(&run)?;
         ensure!(run.result == Verdict::Unknown, "{run:#?}");
-        ensure!(outcome.stdout.contains("more than 1 MB"), "{outcome}");
+        ensure!(outcome.stdout.contains("larger than 1 MB"), "{outcome}");
     }
     scene
         .prober([Probe::kv2("endless")])
