@@ -1,4 +1,4 @@
-//! The metrics and labels in a PromQL query. Enough to check rules and dashboards against what is exported; Prometheus itself checks the syntax.
+//! The metrics and labels in a `PromQL` query. Enough to check rules and dashboards against what is exported; Prometheus itself checks the syntax.
 
 use std::collections::BTreeSet;
 

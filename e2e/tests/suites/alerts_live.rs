@@ -188,7 +188,7 @@ async fn operator_stops(scene: &Scene) -> Result<()> {
     ensure!(page.label("party") == "operator", "{page:#?}");
     ensure!(
         page.description()
-            .contains("watched create, failed with the cause operator_down"),
+            .contains("watched create, failed with operator_down"),
         "{page:#?}"
     );
     tell("page, by VSOOperatorDown", page.at - stopped);

@@ -187,7 +187,7 @@ async fn saved(scene: &Scene) -> Result<()> {
         let named = |entry: &std::fs::DirEntry| {
             let name = entry.file_name();
             name.to_str()
-                .is_some_and(|name| name.starts_with(probe) && name.ends_with(".json"))
+                .is_some_and(|name| name.starts_with(probe) && !name.starts_with('.'))
         };
         let entries = std::fs::read_dir(&folder)?.collect::<Result<Vec<_>, _>>()?;
         let entry = entries.into_iter().find(named);

@@ -12,7 +12,6 @@ const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 
 /// Gives each account its rights, and no more.
 pub(super) async fn grant(client: &Client) -> Result<()> {
-    let rule = |group: &str, resources: &[&str], verbs: &[&str]| json!({"apiGroups": [group], "resources": resources, "verbs": verbs});
     let watched = ["get", "list", "watch"];
     let canaries = [
         "vaultstaticsecrets",
@@ -58,8 +57,6 @@ pub(super) async fn grant(client: &Client) -> Result<()> {
         rule(LEASES, &["leases"], &["*"]),
         rule("", &["configmaps"], &["*"]),
     ];
-    let in_namespace =
-        |namespace: &str, plural: &str| format!("{RBAC}/namespaces/{namespace}/{plural}");
     let objects = [
         role(in_namespace(NAMESPACE, "roles"), "Role", PROBER, &prober),
         binding(
@@ -112,6 +109,14 @@ pub(super) async fn grant(client: &Client) -> Result<()> {
         ),
     ];
     all(client, objects).await
+}
+
+fn in_namespace(namespace: &str, plural: &str) -> String {
+    format!("{RBAC}/namespaces/{namespace}/{plural}")
+}
+
+fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> Value {
+    json!({"apiGroups": [group], "resources": resources, "verbs": verbs})
 }
 
 fn role(path: String, kind: &str, name: &str, rules: &[Value]) -> (String, Value) {

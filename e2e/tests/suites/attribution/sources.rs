@@ -256,7 +256,7 @@ pub(super) async fn tls(scene: &Scene) -> Result<()> {
         (
             "no line",
             json!({"url": url, "caFile": ca, "bearerTokenFile": broken}),
-            "not one line of printable characters",
+            "one line of printable characters without blanks",
         ),
         (
             "no file",
