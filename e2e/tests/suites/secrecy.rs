@@ -186,8 +186,7 @@ async fn saved(scene: &Scene) -> Result<()> {
     for probe in ["absent", "late", "leaking"] {
         let named = |entry: &std::fs::DirEntry| {
             let name = entry.file_name();
-            name.to_str()
-                .is_some_and(|name| name.starts_with(probe) && !name.starts_with('.'))
+            name.to_str().is_some_and(|name| name.starts_with(probe))
         };
         let entries = std::fs::read_dir(&folder)?.collect::<Result<Vec<_>, _>>()?;
         let entry = entries.into_iter().find(named);
