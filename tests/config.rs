@@ -85,7 +85,7 @@ fn the_address_may_come_from_the_environment() {
     insta::assert_snapshot!(told_with(Some("https://vault:8200/")), @"https://vault:8200");
     insta::assert_snapshot!(told_with(None), @"c.yaml:1:1: `vault` lacks `address`, and `VAULT_ADDR` is not set; one of them is needed");
     insta::assert_snapshot!(told_with(Some("")), @"c.yaml:1:1: `vault` lacks `address`, and `VAULT_ADDR` is not set; one of them is needed");
-    insta::assert_snapshot!(told_with(Some("vault:8200")), @"c.yaml:1:1: `vault` lacks `address`, and `VAULT_ADDR` in its place is `vault:8200`; it must be a URL that begins with `http://` or `https://`, such as `https://vault.example:8200`");
+    insta::assert_snapshot!(told_with(Some("vault:8200")), @"c.yaml:1:1: `vault` lacks `address`, and `VAULT_ADDR`, used instead, is `vault:8200`; it must be a URL that begins with `http://` or `https://`, such as `https://vault.example:8200`");
 }
 
 #[test]
