@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use e2e::lab::{Lab, Options, Place, Summary};
+use e2e::lab::{Lab, Options, PartSummary, Place, Summary};
 use futures::try_join;
 use tokio::time::{interval, timeout};
 
@@ -27,14 +27,15 @@ fn processes(folder: &Path) -> Vec<String> {
         .collect()
 }
 
-fn assert_gone(summary: &Summary) {
+async fn assert_gone(summary: &Summary) {
     // On a busy machine the kernel takes a moment to end what was killed.
-    let lives = || summary.parts.iter().any(|part| part.alive());
+    let mut tick = interval(Duration::from_millis(100));
     for _ in 0..100 {
-        if !lives() && processes(&summary.folder).is_empty() {
+        tick.tick().await;
+        let lives = summary.parts.iter().any(PartSummary::alive);
+        if !lives && processes(&summary.folder).is_empty() {
             break;
         }
-        std::thread::sleep(Duration::from_millis(100));
     }
     assert_eq!(processes(&summary.folder), [""; 0]);
     assert!(summary.parts.iter().all(|part| !part.alive()));
@@ -58,7 +59,7 @@ async fn two_labs_run_side_by_side_and_leave_nothing() {
     );
 
     drop(one);
-    assert_gone(&first);
+    assert_gone(&first).await;
     for part in &second.parts {
         second
             .health(part)
@@ -116,7 +117,7 @@ async fn ends_with_its_owner(signal: &str) {
     timeout(Duration::from_secs(10), gone)
         .await
         .expect("nothing is left within 10 s");
-    assert_gone(&summary);
+    assert_gone(&summary).await;
 }
 
 #[tokio::test]
@@ -153,7 +154,7 @@ async fn up_outlives_its_command_until_down() {
     let (well, table) = lab("status");
     assert!(well && table.contains("kube-apiserver"), "{table}");
     assert!(lab("down").0);
-    assert_gone(&summary);
+    assert_gone(&summary).await;
     assert!(!place.dir().exists());
 }
 
