@@ -272,16 +272,17 @@ impl Stage {
         let started = lab.get_or_insert_with(|| self.start(program));
         let outcome = match &started.scene {
             Ok(scene) => program.timed(name, || tried(runtime, scene, name, check)),
-            Err(error) => Err(Failed::from(error)),
+            Err(error) => Ok(Err(Failed::from(error))),
         };
-        started.failed |= outcome.is_err();
+        started.failed |= !matches!(outcome, Ok(Ok(())));
         if self.pending.fetch_sub(1, Ordering::Relaxed) == 1
             && let Some(started) = lab.take()
         {
             let _inside = runtime.enter();
             started.end(self.name);
         }
-        outcome
+        // Only now, so that others get the lab of one that panicked too.
+        outcome.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     fn start(&self, program: &Program) -> Started {
@@ -311,8 +312,13 @@ impl Started {
     }
 }
 
-/// Whether a trial went well, and nothing was left behind.
-fn tried(runtime: &Runtime, scene: &Scene, name: &str, check: Check) -> Result<(), Failed> {
+/// Whether a trial went well, and nothing was left behind; or its panic.
+fn tried(
+    runtime: &Runtime,
+    scene: &Scene,
+    name: &str,
+    check: Check,
+) -> thread::Result<Result<(), Failed>> {
     if let Some(records) = scene.records() {
         records.begin(name);
     }
@@ -328,11 +334,10 @@ fn tried(runtime: &Runtime, scene: &Scene, name: &str, check: Check) -> Result<(
     };
     let after = runtime.block_on(after(scene));
     let after = after.and(scene.records().map_or(Ok(()), Records::end));
-    match checked {
-        Ok(Ok(())) => after.map_err(|error| Failed::from(format!("{error:#}"))),
-        Ok(Err(error)) => Err(Failed::from(format!("{error:#}\n{state}"))),
-        Err(panic) => resume_unwind(panic),
-    }
+    checked.map(|checked| match checked {
+        Ok(()) => after.map_err(|error| Failed::from(format!("{error:#}"))),
+        Err(error) => Err(Failed::from(format!("{error:#}\n{state}"))),
+    })
 }
 
 /// Whether the machine grants the namespaces that a node needs.
