@@ -4,7 +4,6 @@ mod issue;
 mod lease;
 mod renewal;
 
-use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -17,10 +16,10 @@ use vso_prober::operator::api::{VaultDynamicSecret, VaultDynamicSecretStatus};
 
 use super::clients::{Clients, Wanted};
 use super::condition::{self, Said};
-use super::content::Data;
 use super::controller::Reconcile;
-use super::horizon::{self, Backoff};
+use super::horizon;
 use super::kind::{Kind, Writer};
+use super::memory::Memory;
 use super::secret;
 use super::session::Session;
 use super::vault;
@@ -37,24 +36,7 @@ pub(crate) struct DynamicSecrets {
     /// This pod: a resource that another one handled last is left alone until its renewal is due.
     pod_uid: String,
     /// What is remembered between reconciles.
-    memory: Mutex<Memory>,
-}
-
-/// What is remembered between reconciles.
-#[derive(Default)]
-pub(crate) struct Memory {
-    backoffs: HashMap<Key, Backoff>,
-    written: HashMap<Key, Data>,
-    /// To be given a new credential.
-    pub(crate) forced: HashSet<Key>,
-}
-
-impl Memory {
-    fn forget(&mut self, key: &Key) {
-        self.backoffs.remove(key);
-        self.written.remove(key);
-        self.forced.remove(key);
-    }
+    memory: Mutex<Memory<Key>>,
 }
 
 impl Reconcile<VaultDynamicSecret> for DynamicSecrets {
@@ -82,7 +64,7 @@ impl DynamicSecrets {
     }
 
     /// What is remembered.
-    pub(crate) fn memory(&self) -> MutexGuard<'_, Memory> {
+    pub(crate) fn memory(&self) -> MutexGuard<'_, Memory<Key>> {
         self.memory.lock().expect("no holder panics")
     }
 

@@ -14,6 +14,7 @@ mod faults;
 mod horizon;
 mod http;
 mod kind;
+mod memory;
 mod metrics;
 pub mod options;
 mod pki_secret;

@@ -2,7 +2,6 @@
 
 mod issue;
 
-use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -16,10 +15,11 @@ use vso_prober::operator::api::{VaultPKISecret, VaultPKISecretStatus, go_duratio
 
 use super::clients::{Clients, Wanted};
 use super::condition::{self, Said};
-use super::content::{Data, MacKey};
+use super::content::MacKey;
 use super::controller::Reconcile;
-use super::horizon::{self, Backoff};
+use super::horizon;
 use super::kind::{Kind, Writer};
+use super::memory::Memory;
 use super::metrics::Metrics;
 use super::secret;
 use super::session::Session;
@@ -38,24 +38,7 @@ pub(crate) struct PkiSecrets {
     /// Says which are valid.
     metrics: Metrics,
     /// What is remembered between reconciles.
-    memory: Mutex<Memory>,
-}
-
-/// What is remembered between reconciles.
-#[derive(Default)]
-pub(crate) struct Memory {
-    backoffs: HashMap<Key, Backoff>,
-    written: HashMap<Key, Data>,
-    /// To be given a new certificate.
-    pub(crate) forced: HashSet<Key>,
-}
-
-impl Memory {
-    fn forget(&mut self, key: &Key) {
-        self.backoffs.remove(key);
-        self.written.remove(key);
-        self.forced.remove(key);
-    }
+    memory: Mutex<Memory<Key>>,
 }
 
 impl Reconcile<VaultPKISecret> for PkiSecrets {
@@ -89,7 +72,7 @@ impl PkiSecrets {
     }
 
     /// What is remembered.
-    pub(crate) fn memory(&self) -> MutexGuard<'_, Memory> {
+    pub(crate) fn memory(&self) -> MutexGuard<'_, Memory<Key>> {
         self.memory.lock().expect("no holder panics")
     }
 

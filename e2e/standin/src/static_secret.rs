@@ -1,6 +1,5 @@
 //! `VaultStaticSecret`: polled, compared by HMAC, written when it differs.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -16,9 +15,10 @@ use super::clients::{Clients, Wanted};
 use super::condition::{self, Said};
 use super::content::{self, Data, MacKey};
 use super::controller::Reconcile;
-use super::faults::{Content, Place};
-use super::horizon::{self, Backoff, Go};
+use super::faults::Place;
+use super::horizon::{self, Go};
 use super::kind::{Kind, Writer};
+use super::memory::Memory;
 use super::secret;
 use super::session::Session;
 use super::vault;
@@ -39,24 +39,7 @@ pub(crate) struct StaticSecrets {
     /// The HMACs' key.
     mac: MacKey,
     /// What is remembered between reconciles.
-    memory: Mutex<Memory>,
-}
-
-/// What is remembered between reconciles.
-#[derive(Default)]
-pub(crate) struct Memory {
-    backoffs: HashMap<Key, Backoff>,
-    written: HashMap<Key, Data>,
-    /// To be written although nothing has changed.
-    pub(crate) forced: HashSet<Key>,
-}
-
-impl Memory {
-    fn forget(&mut self, key: &Key) {
-        self.backoffs.remove(key);
-        self.written.remove(key);
-        self.forced.remove(key);
-    }
+    memory: Mutex<Memory<Key>>,
 }
 
 impl Reconcile<VaultStaticSecret> for StaticSecrets {
@@ -80,7 +63,7 @@ impl StaticSecrets {
     }
 
     /// What is remembered.
-    pub(crate) fn memory(&self) -> MutexGuard<'_, Memory> {
+    pub(crate) fn memory(&self) -> MutexGuard<'_, Memory<Key>> {
         self.memory.lock().expect("no holder panics")
     }
 
@@ -133,18 +116,16 @@ impl StaticSecrets {
                     "VaultClientError",
                     format!("Failed to read Vault secret: {error}"),
                 );
-                let delay = self
-                    .memory()
-                    .backoffs
-                    .entry(key)
-                    .or_default()
-                    .next(&mut rand::rng());
+                let delay = self.memory().failed(&key);
                 return self.give_up(o, &error, delay).await;
             }
         };
-        self.memory().backoffs.remove(&key);
+        self.memory().succeeded(&key);
         let data = match data {
-            Ok(data) => self.distort(&key, data),
+            Ok(data) => {
+                let content = self.writer.faults.now().content;
+                self.memory().distorted(&key, data, content)
+            }
             Err(error) => {
                 self.warn(
                     &o,
@@ -182,14 +163,6 @@ impl StaticSecrets {
             .and_then(|t| t.exclude_raw)
             .unwrap_or(false);
         Ok(content::data(values, &raw, exclude_raw))
-    }
-
-    fn distort(&self, key: &Key, data: Data) -> Data {
-        match self.writer.faults.now().content {
-            None => data,
-            Some(Content::Wrong) => content::spoil(&data),
-            Some(Content::Old) => self.memory().written.get(key).cloned().unwrap_or(data),
-        }
     }
 
     /// Writes the Secret if it has to be written, and says so.
@@ -233,7 +206,7 @@ impl StaticSecrets {
                 );
                 return Ok(Some(horizon::on_error()));
             }
-            self.memory().written.insert(key, data);
+            self.memory().wrote(key, data);
             said.push(Said::synced(
                 true,
                 format!("Secret synced, horizon={}", Go(next.unwrap_or_default())),

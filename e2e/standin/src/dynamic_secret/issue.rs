@@ -10,7 +10,7 @@ use super::lease::{lease_of, seconds};
 use super::{DynamicSecrets, Key};
 use crate::condition::Said;
 use crate::content;
-use crate::faults::{Content, Place};
+use crate::faults::Place;
 use crate::horizon::Go;
 use crate::secret;
 use crate::session::Session;
@@ -51,11 +51,7 @@ impl DynamicSecrets {
                 let delay = {
                     let mut memory = self.memory();
                     memory.forced.insert(key.clone());
-                    memory
-                        .backoffs
-                        .entry(key.clone())
-                        .or_default()
-                        .next(&mut rand::rng())
+                    memory.failed(key)
                 };
                 let message = format!(
                     "Failed to sync the secret, horizon={}, err={error}",
@@ -67,7 +63,7 @@ impl DynamicSecrets {
                 return Ok(Some(delay));
             }
         };
-        self.memory().backoffs.remove(key);
+        self.memory().succeeded(key);
         let delay = self.horizon(seconds(lease.duration), o.spec.renewal_percent);
         self.say(
             &o,
@@ -110,11 +106,8 @@ impl DynamicSecrets {
             .and_then(|t| t.exclude_raw)
             .unwrap_or(false);
         let fresh = content::data(Some(&raw), &raw, exclude_raw).map_err(Error::Data)?;
-        let data = match self.writer.faults.now().content {
-            None => fresh,
-            Some(Content::Wrong) => content::spoil(&fresh),
-            Some(Content::Old) => self.memory().written.get(key).cloned().unwrap_or(fresh),
-        };
+        let content = self.writer.faults.now().content;
+        let data = self.memory().distorted(key, fresh, content);
         self.writer.faults.pass(Place::Write).await;
         secret::sync(
             &self.writer.client,
@@ -124,7 +117,7 @@ impl DynamicSecrets {
             false,
         )
         .await?;
-        self.memory().written.insert(key.clone(), data);
+        self.memory().wrote(key.clone(), data);
         Ok(lease)
     }
 

@@ -10,7 +10,7 @@ use vso_prober::operator::api::VaultPKISecret;
 use super::{Key, PkiSecrets, renewal};
 use crate::condition::Said;
 use crate::content::{self, Data};
-use crate::faults::{Content, Place};
+use crate::faults::Place;
 use crate::horizon::{self, Go};
 use crate::secret;
 use crate::session::Session;
@@ -35,8 +35,7 @@ impl PkiSecrets {
                 let delay = {
                     let mut memory = self.memory();
                     memory.forced.insert(key.clone());
-                    let backoff = memory.backoffs.entry(key.clone()).or_default();
-                    backoff.next(&mut rand::rng())
+                    memory.failed(key)
                 };
                 let why = format!(
                     "Failed to sync the secret, horizon={}, err={error}",
@@ -47,7 +46,7 @@ impl PkiSecrets {
                     .await;
             }
         };
-        self.memory().backoffs.remove(key);
+        self.memory().succeeded(key);
         let issued = Issued::of(&raw);
         let data = if issued.serial.is_empty() {
             Err("Invalid Vault secret data, serial_number cannot be empty".to_owned())
@@ -64,11 +63,8 @@ impl PkiSecrets {
                     .await;
             }
         };
-        let data = match self.writer.faults.now().content {
-            None => fresh,
-            Some(Content::Wrong) => content::spoil(&fresh),
-            Some(Content::Old) => self.memory().written.get(key).cloned().unwrap_or(fresh),
-        };
+        let content = self.writer.faults.now().content;
+        let data = self.memory().distorted(key, fresh, content);
         o.status.get_or_insert_default().secret_mac = Some(self.mac.of(&data));
         self.writer.faults.pass(Place::Write).await;
         let destination = o.spec.destination.clone();
@@ -82,7 +78,7 @@ impl PkiSecrets {
                 .give_up(o, "SecretSyncError", None, Some(why), delay)
                 .await;
         }
-        self.memory().written.insert(key.clone(), data);
+        self.memory().wrote(key.clone(), data);
         self.written(key, o, session, issued).await
     }
 
