@@ -372,19 +372,11 @@ fn words_are_read_from_code_and_from_nothing_else() {
 
 /// Tells each name and each literal of the code, with its line: comments, attributes and tests hold none.
 fn words(tokens: TokenStream, tell: &mut impl FnMut(usize, &str)) {
-    let tokens: Vec<_> = tokens.into_iter().collect();
+    let tokens = without_tests(tokens);
     let mut at = 0;
     while let Some(token) = tokens.get(at) {
         at += 1;
         match token {
-            TokenTree::Punct(punct) if punct.as_char() == '#' && for_tests(tokens.get(at)) => {
-                let end = tokens[at..].iter().position(|token| match token {
-                    TokenTree::Punct(punct) => punct.as_char() == ';',
-                    TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
-                    TokenTree::Ident(_) | TokenTree::Literal(_) => false,
-                });
-                at += end.map_or(tokens.len(), |end| end + 1);
-            }
             // `#[…]`, and `#![…]`.
             TokenTree::Punct(punct) if punct.as_char() == '#' => {
                 let brackets = |token: &TokenTree| matches!(token, TokenTree::Group(group) if group.delimiter() == Delimiter::Bracket);
@@ -447,17 +439,10 @@ fn a_search_of_own_prose_is_found() {
 
 /// Searches of a field `text`, and for what the prober's own texts say, with their lines.
 fn looked_for(tokens: TokenStream) -> Vec<(usize, String)> {
-    let tokens: Vec<_> = tokens.into_iter().collect();
+    let tokens = without_tests(tokens);
     let text = |at: usize| tokens.get(at).map(ToString::to_string).unwrap_or_default();
     let mut found = Vec::new();
-    let mut at = 0;
-    while let Some(token) = tokens.get(at) {
-        if text(at) == "#" && for_tests(tokens.get(at + 1)) {
-            let body = |token: &TokenTree| matches!(token, TokenTree::Group(group) if group.delimiter() == Delimiter::Brace);
-            let end = tokens[at + 2..].iter().position(body);
-            at = end.map_or(tokens.len(), |end| at + 3 + end);
-            continue;
-        }
+    for (at, token) in tokens.iter().enumerate() {
         if ["contains", "starts_with", "ends_with", "find"].contains(&text(at).as_str()) {
             let field = at >= 3 && text(at - 3) == "." && text(at - 2) == "text";
             let looked = text(at + 1);
@@ -469,7 +454,6 @@ fn looked_for(tokens: TokenStream) -> Vec<(usize, String)> {
         if let TokenTree::Group(group) = token {
             found.extend(looked_for(group.stream()));
         }
-        at += 1;
     }
     found
 }
@@ -675,16 +659,11 @@ fn a_function_that_takes_any_text_is_found() {
 
 /// Tells each function, but those that parse, that takes any text and returns what a fix is made of.
 fn texts_taken(tokens: TokenStream, tell: &mut impl FnMut(&str, usize)) {
-    let tokens: Vec<_> = tokens.into_iter().collect();
+    let tokens = without_tests(tokens);
     let mut at = 0;
     while let Some(token) = tokens.get(at) {
         at += 1;
         match token {
-            TokenTree::Punct(punct) if punct.as_char() == '#' && for_tests(tokens.get(at)) => {
-                let body = |token: &TokenTree| matches!(token, TokenTree::Group(group) if group.delimiter() == Delimiter::Brace);
-                let end = tokens[at..].iter().position(body);
-                at += end.map_or(tokens.len(), |end| end + 1);
-            }
             TokenTree::Ident(ident) if ident == "fn" => {
                 let is = |token: &TokenTree, delimiter| matches!(token, TokenTree::Group(group) if group.delimiter() == delimiter);
                 let rest = &tokens[at..];
@@ -799,19 +778,10 @@ impl File {
 
 /// Collects the paths in `tokens`, and passes over what is there for tests only.
 fn unfold(tokens: TokenStream, paths: &mut Vec<(usize, Segments)>) {
-    let tokens: Vec<_> = tokens.into_iter().collect();
+    let tokens = without_tests(tokens);
     let mut at = 0;
     while let Some(token) = tokens.get(at) {
         match token {
-            TokenTree::Punct(punct) if punct.as_char() == '#' && for_tests(tokens.get(at + 1)) => {
-                at += 2;
-                let end = tokens[at..].iter().position(|token| match token {
-                    TokenTree::Punct(punct) => punct.as_char() == ';',
-                    TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
-                    TokenTree::Ident(_) | TokenTree::Literal(_) => false,
-                });
-                at += end.map_or(tokens.len(), |end| end + 1);
-            }
             TokenTree::Ident(_) => at += path(&tokens[at..], &[], paths),
             TokenTree::Group(group) => {
                 unfold(group.stream(), paths);
@@ -859,9 +829,25 @@ fn path(tokens: &[TokenTree], prefix: &[String], paths: &mut Vec<(usize, Segment
     at.max(1)
 }
 
-/// Whether the group after a `#` is `[cfg(test)]`.
-fn for_tests(token: Option<&TokenTree>) -> bool {
-    token.is_some_and(|token| token.to_string().replace(' ', "") == "[cfg(test)]")
+/// Those of these tokens that are not in an item for tests only, which ends with a `;` or a body.
+fn without_tests(tokens: TokenStream) -> Vec<TokenTree> {
+    let for_tests = |token: &TokenTree| token.to_string().replace(' ', "") == "[cfg(test)]";
+    let ends = |token: &TokenTree| match token {
+        TokenTree::Punct(punct) => punct.as_char() == ';',
+        TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
+        TokenTree::Ident(_) | TokenTree::Literal(_) => false,
+    };
+    let mut kept = Vec::new();
+    let mut tokens = tokens.into_iter().peekable();
+    while let Some(token) = tokens.next() {
+        let hash = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '#');
+        if hash && tokens.peek().is_some_and(for_tests) {
+            tokens.by_ref().find(ends);
+        } else {
+            kept.push(token);
+        }
+    }
+    kept
 }
 
 /// Whether `path` has the segments of `wanted`, one after the other.
