@@ -368,7 +368,22 @@ impl Scene {
         })
     }
 
-    /// Applies a VaultAuth that logs in as `probe` does, but for what `spec` says.
+    /// A token of the prober's rights that Vault knows no more.
+    pub async fn expired_token(&self) -> Result<String> {
+        let body = json!({"policies": [PROBER], "ttl": "1s", "explicit_max_ttl": "1s"});
+        let answer = self.lab.vault().write("auth/token/create", body).await?;
+        let token = answer["auth"]["client_token"].as_str();
+        let token = token.context("Vault made no token")?;
+        let vault = self.lab.vault().with_token(token);
+        eventually("end of the token", Duration::from_secs(10), async || {
+            let known = vault.read("auth/token/lookup-self").await;
+            Ok(known.is_err().then_some(()))
+        })
+        .await?;
+        Ok(token.to_owned())
+    }
+
+    /// Applies a VaultAuth that logs in as `probe` does, but for what `spec` says; `null` takes a key away.
     pub async fn vault_auth(&self, namespace: &str, name: &str, spec: Value) -> Result<()> {
         let mut whole = json!({
             "vaultConnectionRef": "probe", "method": "kubernetes", "mount": "kubernetes", "allowedNamespaces": [NAMESPACE],
@@ -387,7 +402,11 @@ fn merge(into: &mut Value, from: Value) {
     match (into, from) {
         (Value::Object(into), Value::Object(from)) => {
             for (key, value) in from {
-                merge(into.entry(key).or_insert(Value::Null), value);
+                if value.is_null() {
+                    into.remove(&key);
+                } else {
+                    merge(into.entry(key).or_insert(Value::Null), value);
+                }
             }
         }
         (into, from) => *into = from,

@@ -146,24 +146,11 @@ async fn vault_token_wrong(scene: &Scene) -> Result<()> {
 }
 
 async fn vault_token_expired(scene: &Scene) -> Result<()> {
-    let body = json!({"policies": [PROBER], "ttl": "1s", "explicit_max_ttl": "1s"});
-    let answer = scene.lab().vault().write("auth/token/create", body).await?;
-    let token = answer["auth"]["client_token"]
-        .as_str()
-        .context("Vault made no token")?;
-    let vault = scene.lab().vault().with_token(token);
-    eventually("end of the token", Duration::from_secs(10), async || {
-        Ok(vault
-            .read("auth/token/lookup-self")
-            .await
-            .is_err()
-            .then_some(()))
-    })
-    .await?;
+    let token = scene.expired_token().await?;
     let prober = scene
         .prober([probe()])
         .auth(json!({"token": {"env": "TOKEN"}}))
-        .env("TOKEN", token);
+        .env("TOKEN", &token);
     own(prober, Cause::ProberVaultDenied).await.map(drop)
 }
 

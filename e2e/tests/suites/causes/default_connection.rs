@@ -33,19 +33,8 @@ async fn run(
 ) -> Result<Outcome> {
     // Written out both ways, it means the same.
     for (name, reference) in [("unnamed", json!(null)), ("empty", json!(""))] {
-        let mut spec = json!({
-            "method": "kubernetes", "mount": "kubernetes",
-            "kubernetes": {"role": "probe", "serviceAccount": "probe", "audiences": ["vault"]},
-        });
-        if !reference.is_null() {
-            spec["vaultConnectionRef"] = reference;
-        }
-        scene
-            .apply(json!({
-                "apiVersion": "secrets.hashicorp.com/v1beta1", "kind": "VaultAuth",
-                "metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec,
-            }))
-            .await?;
+        let spec = json!({"vaultConnectionRef": reference});
+        scene.vault_auth(NAMESPACE, name, spec).await?;
     }
     if let Some(spec) = &spec {
         scene.apply(connection(spec)).await?;

@@ -1,10 +1,8 @@
 //! Faults of Vault and of the login to it.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
-use e2e::lab::{NAMESPACE, PROBER};
-use e2e::scenario::{Probe, Scene, eventually};
+use e2e::lab::NAMESPACE;
+use e2e::scenario::{Probe, Scene};
 use serde_json::json;
 
 use super::patient::{Patient, Report};
@@ -121,22 +119,9 @@ pub(super) async fn jwt(scene: &Scene) -> Result<()> {
 }
 
 pub(super) async fn token_expired(scene: &Scene) -> Result<()> {
-    let body = json!({"policies": [PROBER], "ttl": "1s", "explicit_max_ttl": "1s"});
-    let answer = scene.lab().vault().write("auth/token/create", body).await?;
-    let token = answer["auth"]["client_token"]
-        .as_str()
-        .context("Vault made no token")?;
-    let vault = scene.lab().vault().with_token(token);
-    eventually("end of the token", Duration::from_secs(10), async || {
-        Ok(vault
-            .read("auth/token/lookup-self")
-            .await
-            .is_err()
-            .then_some(()))
-    })
-    .await?;
+    let token = scene.expired_token().await?;
     let patient = super::patient(scene, "late").await?;
-    let file = scene.file(token)?;
+    let file = scene.file(&token)?;
     patient
         .edit(|config| config["vault"]["auth"] = json!({"token": {"file": file}}))
         .cured("vault-login", "vault token create -policy=vso-prober")
