@@ -205,14 +205,13 @@ fn open_records(folder: &Path) -> Result<Records, Error> {
 
 /// Saves a record. The disk may hang: then it is not waited for.
 async fn save(records: &Records, record: Record) -> anyhow::Result<()> {
-    let tried = format!("tried to save the record of the run {}", record.run);
+    let run = record.run.clone();
     let records = records.clone();
     let saved = spawn_blocking(move || records.save(&record));
-    let saved = timeout(SAVE_LIMIT, saved).await;
+    let saved = async { anyhow::Ok(timeout(SAVE_LIMIT, saved).await???) };
     let (file, _) = saved
-        .context(tried.clone())?
-        .context(tried.clone())?
-        .context(tried)?;
+        .await
+        .with_context(|| format!("tried to save the record of the run {run}"))?;
     tracing::info!(file = %file.display(), "saved the run's record");
     Ok(())
 }

@@ -12,6 +12,7 @@ use super::reader::{self, Effect};
 use super::reconciles::WAKE;
 use crate::model::account::{Account, Away, Standing, StepAccount};
 use crate::model::record::{Answer, End, Record, StepRecord};
+use crate::model::text::Text;
 use crate::model::timeline::{Content, Resource, Seen};
 use crate::model::{Mark, Step};
 
@@ -155,7 +156,7 @@ fn within(
 }
 
 /// Interruptions of the watches during the step.
-fn cuts(record: &Record, step: &StepRecord) -> Vec<crate::model::text::Text> {
+fn cuts(record: &Record, step: &StepRecord) -> Vec<Text> {
     let seen = record.timeline.between(step.started, step.ended);
     seen.filter_map(|sighting| match &sighting.what {
         Seen::WatchLost(why) => Some(why.clone()),
