@@ -211,7 +211,7 @@ impl fmt::Display for Verdict {
 
 /// A moment of a run: the time since its epoch on the monotonic clock.
 ///
-/// The shell turns an instant into a mark at receipt, so that what judges needs no clock, and a
+/// An instant becomes a mark at receipt, so that what judges needs no clock, and a
 /// record can be saved and judged again.
 #[derive(
     Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,

@@ -55,9 +55,9 @@ pub struct Subscription {
 
 /// Tells every canary under way of what concerns them all.
 #[derive(Clone)]
-pub struct Crier(Arc<Shared>);
+pub struct Broadcast(Arc<Shared>);
 
-impl Crier {
+impl Broadcast {
     /// Whether any canary is under way.
     pub fn wanted(&self) -> bool {
         !self.0.lock().canaries.is_empty()
@@ -117,7 +117,7 @@ impl Observer {
             health: health.clone(),
         };
         let selector = canary::selector(instance);
-        let (client, crier) = (client.clone(), observer.crier());
+        let (client, broadcast) = (client.clone(), observer.broadcast());
         observer.watch::<Secret>(&client, namespace, &selector, None);
         for kind in Kind::ALL.into_iter().filter(|kind| kinds.contains(kind)) {
             let watch = match kind {
@@ -129,7 +129,10 @@ impl Observer {
         }
         let own = pulse::own(observer.shared.clone());
         observer.keep("the prober's own pulse", own);
-        observer.keep("the API server's pulse", pulse::of_server(client, crier));
+        observer.keep(
+            "the API server's pulse",
+            pulse::of_server(client, broadcast),
+        );
         observer
     }
 
@@ -203,8 +206,8 @@ impl Observer {
     }
 
     /// What tells every canary of what concerns them all.
-    pub fn crier(&self) -> Crier {
-        Crier(self.shared.clone())
+    pub fn broadcast(&self) -> Broadcast {
+        Broadcast(self.shared.clone())
     }
 
     /// Whether another canary of this kind was reconciled after `since`.

@@ -1,14 +1,14 @@
 //! The probe: takes a canary through its steps and records everything that is seen. It judges nothing.
 
-mod act;
 mod certificate;
-mod edge;
+mod clients;
+mod events;
 mod evidence;
 mod leases;
-mod login;
-mod said;
-mod shell;
+mod readings;
+mod stimulus;
 mod unproven;
+mod verify;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,9 +31,9 @@ use crate::operator::{self, Reader};
 use crate::panic::caught;
 use crate::shutdown::Shutdown;
 use crate::wire;
-use login::Door;
+use verify::LoginTarget;
 
-pub use shell::Shell;
+pub use clients::Clients;
 use unproven::unproven;
 pub use unproven::{not_begun, own};
 
@@ -49,19 +49,19 @@ pub enum Progress {
 /// Runs a canary. Whatever happens, it is cleaned up before this returns, as far as it can be.
 pub async fn run(
     canary: &Canary,
-    shell: &Shell,
+    clients: &Clients,
     shutdown: &Shutdown,
     progress: impl Fn(Progress),
 ) -> Record {
     let epoch = Instant::now();
     let started = Timestamp::now();
-    let mut walk = Walk {
+    let mut journey = Journey {
         canary,
-        shell,
+        clients,
         shutdown,
         epoch,
         wall: started,
-        sightings: shell.observer.subscribe(canary, epoch),
+        sightings: clients.observer.subscribe(canary, epoch),
         timeline: Timeline::default(),
         reader: None,
         written: false,
@@ -70,42 +70,43 @@ pub async fn run(
         inspector: None,
     };
     let mut steps: Vec<StepRecord> = Vec::new();
-    if let Err(panic) = caught(Box::pin(walk.take(&mut steps, &progress))).await {
+    if let Err(panic) = caught(Box::pin(journey.take(&mut steps, &progress))).await {
         let next = canary.plan.get(steps.len()).or(canary.plan.last());
         steps.truncate(canary.plan.len().saturating_sub(1));
         let started = steps.last().map_or(Mark::default(), |step| step.left);
-        let broken = |planned| unproven(canary, planned, started, walk.now(), own(&panic));
+        let broken = |planned| unproven(canary, planned, started, journey.now(), own(&panic));
         steps.extend(next.map(broken));
     }
     let last = steps.last();
     let gone = last.is_some_and(|step| step.end == End::Proven && step.proof == Proof::Gone);
     progress(Progress::CleaningUp);
-    let leftovers = janitor::remove(&shell.kube, &shell.vault, canary, gone, walk.written).await;
-    walk.collect();
-    let (own, foreign) = walk.all_leases().await;
-    let mut leases = janitor::end_leases(&shell.vault, own, &leases::replaced(&steps)).await;
+    let leftovers =
+        janitor::remove(&clients.kube, &clients.vault, canary, gone, journey.written).await;
+    journey.collect();
+    let (own, foreign) = journey.all_leases().await;
+    let mut leases = janitor::end_leases(&clients.vault, own, &leases::replaced(&steps)).await;
     leases.extend(foreign);
-    walk.end(steps.last(), gone).await;
+    journey.end(steps.last(), gone).await;
     Record {
         probe: canary.probe.clone(),
         kind: canary.kind(),
         run: canary.run.clone(),
         canary: canary.full_name(),
         started,
-        finished: walk.now(),
+        finished: journey.now(),
         steps,
-        timeline: walk.timeline,
-        readings: walk.readings,
-        connection: walk.connection,
+        timeline: journey.timeline,
+        readings: journey.readings,
+        connection: journey.connection,
         leases,
         leftovers,
     }
 }
 
 /// A run under way.
-struct Walk<'a> {
+struct Journey<'a> {
     canary: &'a Canary,
-    shell: &'a Shell,
+    clients: &'a Clients,
     shutdown: &'a Shutdown,
     epoch: Instant,
     wall: Timestamp,
@@ -122,7 +123,7 @@ struct Walk<'a> {
     inspector: Option<Arc<Inspector>>,
 }
 
-impl Walk<'_> {
+impl Journey<'_> {
     /// Takes the steps, one after the other, until one is not proven.
     async fn take(&mut self, steps: &mut Vec<StepRecord>, progress: &impl Fn(Progress)) {
         self.open().await;
@@ -189,11 +190,11 @@ impl Walk<'_> {
             Ok(prepared) => prepared,
             Err(end) => return record(begun, self.now(), self.now(), end),
         };
-        let door = Door::new(self.shell, self.canary, self.epoch);
+        let door = LoginTarget::new(self.clients, self.canary, self.epoch);
         let watch = door
             .as_ref()
             .filter(|_| step == Step::Rotate)
-            .map(Door::watch);
+            .map(LoginTarget::watch);
         let canary = &self.canary.name;
         let started = self.now();
         let mut submitted = started;
@@ -219,7 +220,7 @@ impl Walk<'_> {
         if record.end == End::TimedOut {
             // Boxed: it is long and rare, and would weigh on every run under way.
             record.findings = Box::pin(evidence::gather(
-                self.shell,
+                self.clients,
                 self.canary,
                 self.inspector.as_deref(),
                 step,
@@ -229,7 +230,7 @@ impl Walk<'_> {
             .await;
         } else if record.end == End::Proven && self.came_late(&record) {
             let wall = self.wall.later(started.elapsed());
-            record.findings = evidence::words(self.shell, self.canary, step, wall).await;
+            record.findings = evidence::words(self.clients, self.canary, step, wall).await;
         }
         if let Some(watch) = watch {
             record.findings.logins = watch.end().await;
@@ -266,7 +267,7 @@ impl Walk<'_> {
         let selector = canary::selector(&self.canary.instance);
         let deadline = Instant::now().later(limit);
         let left = || deadline.saturating_duration_since(Instant::now());
-        let ready = self.shell.vault.ready();
+        let ready = self.clients.vault.ready();
         self.bounded(Peer::Vault, "log in", left(), ready).await?;
         if let Some(action) = self.canary.preparation(step) {
             let refused =
@@ -283,13 +284,13 @@ impl Walk<'_> {
         if step == Step::Create {
             self.inspect(left()).await?;
         }
-        let warm = kubernetes::warm(&self.shell.kube, &self.shell.namespace, &selector);
+        let warm = kubernetes::warm(&self.clients.kube, &self.clients.namespace, &selector);
         self.bounded(Peer::Kubernetes, "list Secrets", left(), warm)
             .await?;
         let Some(stimulus) = stimulus else {
             return Ok(None);
         };
-        let object = act::object(self.shell, self.canary, stimulus);
+        let object = stimulus::object(self.clients, self.canary, stimulus);
         self.bounded(Peer::Kubernetes, "look at the object", left(), object)
             .await
     }
@@ -301,7 +302,7 @@ impl Walk<'_> {
         limit: Duration,
     ) -> Result<(), End> {
         let (peer, what) = action.request();
-        let sent = act::send(self.shell, self.canary, action, own);
+        let sent = stimulus::send(self.clients, self.canary, action, own);
         self.bounded(peer, what, limit, sent).await
     }
 
@@ -320,7 +321,7 @@ impl Walk<'_> {
     }
 
     /// Waits for the proof, no longer than the timeout beyond the moment when it is due.
-    async fn await_proof(&mut self, wait: &Wait<'_>, watch: Option<&login::Watch>) -> End {
+    async fn await_proof(&mut self, wait: &Wait<'_>, watch: Option<&verify::Watch>) -> End {
         let reader = Reader::new(wait.proof, wait.promise, wait.started, wait.submitted);
         self.reader = Some(reader.again(&self.timeline));
         let end = self.read_on(wait, watch).await;
@@ -329,7 +330,7 @@ impl Walk<'_> {
     }
 
     /// Takes in what is seen until the proof is, or the time is up.
-    async fn read_on(&mut self, wait: &Wait<'_>, watch: Option<&login::Watch>) -> End {
+    async fn read_on(&mut self, wait: &Wait<'_>, watch: Option<&verify::Watch>) -> End {
         loop {
             self.collect();
             let reader = match &self.reader {

@@ -1,21 +1,21 @@
 //! The publisher of runs, for people and for programs: everything that is published is folded here, in one place.
 
-mod form;
+mod encoder;
+mod format;
 mod histogram;
 mod history;
 pub mod junit;
 mod keeper;
 mod label;
 mod metrics;
-pub mod once;
-mod page;
+pub mod one_shot;
+mod probe_stats;
 pub mod progress;
 pub mod records;
-mod series;
+mod state;
 mod status;
 mod store;
 pub mod table;
-mod tally;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -33,13 +33,13 @@ use crate::model::Step;
 use crate::model::correlation::Coefficient;
 use crate::model::record::Record;
 use crate::model::run::Run;
-use form::Form;
+use encoder::Encoder;
+use format::Format;
 use history::History;
 use keeper::Keeper;
-use page::Page;
+use state::State;
 pub use status::{ProbeStatus, RunStatus, StepStatus};
 use store::Store;
-use tally::Tally;
 
 /// Something that happened and is to be published.
 #[derive(Clone, Debug)]
@@ -103,21 +103,21 @@ impl Fact {
 /// Holds everything that is published, and tells it to whoever asks.
 #[derive(Debug, Default)]
 pub struct Publisher {
-    state: Arc<Mutex<State>>,
-    /// By form, the metrics as they were last asked for, and after how many facts that was.
-    exposed: Mutex<HashMap<Form, (u64, Exposition)>>,
+    held: Arc<Mutex<Held>>,
+    /// By format, the metrics as they were last asked for, and after how many facts that was.
+    exposed: Mutex<HashMap<Format, (u64, Exposition)>>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    tally: Tally,
+struct Held {
+    state: State,
     history: History,
     keeper: Option<Keeper>,
     /// How many facts there have been.
     facts: u64,
 }
 
-/// Metrics, in the form that was asked for.
+/// Metrics, in the format that was asked for.
 #[derive(Clone, Debug)]
 pub struct Exposition {
     /// The media type.
@@ -135,19 +135,19 @@ impl Publisher {
     pub fn remember(&self, history: &config::History) -> io::Result<()> {
         let store = Store::open(history)?;
         store.read(|run| {
-            let mut state = self.state();
-            let State { tally, history, .. } = &mut *state;
-            if tally.recall(&run) {
+            let mut held = self.held();
+            let Held { state, history, .. } = &mut *held;
+            if state.recall(&run) {
                 history.push(run.into());
             }
         })?;
-        self.state().keeper = Some(Keeper::start(store)?);
+        self.held().keeper = Some(Keeper::start(store)?);
         Ok(())
     }
 
     /// Waits until every run is written down that is to be kept; no more is from now on.
     pub fn close(&self) {
-        let keeper = self.state().keeper.take();
+        let keeper = self.held().keeper.take();
         if let Some(keeper) = keeper {
             keeper.end();
         }
@@ -155,24 +155,24 @@ impl Publisher {
 
     /// Takes in what happened. Of a probe that is not configured (any more), nothing is taken in.
     pub fn publish(&self, fact: Fact) {
-        let mut state = self.state();
-        let State {
-            tally,
+        let mut held = self.held();
+        let Held {
+            state,
             history,
             keeper,
             facts,
-        } = &mut *state;
+        } = &mut *held;
         *facts = facts.wrapping_add(1);
         let run = match &fact {
-            Fact::Run { run, record, .. } if tally.probes.contains_key(&run.probe) => {
+            Fact::Run { run, record, .. } if state.probes.contains_key(&run.probe) => {
                 Some((Arc::new(Run::clone(run)), record.clone()))
             }
             _ => None,
         };
         let configured = matches!(fact, Fact::Configured { .. });
-        tally.fold(fact);
+        state.fold(fact);
         if configured {
-            history.retain(|probe| tally.probes.contains_key(probe));
+            history.retain(|probe| state.probes.contains_key(probe));
         }
         if let Some((run, record)) = run {
             if let Some(keeper) = keeper {
@@ -182,48 +182,48 @@ impl Publisher {
         }
     }
 
-    /// The metrics, in the form that the header `Accept` prefers. They are written once a fact, however many ask.
+    /// The metrics, in the format that the header `Accept` prefers. They are written once a fact, however many ask.
     #[expect(
         clippy::missing_panics_doc,
         reason = "nothing is written to but memory"
     )]
     pub fn expose(&self, accept: Option<&str>) -> Exposition {
-        let form = Form::preferred(accept);
+        let format = Format::preferred(accept);
         // Held while they are written: whoever asks meanwhile gets the same.
         let mut exposed = self.exposed.lock().unwrap_or_else(PoisonError::into_inner);
-        let facts = self.state().facts;
-        if let Some((then, exposition)) = exposed.get(&form)
+        let facts = self.held().facts;
+        if let Some((then, exposition)) = exposed.get(&format)
             && *then == facts
         {
             return exposition.clone();
         }
-        let body = form.encode(&self.registry(form == Form::Protobuf));
+        let body = format.encode(&self.registry(format == Format::Protobuf));
         let exposition = Exposition {
-            content_type: form.content_type(),
+            content_type: format.content_type(),
             body: body.expect("a write to memory does not fail").into(),
         };
-        exposed.insert(form, (facts, exposition.clone()));
+        exposed.insert(format, (facts, exposition.clone()));
         exposition
     }
 
     /// The probes that are in force, and how they fare.
     pub fn probes(&self) -> Vec<ProbeStatus> {
-        let state = self.state();
-        let probes = state.tally.probes.iter();
+        let held = self.held();
+        let probes = held.state.probes.iter();
         probes
-            .map(|(name, probe)| ProbeStatus::new(name, probe, &state.history))
+            .map(|(name, probe)| ProbeStatus::new(name, probe, &held.history))
             .collect()
     }
 
     /// The latest runs, the latest first. Each verdict has a place of its own, so that successes don't push out a
     /// failure.
     pub fn runs(&self, probe: Option<&str>, limit: usize) -> Vec<Arc<Run>> {
-        self.state().history.latest(probe, limit)
+        self.held().history.latest(probe, limit)
     }
 
     /// The run of this ID.
     pub fn run(&self, id: &str) -> Option<Arc<Run>> {
-        self.state().history.run(id)
+        self.held().history.run(id)
     }
 
     /// The metrics as messages: classic histograms only.
@@ -232,38 +232,38 @@ impl Publisher {
         reason = "nothing is written to but memory"
     )]
     pub fn families(&self) -> Vec<MetricFamily> {
-        form::families(&self.registry(false)).expect("a write to memory does not fail")
+        format::families(&self.registry(false)).expect("a write to memory does not fail")
     }
 
     /// Whether this replica is the leader.
     pub fn leads(&self) -> bool {
-        self.state().tally.leader
+        self.held().state.leader
     }
 
     fn registry(&self, native: bool) -> Registry {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Collected {
-            state: self.state.clone(),
+            held: self.held.clone(),
             native,
         }));
         registry
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What a registry asks for the metrics.
 #[derive(Debug)]
 struct Collected {
-    state: Arc<Mutex<State>>,
+    held: Arc<Mutex<Held>>,
     native: bool,
 }
 
 impl Collector for Collected {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.tally.write(&mut Page::new(encoder, self.native))
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.state.write(&mut Encoder::new(encoder, self.native))
     }
 }

@@ -3,8 +3,8 @@
 mod bearer;
 mod error;
 mod fetch;
-mod past;
 mod pods;
+mod prometheus;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,18 +22,18 @@ use fetch::{Fetch, LIMIT};
 
 pub use bearer::token;
 pub use error::{Asked, Error};
-pub use past::{Past, Sampled};
+pub use prometheus::{Prometheus, Sampled};
 
 /// Reads the operator's metrics. Each reading costs the operator some work, so those who ask share.
 pub struct Scraper {
-    source: Live,
+    endpoint: Endpoint,
     last: Mutex<Option<Arc<Look>>>,
     /// Whether the last reading failed, which is then known to those who read the log.
     failing: AtomicBool,
 }
 
 /// Where metrics are read from that are of the moment.
-enum Live {
+enum Endpoint {
     Url(Box<Fetch>, String),
     Pods(Box<pods::Pods>),
 }
@@ -50,16 +50,16 @@ pub struct Look {
 }
 
 /// How the operator's metrics are read, if they are.
-pub enum Numbers {
+pub enum Source {
     /// They are not.
-    Unread,
+    None,
     /// From the operator, whenever they are asked for.
-    Live(Box<Scraper>),
+    Direct(Box<Scraper>),
     /// From Prometheus, which has read them at times of its own.
-    Past(Box<Past>),
+    Prometheus(Box<Prometheus>),
 }
 
-impl Numbers {
+impl Source {
     /// Reads them as it is configured. Nothing is sent yet.
     pub fn new(config: &Config, kube: &Client) -> Self {
         let operator = &config.operator;
@@ -67,10 +67,10 @@ impl Numbers {
             let bearer = Bearer::new(access, kube, &config.kubernetes.namespace);
             Fetch::new(url, access, bearer)
         };
-        let source = match &operator.metrics {
-            None => return Self::Unread,
+        let endpoint = match &operator.metrics {
+            None => return Self::None,
             Some(MetricsSource::Url { url, access }) => {
-                Live::Url(Box::new(fetch(url, access)), url.clone())
+                Endpoint::Url(Box::new(fetch(url, access)), url.clone())
             }
             Some(MetricsSource::Pods {
                 port,
@@ -79,16 +79,22 @@ impl Numbers {
             }) => {
                 let fetch = fetch(&format!("{}://", scheme.as_str()), access);
                 let pods = pods::Pods::new(operator, kube, fetch, *port, *scheme);
-                Live::Pods(Box::new(pods))
+                Endpoint::Pods(Box::new(pods))
             }
             Some(MetricsSource::Prometheus {
                 url,
                 selector,
                 access,
-            }) => return Self::Past(Box::new(Past::new(fetch(url, access), url, selector))),
+            }) => {
+                return Self::Prometheus(Box::new(Prometheus::new(
+                    fetch(url, access),
+                    url,
+                    selector,
+                )));
+            }
         };
-        Self::Live(Box::new(Scraper {
-            source,
+        Self::Direct(Box::new(Scraper {
+            endpoint,
             last: Mutex::new(None),
             failing: AtomicBool::new(false),
         }))
@@ -105,9 +111,9 @@ impl Scraper {
             return look.clone();
         }
         let begun = Instant::now();
-        let what = timeout(LIMIT, self.source.read())
+        let what = timeout(LIMIT, self.endpoint.read())
             .await
-            .unwrap_or_else(|_| Err(fetch::silence(&self.source.place())));
+            .unwrap_or_else(|_| Err(fetch::silence(&self.endpoint.place())));
         self.note(&what);
         let look = Arc::new(Look {
             begun,
@@ -130,7 +136,7 @@ impl Scraper {
     }
 }
 
-impl Live {
+impl Endpoint {
     async fn read(&self) -> Result<Snapshot, Error> {
         match self {
             Self::Url(fetch, url) => read(fetch, url, "").await,

@@ -710,7 +710,7 @@ fn takes_text(tokens: TokenStream) -> bool {
 #[test]
 fn paths_are_read_from_code_and_from_nothing_else() {
     let file = File {
-        name: "src/probe/act.rs".to_owned(),
+        name: "src/probe/stimulus.rs".to_owned(),
         room: "probe".to_owned(),
         depth: 2,
         text: r#"

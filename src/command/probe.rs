@@ -18,7 +18,7 @@ use crate::health::Health;
 use crate::judge::correlation::Windows;
 use crate::model::record::{Hindrance, Obstacle, Peer, Record};
 use crate::model::run::Run;
-use crate::probe::{Progress, Shell};
+use crate::probe::{Clients, Progress};
 use crate::publish::progress::Board;
 use crate::publish::records::Records;
 use crate::push;
@@ -52,13 +52,13 @@ pub(super) async fn run(config: &Config, args: &ProbeArgs) -> Result<Exit, Error
         tracing::warn!("{what}");
     }
     let begun = Instant::now();
-    let shell = tokio::select! {
-        shell = open(config, &probes) => shell,
+    let clients = tokio::select! {
+        clients = open(config, &probes) => clients,
         () = shutdown.wait() => Err(Obstacle::new(Peer::Kubernetes, Hindrance::Unreachable, "the prober was stopped before it could begin")),
     };
-    if let Ok(shell) = &shell {
+    if let Ok(clients) = &clients {
         tokio::select! {
-            () = sweep(shell, config) => {}
+            () = sweep(clients, config) => {}
             () = shutdown.wait() => {}
         }
     }
@@ -68,7 +68,7 @@ pub(super) async fn run(config: &Config, args: &ProbeArgs) -> Result<Exit, Error
             one(
                 config,
                 probe,
-                &shell,
+                &clients,
                 begun,
                 &shutdown,
                 &board,
@@ -103,8 +103,8 @@ pub(super) async fn run(config: &Config, args: &ProbeArgs) -> Result<Exit, Error
             .iter()
             .position(|probe| probe.name == run.probe)
     });
-    if let Ok(shell) = &shell {
-        shell.vault.log_out().await;
+    if let Ok(clients) = &clients {
+        clients.vault.log_out().await;
     }
     let written = written.and_then(|()| output.end(&done));
     let pushed = !args.push || push(config, &done, &shutdown).await;
@@ -154,23 +154,23 @@ fn select<'a>(config: &'a Config, names: &[String]) -> Result<Vec<&'a Probe>, Er
 }
 
 /// Makes the clients and waits until the watches are synced: no stimulus is sent before.
-async fn open(config: &Config, probes: &[&Probe]) -> Result<Shell, Obstacle> {
+async fn open(config: &Config, probes: &[&Probe]) -> Result<Clients, Obstacle> {
     let kinds: HashSet<_> = probes.iter().map(|probe| probe.target.kind()).collect();
-    let shell = Shell::open(config, &kinds, &Health::default()).await?;
+    let clients = Clients::open(config, &kinds, &Health::default()).await?;
     let limit = probes
         .iter()
         .map(|probe| probe.timeout)
         .min()
         .unwrap_or_default();
-    shell.observer.synced(limit).await?;
-    Ok(shell)
+    clients.observer.synced(limit).await?;
+    Ok(clients)
 }
 
 /// One run, judged, and whether its record could be saved; `None` if the program was told to stop before it began.
 async fn one(
     config: &Config,
     probe: &Probe,
-    shell: &Result<Shell, Obstacle>,
+    clients: &Result<Clients, Obstacle>,
     begun: Instant,
     shutdown: &Shutdown,
     board: &Board,
@@ -184,8 +184,8 @@ async fn one(
         Progress::Begun(step) => line.begun(step),
         Progress::CleaningUp => line.cleaning_up(),
     };
-    let shell = shell.as_ref().map_err(Clone::clone);
-    let record = record(config, probe, shell, begun, shutdown, tell).await;
+    let clients = clients.as_ref().map_err(Clone::clone);
+    let record = record(config, probe, clients, begun, shutdown, tell).await;
     let run = judged(&record);
     tracing::debug!(probe = run.probe, run = run.run, result = %run.result, "the run is over");
     let saved = match records {

@@ -15,7 +15,7 @@ use crate::model::run::Run;
 use crate::model::timeline::Timeline;
 use crate::operator;
 use crate::panic::{caught, caught_at_once};
-use crate::probe::{self, Progress, Shell};
+use crate::probe::{self, Clients, Progress};
 use crate::shutdown::Shutdown;
 
 /// How long leftovers are waited for.
@@ -29,13 +29,13 @@ const REMOVAL_LIMIT: Duration = Duration::from_secs(20);
 pub(super) async fn record(
     config: &Config,
     probe: &Probe,
-    shell: Result<&Shell, Obstacle>,
+    clients: Result<&Clients, Obstacle>,
     begun: Instant,
     shutdown: &Shutdown,
     tell: impl Fn(Progress),
 ) -> Record {
-    let site = match shell {
-        Ok(shell) => shell.cluster().await.map(|cluster| (shell, cluster)),
+    let site = match clients {
+        Ok(clients) => clients.cluster().await.map(|cluster| (clients, cluster)),
         Err(obstacle) => Err(obstacle),
     };
     let nowhere = Cluster::unknown();
@@ -48,12 +48,13 @@ pub(super) async fn record(
         &mut rand::rng(),
     );
     let obstacle = match site {
-        Ok((shell, _)) => {
-            match caught(Box::pin(probe::run(&canary, shell, shutdown, tell))).await {
+        Ok((clients, _)) => {
+            match caught(Box::pin(probe::run(&canary, clients, shutdown, tell))).await {
                 Ok(record) => return record,
                 Err(panic) => {
                     // Perhaps again: whether it can be removed must not depend on how far the run got.
-                    let removed = janitor::remove(&shell.kube, &shell.vault, &canary, false, true);
+                    let removed =
+                        janitor::remove(&clients.kube, &clients.vault, &canary, false, true);
                     let removed =
                         tokio::time::timeout(REMOVAL_LIMIT, caught(Box::pin(removed))).await;
                     if !matches!(removed, Ok(Ok(_))) {
@@ -101,8 +102,8 @@ pub(super) fn judged(record: &Record) -> Run {
 
 /// Removes what earlier runs left behind, as far as that goes within a while: it must not keep the
 /// probes from saying what is wrong now.
-pub(super) async fn sweep(shell: &Shell, config: &Config) {
-    let sweep = janitor::sweep(&shell.kube, &shell.vault, config, Scope::Expired, false);
+pub(super) async fn sweep(clients: &Clients, config: &Config) {
+    let sweep = janitor::sweep(&clients.kube, &clients.vault, config, Scope::Expired, false);
     let Ok(swept) = tokio::time::timeout(SWEEP_LIMIT, sweep).await else {
         tracing::warn!("could not remove everything that earlier runs left behind in time");
         return;
@@ -117,7 +118,7 @@ pub(super) async fn sweep(shell: &Shell, config: &Config) {
         );
     }
     let count = swept.strangers;
-    if count > shell.strangers.swap(count, Ordering::Relaxed) {
+    if count > clients.strangers.swap(count, Ordering::Relaxed) {
         tracing::warn!(
             count,
             "some objects have the label of this prober's canaries but are none: they are left alone"
@@ -179,12 +180,19 @@ mod tests {
         let kube = kube::Client::new(tower::service_fn(answer), "default");
         let kinds = HashSet::from([Kind::Static]);
         let health = Health::default();
-        let shell = Shell::with(kube, &config, &kinds, &health).await;
-        let shell = shell.expect("nothing is asked yet");
+        let clients = Clients::with(kube, &config, &kinds, &health).await;
+        let clients = clients.expect("nothing is asked yet");
         let tell = |progress| assert!(!at(progress), "a bug");
         let shutdown = Shutdown::default();
         let probe = config.probe("kv").expect("it is configured");
-        let run = record(&config, probe, Ok(&shell), Instant::now(), &shutdown, tell);
+        let run = record(
+            &config,
+            probe,
+            Ok(&clients),
+            Instant::now(),
+            &shutdown,
+            tell,
+        );
         let record = run.await;
         let asked = asked.lock().expect("it is not poisoned").clone();
         (record, asked)

@@ -17,7 +17,7 @@ use crate::model::reply::{Distrust, Reply};
 use crate::model::snapshot::Snapshot;
 use crate::operator::{self, LEADER_LEASE, Pods};
 use crate::rights::{Need, Rights, Subject};
-use crate::scrape::{self, Numbers};
+use crate::scrape::{self, Source};
 
 /// How far back Prometheus is asked.
 const BACK: SignedDuration = SignedDuration::from_mins(5);
@@ -210,10 +210,10 @@ pub(super) async fn metrics(
     if ledger.found(Topic::Operator, "") {
         return ledger.skipped(topic, &place, "the operator is not up");
     }
-    let read = match Numbers::new(config, client) {
-        Numbers::Unread => return,
-        Numbers::Live(scraper) => scraper.look().await.what.clone(),
-        Numbers::Past(past) => {
+    let read = match Source::new(config, client) {
+        Source::None => return,
+        Source::Direct(scraper) => scraper.look().await.what.clone(),
+        Source::Prometheus(past) => {
             let now = Timestamp::now();
             let from = now.saturating_sub(BACK).unwrap_or(now);
             let last = past.between(from, now).await;

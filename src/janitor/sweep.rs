@@ -56,7 +56,7 @@ pub async fn sweep(
     scope: Scope,
     dry_run: bool,
 ) -> Swept {
-    let broom = Broom {
+    let sweep = Sweep {
         kube,
         vault,
         config,
@@ -73,12 +73,12 @@ pub async fn sweep(
         .collect();
     let mut held: Result<_, Obstacle> = Ok(HashSet::new());
     for kind in Kind::ALL.into_iter().filter(|kind| kinds.contains(kind)) {
-        let more = broom.resources(kind, &mut swept).await;
+        let more = sweep.resources(kind, &mut swept).await;
         held = held.and_then(|held: HashSet<String>| Ok(&held | &more?));
     }
     // The Secret of a resource that is still there would only be made anew, with another lease.
     match held {
-        Ok(held) => broom.secrets(&held, &mut swept).await,
+        Ok(held) => sweep.secrets(&held, &mut swept).await,
         Err(obstacle) => swept.hindered(obstacle),
     }
     let own = cluster(kube, &config.kubernetes.namespace).await;
@@ -95,14 +95,14 @@ pub async fn sweep(
         let folders = [(old, Scope::Expired), (home, scope)];
         for (folder, scope) in folders {
             if let Some(folder) = folder.filter(|folder| seen.insert(folder.clone())) {
-                broom.kv(&folder, scope, &mut swept).await;
+                sweep.kv(&folder, scope, &mut swept).await;
             }
         }
     }
     swept
 }
 
-struct Broom<'a> {
+struct Sweep<'a> {
     kube: &'a Client,
     vault: &'a Vault,
     config: &'a Config,
@@ -111,7 +111,7 @@ struct Broom<'a> {
     now: Timestamp,
 }
 
-impl Broom<'_> {
+impl Sweep<'_> {
     fn namespace(&self) -> &str {
         &self.config.kubernetes.namespace
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kube::Client;
 use tokio::time::{self, Instant, MissedTickBehavior};
 
-use super::{Crier, Shared};
+use super::{Broadcast, Shared};
 use crate::model::timeline::Seen;
 use crate::wire::absence;
 
@@ -37,8 +37,8 @@ pub(super) async fn own(shared: Arc<Shared>) {
 }
 
 /// Notices when the API server falls silent: a watch on which nothing comes looks like an operator that does nothing.
-pub(super) async fn of_server(client: Client, crier: Crier) {
-    let wanted = crier.clone();
+pub(super) async fn of_server(client: Client, broadcast: Broadcast) {
+    let wanted = broadcast.clone();
     let ask = || {
         let client = client.clone();
         async move {
@@ -50,6 +50,6 @@ pub(super) async fn of_server(client: Client, crier: Crier) {
             }
         }
     };
-    let tell = |at, what| crier.tell(at, &what);
+    let tell = |at, what| broadcast.tell(at, &what);
     absence::listen(Seen::Silence, || wanted.wanted(), ask, tell).await;
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use super::Walk;
+use super::Journey;
 use crate::model::record::{End, Peer};
 use crate::model::{Mark, Step};
 use crate::observe::Inspector;
@@ -14,13 +14,13 @@ use crate::observe::Inspector;
 /// By how much Vault's clock may differ from the prober's and still be the same.
 const CLOCK_SLACK: SignedDuration = SignedDuration::from_secs(2);
 
-impl Walk<'_> {
+impl Journey<'_> {
     /// Has the canary's certificates, if it has some, held against the CAs that Vault itself has in the mount.
     pub(super) async fn inspect(&mut self, limit: Duration) -> Result<(), End> {
         let Some(target) = self.canary.pki() else {
             return Ok(());
         };
-        let issuers = self.shell.vault.pki_issuers(&target.mount);
+        let issuers = self.clients.vault.pki_issuers(&target.mount);
         let what = "read the CAs of the mount";
         let issuers = self.bounded(Peer::Vault, what, limit, issuers).await?;
         let clock = self.issuers_clock(limit).await?;
@@ -32,7 +32,7 @@ impl Walk<'_> {
 
     /// One moment on the monotonic clock, and by Vault's clock where that is not the prober's own.
     async fn issuers_clock(&self, limit: Duration) -> Result<(Instant, Timestamp), End> {
-        let state = self.shell.vault.state();
+        let state = self.clients.vault.state();
         let asked = self.bounded(Peer::Vault, "read its time", limit, state);
         let vaults = match asked.await {
             Ok(state) => Timestamp::from_second(state.server_time_utc).ok(),

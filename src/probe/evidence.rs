@@ -11,8 +11,8 @@ use serde::Deserialize as _;
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
 
-use super::Shell;
-use super::said::Newest;
+use super::Clients;
+use super::events::Newest;
 use crate::canary::Canary;
 use crate::kubernetes::{self, read};
 use crate::model::Step;
@@ -35,7 +35,7 @@ const CLOCK_SLACK: i64 = 2;
 
 /// Asks everything at once. `since` and `wall` are the step's start on either clock.
 pub(super) async fn gather(
-    shell: &Shell,
+    shell: &Clients,
     canary: &Canary,
     inspector: Option<&Inspector>,
     step: Step,
@@ -86,7 +86,12 @@ pub(super) async fn gather(
 }
 
 /// What the operator said while a step that was proven came late: the rest is plain to see by then.
-pub(super) async fn words(shell: &Shell, canary: &Canary, step: Step, wall: Timestamp) -> Findings {
+pub(super) async fn words(
+    shell: &Clients,
+    canary: &Canary,
+    step: Step,
+    wall: Timestamp,
+) -> Findings {
     let said = events(shell, canary, (step != Step::Create).then_some(wall));
     let (events, vault) = tokio::join!(
         ask(Peer::Kubernetes, "list the events", said),
@@ -110,7 +115,7 @@ async fn ask<T>(
     }
 }
 
-async fn secret(shell: &Shell, canary: &Canary) -> Result<Option<Secret>, Obstacle> {
+async fn secret(shell: &Clients, canary: &Canary) -> Result<Option<Secret>, Obstacle> {
     let api = Api::<Secret>::namespaced(shell.kube.clone(), &canary.namespace);
     let what = format!("get Secret `{}`", canary.full_name());
     read::one(&shell.kube, &api, &canary.name)
@@ -118,7 +123,7 @@ async fn secret(shell: &Shell, canary: &Canary) -> Result<Option<Secret>, Obstac
         .map_err(|error| kubernetes::obstacle(&what, &error))
 }
 
-async fn resource(shell: &Shell, canary: &Canary) -> Result<Option<Resource>, Obstacle> {
+async fn resource(shell: &Clients, canary: &Canary) -> Result<Option<Resource>, Obstacle> {
     let kind = canary.kind();
     let api = Api::<DynamicObject>::namespaced_with(
         shell.kube.clone(),
@@ -142,7 +147,7 @@ async fn resource(shell: &Shell, canary: &Canary) -> Result<Option<Resource>, Ob
 /// The events about the canary's resource, since the step began if that was not its creation; the
 /// latest last.
 pub(super) async fn events(
-    shell: &Shell,
+    shell: &Clients,
     canary: &Canary,
     since: Option<Timestamp>,
 ) -> Result<Vec<Event>, Obstacle> {
@@ -170,7 +175,7 @@ pub(super) async fn events(
 }
 
 /// The VaultAuth that the canary refers to, and the VaultConnection behind it.
-async fn references(shell: &Shell, canary: &Canary) -> Vec<Reference> {
+async fn references(shell: &Clients, canary: &Canary) -> Vec<Reference> {
     let (namespace, name) = canary.auth_ref();
     let auths = Api::<api::VaultAuth>::namespaced(shell.kube.clone(), &namespace);
     let full_name = format!("VaultAuth `{namespace}/{name}`");
@@ -223,7 +228,7 @@ fn exists<T>(answer: &Answer<Option<T>>) -> Answer<bool> {
     }
 }
 
-async fn pods(shell: &Shell) -> Result<Vec<Pod>, Obstacle> {
+async fn pods(shell: &Clients) -> Result<Vec<Pod>, Obstacle> {
     let api = Api::<CorePod>::namespaced(shell.kube.clone(), &shell.operator.namespace);
     let params = ListParams::default().labels(&shell.operator.pod_selector);
     let what = format!("list pods in `{}`", shell.operator.namespace);

@@ -5,8 +5,8 @@ use std::time::Duration;
 use kube::api::{Api, ListParams};
 use kube::core::DynamicObject;
 
-use super::login::Door;
-use super::{Walk, evidence};
+use super::verify::LoginTarget;
+use super::{Journey, evidence};
 use crate::kubernetes;
 use crate::model::promise::Promise;
 use crate::model::proof::Proof;
@@ -24,11 +24,11 @@ const QUESTION_LIMIT: Duration = Duration::from_secs(5);
 /// How many other resources are looked at to tell whose a lease is.
 const OTHERS: u32 = 500;
 
-impl Walk<'_> {
+impl Journey<'_> {
     /// The lease that the resource's status names, if it is of what the probe asks.
     fn own_lease(&self, id: &str) -> Result<OwnLease, Obstacle> {
         let target = self.canary.dynamic();
-        let own = target.and_then(|target| self.shell.vault.own_lease(target, id));
+        let own = target.and_then(|target| self.clients.vault.own_lease(target, id));
         own.ok_or_else(|| {
             let of = target.map_or_else(String::new, |target| {
                 format!("{}/{}", target.mount, target.path)
@@ -52,7 +52,7 @@ impl Walk<'_> {
             Ok(lease) => lease,
             Err(obstacle) => return Ok(Answer::Obstructed(obstacle)),
         };
-        let life = self.shell.vault.lease_life(&lease);
+        let life = self.clients.vault.lease_life(&lease);
         match self
             .bounded(Peer::Vault, "look up the lease", limit, life)
             .await
@@ -70,7 +70,7 @@ impl Walk<'_> {
         &self,
         step: &mut StepRecord,
         before: Answer<Life>,
-        door: Option<&Door>,
+        door: Option<&LoginTarget>,
     ) -> Result<(), End> {
         if self.canary.kind() != Kind::Dynamic || step.step == Step::Delete {
             return Ok(());
@@ -84,7 +84,7 @@ impl Walk<'_> {
         };
         if let Some(door) = door {
             let once = self.bounded(Peer::Postgres, "log in", step.timeout, async {
-                Ok(door.knock().await)
+                Ok(door.try_login().await)
             });
             match once.await {
                 Ok(once) => step.findings.logins.extend(once),
@@ -161,7 +161,7 @@ impl Walk<'_> {
     }
 
     async fn events(&self) -> Vec<Event> {
-        let events = evidence::events(self.shell, self.canary, None);
+        let events = evidence::events(self.clients, self.canary, None);
         let events = wire::limited(Peer::Kubernetes, "list events", QUESTION_LIMIT, events);
         events.await.unwrap_or_else(|obstacle| {
             let error = obstacle.text;
@@ -210,7 +210,7 @@ impl Walk<'_> {
         let (kind, namespace) = (self.canary.kind(), &self.canary.namespace);
         let resource = operator::api_resource(kind);
         let api =
-            Api::<DynamicObject>::namespaced_with(self.shell.kube.clone(), namespace, &resource);
+            Api::<DynamicObject>::namespaced_with(self.clients.kube.clone(), namespace, &resource);
         let what = format!("list {}s in `{namespace}`", kind.resource());
         let listed = wire::limited(Peer::Kubernetes, &what, QUESTION_LIMIT, async {
             let listed = api.list(&ListParams::default().limit(OTHERS)).await;

@@ -2,51 +2,51 @@
 
 use std::fmt;
 
+use super::encoder::{Encoder, NO_LABELS};
 use super::label::{
     Method, OfCause, OfFailure, OfMethod, OfProbe, OfResult, OfSignal, OfStage, OfVersion, OfVoid,
 };
-use super::page::{NO_LABELS, Page};
-use super::tally::Tally;
+use super::state::State;
 
-impl Tally {
+impl State {
     /// Writes every metric. The order is that of the probes' names and of the steps, so that the same facts give the
     /// same text.
-    pub(super) fn write(&self, page: &mut Page<'_>) -> fmt::Result {
-        self.times(page)?;
-        self.outcomes(page)?;
-        self.objectives(page)?;
-        self.runs_as_a_whole(page)?;
-        self.correlations(page)?;
-        self.operator(page)?;
-        self.prober(page)
+    pub(super) fn write(&self, encoder: &mut Encoder<'_>) -> fmt::Result {
+        self.times(encoder)?;
+        self.outcomes(encoder)?;
+        self.objectives(encoder)?;
+        self.runs_as_a_whole(encoder)?;
+        self.correlations(encoder)?;
+        self.operator(encoder)?;
+        self.prober(encoder)
     }
 
-    fn times(&self, page: &mut Page<'_>) -> fmt::Result {
-        page.histograms(
+    fn times(&self, encoder: &mut Encoder<'_>) -> fmt::Result {
+        encoder.histograms(
             "vso_probe_latency_seconds",
             "Time from the request to the proof of its effect, in seconds. Steps that timed out are above every finite bucket; unknown runs are not included.",
             self.steps().map(|step| (step.at.clone(), &step.latency)),
         )?;
-        page.histograms(
+        encoder.histograms(
             "vso_probe_lateness_seconds",
             "Time from the poll that the operator announced to the proof of the effect, in seconds; of poll-driven steps only.",
             self.steps()
                 .filter_map(|step| Some((step.at.clone(), step.lateness.as_ref()?))),
         )?;
-        page.histograms(
+        encoder.histograms(
             "vso_probe_stage_seconds",
             "The stages of the latency, in seconds; they add up to it.",
             self.each(|step| &step.stages, |stage| OfStage { stage: *stage }),
         )
     }
 
-    fn outcomes(&self, page: &mut Page<'_>) -> fmt::Result {
-        page.counters(
+    fn outcomes(&self, encoder: &mut Encoder<'_>) -> fmt::Result {
+        encoder.counters(
             "vso_probe_runs_total",
             "Steps taken, by result.",
             self.each_count(|step| &step.runs, |result| OfResult { result: *result }),
         )?;
-        page.counters(
+        encoder.counters(
             "vso_probe_failures_total",
             "Steps that failed or are unknown, by cause and responsible party; with party=prober they say nothing about the operator.",
             self.each_count(
@@ -57,22 +57,22 @@ impl Tally {
                 },
             ),
         )?;
-        page.gauges(
+        encoder.gauges(
             "vso_probe_success",
             "Whether the last run with a verdict succeeded (1) or failed (0).",
             self.each_step(|step| f64::from(u8::from(step.success))),
         )?;
-        page.gauges(
+        encoder.gauges(
             "vso_probe_last_run_timestamp_seconds",
             "When the last run ended, in Unix time; 0 if there was none.",
             self.each_step(|step| step.last_run),
         )?;
-        page.gauges(
+        encoder.gauges(
             "vso_probe_last_success_timestamp_seconds",
             "When the last successful run ended, in Unix time; 0 if there was none.",
             self.each_step(|step| step.last_success),
         )?;
-        page.infos(
+        encoder.infos(
             "vso_probe_last_failure_info",
             "The last failure: its run, cause and responsible party.",
             self.steps().filter_map(|step| {
@@ -87,33 +87,33 @@ impl Tally {
         )
     }
 
-    fn objectives(&self, page: &mut Page<'_>) -> fmt::Result {
-        page.counters(
+    fn objectives(&self, encoder: &mut Encoder<'_>) -> fmt::Result {
+        encoder.counters(
             "vso_probe_slo_total",
             "Steps with a verdict, success or failure.",
             self.steps().map(|step| (step.at.clone(), step.judged)),
         )?;
-        page.counters(
+        encoder.counters(
             "vso_probe_slo_good_total",
             "Steps that succeeded within their threshold.",
             self.steps().map(|step| (step.at.clone(), step.good)),
         )?;
-        page.gauges(
+        encoder.gauges(
             "vso_probe_slo_objective_ratio",
             "The objective: the share of steps that should be good.",
             self.each_probe_and_step(|probe, _| probe.objective),
         )?;
-        page.gauges(
+        encoder.gauges(
             "vso_probe_slo_threshold_seconds",
             "The threshold of a step in seconds: for its lateness if it is poll-driven, else for its latency.",
             self.each_step(|step| step.within),
         )?;
-        page.gauges(
+        encoder.gauges(
             "vso_probe_interval_seconds",
             "The mean time between two runs, in seconds.",
             self.each_probe_and_step(|probe, _| probe.every),
         )?;
-        page.gauges(
+        encoder.gauges(
             "vso_probe_rotation_margin_seconds",
             "Time from the arrival of the new credential or certificate to the end of the old one, in seconds, at the last rotation; negative if it came too late.",
             self.steps()
@@ -121,26 +121,26 @@ impl Tally {
         )
     }
 
-    fn runs_as_a_whole(&self, page: &mut Page<'_>) -> fmt::Result {
-        page.counters(
+    fn runs_as_a_whole(&self, encoder: &mut Encoder<'_>) -> fmt::Result {
+        encoder.counters(
             "vso_probe_secret_writes_total",
             "Writes of the canaries' Secrets, over whole runs; counted at the probe's last step.",
             self.each_probe(|probe| probe.secret_writes),
         )?;
-        page.counters(
+        encoder.counters(
             "vso_probe_leaked_leases_total",
             "Leases that outlived their resource, over whole runs; counted at the probe's last step.",
             self.each_probe(|probe| probe.leaked_leases),
         )?;
-        page.gauges(
+        encoder.gauges(
             "vso_probe_leftovers",
             "Objects that the last run could not remove; reported at the probe's last step.",
             self.each_probe(|probe| count(probe.leftovers)),
         )
     }
 
-    fn correlations(&self, page: &mut Page<'_>) -> fmt::Result {
-        page.gauges(
+    fn correlations(&self, encoder: &mut Encoder<'_>) -> fmt::Result {
+        encoder.gauges(
             "vso_probe_correlation_ratio",
             "Correlation of a signal of the operator with the latency (or lateness), from -1 to 1; not for alerts.",
             self.coefficients().flat_map(|(step, coefficient)| {
@@ -154,7 +154,7 @@ impl Tally {
                 })
             }),
         )?;
-        page.gauges(
+        encoder.gauges(
             "vso_probe_correlation_samples",
             "The effective number of samples behind the correlation.",
             self.coefficients().map(|(step, coefficient)| {
@@ -162,12 +162,12 @@ impl Tally {
                 ((step.at.clone(), OfSignal { signal }), coefficient.samples)
             }),
         )?;
-        page.counters(
+        encoder.counters(
             "vso_probe_windows_void_total",
             "Steps for which the operator's metrics can't be used, by reason.",
             self.each_count(|step| &step.voids, |void| OfVoid { reason: *void }),
         )?;
-        page.gauges(
+        encoder.gauges(
             "vso_probe_explained_ratio",
             "The share of the last latency that the operator's own metrics explain.",
             self.steps()
@@ -175,16 +175,16 @@ impl Tally {
         )
     }
 
-    fn operator(&self, page: &mut Page<'_>) -> fmt::Result {
+    fn operator(&self, encoder: &mut Encoder<'_>) -> fmt::Result {
         let Some(operator) = &self.operator else {
             return Ok(());
         };
-        page.gauges(
+        encoder.gauges(
             "vso_operator_up",
             "Whether the operator's metrics can be read.",
             [(NO_LABELS, f64::from(u8::from(operator.up)))],
         )?;
-        page.infos(
+        encoder.infos(
             "vso_operator_info",
             "The operator's version, as its metrics report it.",
             operator.version.iter().map(|version| {
@@ -192,21 +192,21 @@ impl Tally {
                 (NO_LABELS, OfVersion { version })
             }),
         )?;
-        page.gauges(
+        encoder.gauges(
             "vso_operator_scrape_duration_seconds",
             "The duration of the last read of the operator's metrics, in seconds.",
             [(NO_LABELS, operator.scrape_seconds)],
         )
     }
 
-    fn prober(&self, page: &mut Page<'_>) -> fmt::Result {
+    fn prober(&self, encoder: &mut Encoder<'_>) -> fmt::Result {
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        page.infos(
+        encoder.infos(
             "vso_prober_build_info",
             "The prober's version.",
             [(NO_LABELS, OfVersion { version })],
         )?;
-        page.histograms(
+        encoder.histograms(
             "vso_prober_watch_delay_seconds",
             "Time from the response to the prober's own write to its event on the watch, in seconds: the prober's measurement error.",
             [(NO_LABELS, &self.watch_delay)],
@@ -214,26 +214,26 @@ impl Tally {
         let of_probe = |name: &String| OfProbe {
             probe: name.clone(),
         };
-        page.gauges(
+        encoder.gauges(
             "vso_prober_schedule_lag_seconds",
             "How late the last run started, in seconds.",
             self.probes
                 .iter()
                 .map(|(name, probe)| (of_probe(name), probe.lag)),
         )?;
-        page.counters(
+        encoder.counters(
             "vso_prober_skipped_runs_total",
             "Runs that were skipped because the previous one was still running.",
             self.probes
                 .iter()
                 .map(|(name, probe)| (of_probe(name), probe.skipped_runs)),
         )?;
-        page.gauges(
+        encoder.gauges(
             "vso_prober_leader",
             "Whether this replica is the leader.",
             [(NO_LABELS, f64::from(u8::from(self.leader)))],
         )?;
-        page.gauges(
+        encoder.gauges(
             "vso_prober_config_last_reload_successful",
             "Whether the last reload of the configuration succeeded.",
             [(NO_LABELS, f64::from(u8::from(self.last_reload_successful)))],

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::history::History;
-use super::series::OfProbe;
+use super::probe_stats::ProbeStats;
 use crate::model::cause::{Cause, Party};
 use crate::model::correlation::Coefficient;
 use crate::model::run::Run;
@@ -61,7 +61,7 @@ pub struct RunStatus {
 
 impl ProbeStatus {
     /// The status of the probe `name`.
-    pub(super) fn new(name: &str, probe: &OfProbe, history: &History) -> Self {
+    pub(super) fn new(name: &str, probe: &ProbeStats, history: &History) -> Self {
         let last = |verdict| history.last(name, verdict);
         let steps = probe.steps.values().map(|step| StepStatus {
             step: step.at.step,

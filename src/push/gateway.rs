@@ -11,7 +11,7 @@ use super::{Error, JOB};
 use crate::config::Config;
 use crate::model::run::Run;
 use crate::model::{Kind, Step};
-use crate::publish::once::{Gauge, gauges};
+use crate::publish::one_shot::{Gauge, gauges};
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 

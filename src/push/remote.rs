@@ -15,7 +15,7 @@ use crate::config::{Config, RemoteWrite};
 use crate::model::run::Run;
 use crate::model::time::Moment as _;
 use crate::publish::Publisher;
-use crate::publish::once::gauges;
+use crate::publish::one_shot::gauges;
 use crate::shutdown::Shutdown;
 
 /// How often all that is published is sent. A series goes stale after 5 minutes without a sample, so that one lost

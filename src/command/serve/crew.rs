@@ -22,7 +22,7 @@ use crate::model::snapshot::Snapshot;
 use crate::model::time::Moment as _;
 use crate::publish::{Fact, Publisher};
 use crate::schedule;
-use crate::scrape::Numbers;
+use crate::scrape::Source;
 use crate::shutdown::Shutdown;
 use crate::telemetry;
 use crate::vault::Vault;
@@ -239,14 +239,14 @@ impl Crew {
         let sweeps = async move {
             loop {
                 let begun = Instant::now();
-                if let Ok(shell) = site.shell(SWEEP_EVERY).await {
+                if let Ok(clients) = site.clients(SWEEP_EVERY).await {
                     desk.health.set_ready(true);
-                    if let Numbers::Live(scraper) = &shell.numbers {
+                    if let Source::Direct(scraper) = &clients.metrics {
                         let look = scraper.look().await;
                         let took = look.ended.saturating_duration_since(look.begun);
                         desk.scraped(look.what.as_ref().ok(), took);
                     }
-                    sweep(&shell, &config).await;
+                    sweep(&clients, &config).await;
                 }
                 sleep_until(begun.later(SWEEP_EVERY)).await;
             }
@@ -361,10 +361,18 @@ impl Duty {
     /// One run, published.
     async fn run(&self) -> Run {
         let begun = Instant::now();
-        let shell = self.site.shell(self.probe.timeout).await;
-        self.desk.health.set_ready(shell.is_ok());
-        let shell = shell.as_deref().map_err(Clone::clone);
-        let record = record(&self.config, &self.probe, shell, begun, &self.term, |_| {}).await;
+        let clients = self.site.clients(self.probe.timeout).await;
+        self.desk.health.set_ready(clients.is_ok());
+        let clients = clients.as_deref().map_err(Clone::clone);
+        let record = record(
+            &self.config,
+            &self.probe,
+            clients,
+            begun,
+            &self.term,
+            |_| {},
+        )
+        .await;
         for reading in &record.readings {
             let took = reading.received.since(reading.asked);
             self.desk.scraped(reading.what.as_ref().ok(), took);

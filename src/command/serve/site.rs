@@ -10,13 +10,13 @@ use crate::config::Config;
 use crate::health::Health;
 use crate::model::Kind;
 use crate::model::record::Obstacle;
-use crate::probe::Shell;
+use crate::probe::Clients;
 
 /// Clients and watches, for as long as the configuration of these stays the same.
 pub(super) struct Site {
     config: Config,
     health: Health,
-    shell: Mutex<Option<Arc<Shell>>>,
+    clients: Mutex<Option<Arc<Clients>>>,
 }
 
 impl Site {
@@ -25,7 +25,7 @@ impl Site {
         Self {
             config: config.clone(),
             health: health.clone(),
-            shell: Mutex::default(),
+            clients: Mutex::default(),
         }
     }
 
@@ -49,24 +49,24 @@ impl Site {
     ///
     /// # Errors
     /// They can't be made, or the watches were not synced within `limit`. The next call tries again.
-    pub(super) async fn shell(&self, limit: Duration) -> Result<Arc<Shell>, Obstacle> {
-        let mut slot = self.shell.lock().await;
-        let shell = if let Some(shell) = &*slot {
-            shell.clone()
+    pub(super) async fn clients(&self, limit: Duration) -> Result<Arc<Clients>, Obstacle> {
+        let mut slot = self.clients.lock().await;
+        let clients = if let Some(clients) = &*slot {
+            clients.clone()
         } else {
-            let opened = Shell::open(&self.config, &kinds(&self.config), &self.health).await?;
+            let opened = Clients::open(&self.config, &kinds(&self.config), &self.health).await?;
             slot.insert(Arc::new(opened)).clone()
         };
         drop(slot);
-        shell.observer.synced(limit).await?;
-        Ok(shell)
+        clients.observer.synced(limit).await?;
+        Ok(clients)
     }
 
     /// Logs in to Vault anew, if there is a session.
     pub(super) async fn log_in_anew(&self) {
-        let shell = self.shell.lock().await.clone();
-        if let Some(shell) = shell
-            && let Err(obstacle) = shell.vault.log_in_anew().await
+        let clients = self.clients.lock().await.clone();
+        if let Some(clients) = clients
+            && let Err(obstacle) = clients.vault.log_in_anew().await
         {
             let error = obstacle.text;
             tracing::warn!(%error, "login with the new credentials for Vault failed; keeping the current session");
@@ -75,9 +75,9 @@ impl Site {
 
     /// Ends the session with Vault.
     pub(super) async fn close(&self) {
-        let shell = self.shell.lock().await.take();
-        if let Some(shell) = shell {
-            shell.vault.log_out().await;
+        let clients = self.clients.lock().await.take();
+        if let Some(clients) = clients {
+            clients.vault.log_out().await;
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{self, Instant, MissedTickBehavior};
 
-use super::Shell;
+use super::Clients;
 use crate::canary::{Canary, Salt};
 use crate::kubernetes;
 use crate::model::Mark;
@@ -26,7 +26,7 @@ const QUESTION_LIMIT: Duration = Duration::from_secs(5);
 
 /// Where to log in with what a canary's Secret holds.
 #[derive(Clone)]
-pub(super) struct Door {
+pub(super) struct LoginTarget {
     server: Result<Server, Obstacle>,
     secrets: Api<Secret>,
     name: String,
@@ -34,12 +34,12 @@ pub(super) struct Door {
     epoch: Instant,
 }
 
-impl Door {
+impl LoginTarget {
     /// `None` if nobody asked for a login.
-    pub(super) fn new(shell: &Shell, canary: &Canary, epoch: Instant) -> Option<Self> {
+    pub(super) fn new(clients: &Clients, canary: &Canary, epoch: Instant) -> Option<Self> {
         Some(Self {
             server: Server::new(canary.login()?),
-            secrets: Api::namespaced(shell.kube.clone(), &canary.namespace),
+            secrets: Api::namespaced(clients.kube.clone(), &canary.namespace),
             name: canary.name.clone(),
             salt: canary.salt(),
             epoch,
@@ -47,7 +47,7 @@ impl Door {
     }
 
     /// Logs in once.
-    pub(super) async fn knock(&self) -> Option<Logins> {
+    pub(super) async fn try_login(&self) -> Option<Logins> {
         let held = self.held().await.transpose()?;
         Some(self.attempt(held.as_ref()).await)
     }
@@ -56,11 +56,11 @@ impl Door {
     pub(super) fn watch(&self) -> Watch {
         let (changed, told) = watch::channel(());
         let mut task = JoinSet::new();
-        task.spawn(self.clone().keep_knocking(told));
+        task.spawn(self.clone().keep_trying(told));
         Watch { changed, task }
     }
 
-    async fn keep_knocking(self, mut told: watch::Receiver<()>) -> Vec<Logins> {
+    async fn keep_trying(self, mut told: watch::Receiver<()>) -> Vec<Logins> {
         let mut ticks = time::interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut logins = Vec::new();

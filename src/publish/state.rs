@@ -7,7 +7,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use super::Fact;
 use super::histogram::{Distribution, WATCH_EDGES};
 use super::label::At;
-use super::series::{OfProbe, OfStep};
+use super::probe_stats::{ProbeStats, StepStats};
 use crate::config::Probe;
 use crate::model::Step;
 use crate::model::correlation::Coefficient;
@@ -15,8 +15,8 @@ use crate::model::run::Run;
 
 /// All that was folded.
 #[derive(Debug)]
-pub(super) struct Tally {
-    pub(super) probes: BTreeMap<String, OfProbe>,
+pub(super) struct State {
+    pub(super) probes: BTreeMap<String, ProbeStats>,
     /// There if the operator's metrics are read.
     pub(super) operator: Option<Operator>,
     pub(super) watch_delay: Distribution,
@@ -32,7 +32,7 @@ pub(super) struct Operator {
     pub(super) version: Option<String>,
 }
 
-impl Default for Tally {
+impl Default for State {
     fn default() -> Self {
         Self {
             probes: BTreeMap::new(),
@@ -44,7 +44,7 @@ impl Default for Tally {
     }
 }
 
-impl Tally {
+impl State {
     /// Takes in a fact; one of a probe that is not configured is passed over.
     pub(super) fn fold(&mut self, fact: Fact) {
         match fact {
@@ -94,7 +94,7 @@ impl Tally {
         for probe in probes {
             self.probes
                 .entry(probe.name.clone())
-                .or_insert_with(|| OfProbe::new(probe))
+                .or_insert_with(|| ProbeStats::new(probe))
                 .configure(probe);
         }
         if operator_metrics {
@@ -117,24 +117,24 @@ impl Tally {
 }
 
 /// The series, in order.
-impl Tally {
-    pub(super) fn steps(&self) -> impl Iterator<Item = &OfStep> {
+impl State {
+    pub(super) fn steps(&self) -> impl Iterator<Item = &StepStats> {
         self.probes.values().flat_map(|probe| probe.steps.values())
     }
 
     pub(super) fn each_step(
         &self,
-        value: impl Fn(&OfStep) -> f64,
+        value: impl Fn(&StepStats) -> f64,
     ) -> impl Iterator<Item = (At, f64)> {
         self.steps().map(move |step| (step.at.clone(), value(step)))
     }
 
     pub(super) fn each_probe_and_step(
         &self,
-        value: impl Fn(&OfProbe, &OfStep) -> f64 + Copy,
+        value: impl Fn(&ProbeStats, &StepStats) -> f64 + Copy,
     ) -> impl Iterator<Item = (At, f64)> {
         self.probes.values().flat_map(move |probe| {
-            let of = move |step: &OfStep| (step.at.clone(), value(probe, step));
+            let of = move |step: &StepStats| (step.at.clone(), value(probe, step));
             probe.steps.values().map(of)
         })
     }
@@ -142,7 +142,7 @@ impl Tally {
     /// One series a probe, at its last step.
     pub(super) fn each_probe<V>(
         &self,
-        value: impl Fn(&OfProbe) -> V,
+        value: impl Fn(&ProbeStats) -> V,
     ) -> impl Iterator<Item = (At, V)> {
         self.probes
             .values()
@@ -152,7 +152,7 @@ impl Tally {
     /// One series a step and a key of it.
     pub(super) fn each<'a, K: 'a, V: 'a, L: EncodeLabelSet>(
         &'a self,
-        of: impl Fn(&'a OfStep) -> &'a BTreeMap<K, V>,
+        of: impl Fn(&'a StepStats) -> &'a BTreeMap<K, V>,
         label: impl Fn(&K) -> L + Copy,
     ) -> impl Iterator<Item = ((At, L), &'a V)> {
         self.steps().flat_map(move |step| {
@@ -163,13 +163,13 @@ impl Tally {
 
     pub(super) fn each_count<'a, K: 'a, L: EncodeLabelSet>(
         &'a self,
-        of: impl Fn(&'a OfStep) -> &'a BTreeMap<K, u64>,
+        of: impl Fn(&'a StepStats) -> &'a BTreeMap<K, u64>,
         label: impl Fn(&K) -> L + Copy,
     ) -> impl Iterator<Item = ((At, L), u64)> {
         self.each(of, label).map(|(labels, value)| (labels, *value))
     }
 
-    pub(super) fn coefficients(&self) -> impl Iterator<Item = (&OfStep, &Coefficient)> {
+    pub(super) fn coefficients(&self) -> impl Iterator<Item = (&StepStats, &Coefficient)> {
         self.steps()
             .flat_map(|step| step.coefficients.iter().map(move |one| (step, one)))
     }

@@ -1,4 +1,4 @@
-//! A page of metrics: families of series, written in the order given, in whichever form is asked for.
+//! The encoder of metrics: families of series, written in the order given, in whichever format is asked for.
 
 use std::fmt;
 
@@ -10,16 +10,19 @@ use super::histogram::Distribution;
 /// The labels of what has none.
 pub(super) const NO_LABELS: [(&str, &str); 0] = [];
 
-/// A page under way.
-pub(super) struct Page<'a> {
-    encoder: DescriptorEncoder<'a>,
+/// Writes one answer.
+pub(super) struct Encoder<'a> {
+    descriptors: DescriptorEncoder<'a>,
     native: bool,
 }
 
-impl<'a> Page<'a> {
-    /// A page; with `native`, a native histogram follows each classic one.
-    pub(super) const fn new(encoder: DescriptorEncoder<'a>, native: bool) -> Self {
-        Self { encoder, native }
+impl<'a> Encoder<'a> {
+    /// An encoder; with `native`, a native histogram follows each classic one.
+    pub(super) const fn new(descriptors: DescriptorEncoder<'a>, native: bool) -> Self {
+        Self {
+            descriptors,
+            native,
+        }
     }
 
     /// A family of gauges.
@@ -30,7 +33,7 @@ impl<'a> Page<'a> {
         series: impl IntoIterator<Item = (L, f64)>,
     ) -> fmt::Result {
         let mut family = self
-            .encoder
+            .descriptors
             .encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (labels, value) in series {
             family.encode_family(&labels)?.encode_gauge(&value)?;
@@ -46,9 +49,9 @@ impl<'a> Page<'a> {
         series: impl IntoIterator<Item = (L, u64)>,
     ) -> fmt::Result {
         let name = name.trim_end_matches("_total");
-        let mut family = self
-            .encoder
-            .encode_descriptor(name, help, None, MetricType::Counter)?;
+        let mut family =
+            self.descriptors
+                .encode_descriptor(name, help, None, MetricType::Counter)?;
         for (labels, value) in series {
             family
                 .encode_family(&labels)?
@@ -66,7 +69,7 @@ impl<'a> Page<'a> {
     ) -> fmt::Result {
         let name = name.trim_end_matches("_info");
         let mut family = self
-            .encoder
+            .descriptors
             .encode_descriptor(name, help, None, MetricType::Info)?;
         for (labels, info) in series {
             family.encode_family(&labels)?.encode_info(&info)?;
@@ -81,9 +84,9 @@ impl<'a> Page<'a> {
         help: &str,
         series: impl IntoIterator<Item = (L, &'d Distribution)>,
     ) -> fmt::Result {
-        let mut family = self
-            .encoder
-            .encode_descriptor(name, help, None, MetricType::Histogram)?;
+        let mut family =
+            self.descriptors
+                .encode_descriptor(name, help, None, MetricType::Histogram)?;
         for (labels, distribution) in series {
             distribution.encode_classic(family.encode_family(&labels)?)?;
             if self.native {

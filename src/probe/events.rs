@@ -14,7 +14,7 @@ const NEWEST: usize = 50;
 /// An event, as far as it is told.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Said {
+pub(super) struct ReportedEvent {
     #[serde(rename = "type")]
     kind: Option<Text>,
     reason: Option<Text>,
@@ -37,7 +37,7 @@ pub(super) struct Newest {
     kind: Kind,
     since: i64,
     /// With when each was said.
-    kept: Vec<(i64, Said)>,
+    kept: Vec<(i64, ReportedEvent)>,
 }
 
 impl Newest {
@@ -51,7 +51,7 @@ impl Newest {
     }
 
     /// Takes in one more.
-    pub(super) fn take(&mut self, said: Said) {
+    pub(super) fn take(&mut self, said: ReportedEvent) {
         let when = said.when();
         if when < self.since || !said.by_operator(self.kind) {
             return;
@@ -78,7 +78,7 @@ impl Newest {
     }
 }
 
-impl Said {
+impl ReportedEvent {
     /// When it was said last, in seconds since 1970. One that does not say is taken for new, and one that says what is no
     /// time for as old as any.
     fn when(&self) -> i64 {
@@ -115,7 +115,7 @@ mod tests {
 
     use super::*;
 
-    fn said(number: i64, time: &str) -> Said {
+    fn said(number: i64, time: &str) -> ReportedEvent {
         let event = json!({
             "message": format!("{number}"), "lastTimestamp": time, "eventTime": null,
             "source": {"component": "VaultStaticSecret"},

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use kube::api::Api;
 use tokio::time::Instant;
 
-use super::{Shell, Walk};
+use super::{Clients, Journey};
 use crate::canary::Canary;
 use crate::kubernetes;
 use crate::model::Mark;
@@ -17,7 +17,7 @@ use crate::model::snapshot::{Reading, Snapshot};
 use crate::model::time::Moment as _;
 use crate::operator::api::VaultAuth;
 use crate::operator::{self, Own, WAKE};
-use crate::scrape::{self, Numbers, Past, Sampled, Scraper};
+use crate::scrape::{self, Prometheus, Sampled, Scraper, Source};
 use crate::wire;
 
 /// How long the operator may take to finish what it does after a proof (status, finalizer) before the
@@ -39,10 +39,10 @@ const AFTER: Duration = Duration::from_secs(65);
 /// How long a scrape of Prometheus' takes to be found by a query, and how often it is looked for at most.
 const APPEARANCE: Duration = Duration::from_secs(1);
 
-impl Walk<'_> {
+impl Journey<'_> {
     /// Whether the operator's metrics are read at all.
     pub(super) const fn reads(&self) -> bool {
-        !matches!(self.shell.numbers, Numbers::Unread)
+        !matches!(self.clients.metrics, Source::None)
     }
 
     /// Waits until the operator has told of what it did in a step, and has finished with the resource.
@@ -74,9 +74,9 @@ impl Walk<'_> {
     /// The reading before the first step.
     pub(super) async fn open(&mut self) {
         if self.reads() {
-            self.connection = connection(self.shell, self.canary).await;
+            self.connection = connection(self.clients, self.canary).await;
         }
-        if let Numbers::Live(scraper) = &self.shell.numbers {
+        if let Source::Direct(scraper) = &self.clients.metrics {
             let reading = self.reading(scraper).await;
             self.readings.extend(reading);
         }
@@ -85,7 +85,7 @@ impl Walk<'_> {
     /// The reading after a step, which is that before the next: once every reconcile that the watch has
     /// shown is counted, or evidently will not be.
     pub(super) async fn close(&mut self, step: &StepRecord) {
-        let Numbers::Live(scraper) = &self.shell.numbers else {
+        let Source::Direct(scraper) = &self.clients.metrics else {
             return;
         };
         if !matches!(step.end, End::Proven | End::TimedOut) {
@@ -128,17 +128,17 @@ impl Walk<'_> {
 
     /// The end of the run, with the canary removed.
     pub(super) async fn end(&mut self, last: Option<&StepRecord>, gone: bool) {
-        match (&self.shell.numbers, last) {
-            (Numbers::Live(_), _) if !gone => {
+        match (&self.clients.metrics, last) {
+            (Source::Direct(_), _) if !gone => {
                 self.linger(Instant::now().later(WAKE).later(WOKEN)).await;
             }
-            (Numbers::Past(past), Some(last)) => self.look_back(past, last).await,
-            (Numbers::Unread | Numbers::Live(_) | Numbers::Past(_), _) => {}
+            (Source::Prometheus(past), Some(last)) => self.look_back(past, last).await,
+            (Source::None | Source::Direct(_) | Source::Prometheus(_), _) => {}
         }
     }
 
     /// Takes what Prometheus has read meanwhile, once it has read something later than the last step.
-    async fn look_back(&mut self, past: &Past, last: &StepRecord) {
+    async fn look_back(&mut self, past: &Prometheus, last: &StepRecord) {
         let deadline = Instant::now().later(AFTER);
         loop {
             match self.past(past).await {
@@ -167,7 +167,7 @@ impl Walk<'_> {
         }
     }
 
-    async fn past(&self, past: &Past) -> Result<Vec<Reading>, scrape::Error> {
+    async fn past(&self, past: &Prometheus) -> Result<Vec<Reading>, scrape::Error> {
         let wall = |mark: Mark| self.wall.later(mark.elapsed());
         let sampled = past
             .between(self.wall.earlier(BEFORE), wall(self.now()))
@@ -240,14 +240,14 @@ fn next(readings: &[Reading], now: Mark) -> Mark {
 }
 
 /// The VaultConnection behind the canary's VaultAuth, asked for once a VaultAuth. `None` if it can't be told.
-async fn connection(shell: &Shell, canary: &Canary) -> Option<String> {
+async fn connection(clients: &Clients, canary: &Canary) -> Option<String> {
     let (namespace, name) = canary.auth_ref();
-    let mut known = shell.connections.lock().await;
+    let mut known = clients.connections.lock().await;
     let key = format!("{namespace}/{name}");
     if let Some(connection) = known.get(&key) {
         return Some(connection.clone());
     }
-    let auths = Api::<VaultAuth>::namespaced(shell.kube.clone(), &namespace);
+    let auths = Api::<VaultAuth>::namespaced(clients.kube.clone(), &namespace);
     let what = format!("get VaultAuth `{key}`");
     let asked = wire::limited(Peer::Kubernetes, &what, QUESTION_LIMIT, async {
         let auth = auths.get_opt(&name).await;
@@ -261,7 +261,7 @@ async fn connection(shell: &Shell, canary: &Canary) -> Option<String> {
             return None;
         }
     };
-    let operators = &shell.operator.namespace;
+    let operators = &clients.operator.namespace;
     let (namespace, name) = operator::connection_of(&auth.spec, &namespace, operators)?;
     let connection = format!("{namespace}/{name}");
     known.insert(key, connection.clone());

@@ -7,9 +7,9 @@ use prometheus_client::encoding::{prometheus_protobuf, prometheus_text, text};
 use prometheus_client::registry::Registry;
 use prost::Message as _;
 
-/// A form in which metrics are exposed. The later goes first where a scraper likes two alike.
+/// A format in which metrics are exposed. The later goes first where a scraper likes two alike.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub(super) enum Form {
+pub(super) enum Format {
     /// Prometheus' text, which everyone understands.
     Text,
     /// `OpenMetrics` text, with exemplars.
@@ -18,17 +18,17 @@ pub(super) enum Form {
     Protobuf,
 }
 
-impl Form {
-    /// The form that a header `Accept` prefers. Who does not ask for another by its name gets text.
+impl Format {
+    /// The format that a header `Accept` prefers. Who does not ask for another by its name gets text.
     pub(super) fn preferred(accept: Option<&str>) -> Self {
         accept
             .unwrap_or_default()
             .split(',')
             .filter_map(offer)
-            .max_by(|(form, liking), (other, other_liking)| {
-                liking.total_cmp(other_liking).then(form.cmp(other))
+            .max_by(|(format, liking), (other, other_liking)| {
+                liking.total_cmp(other_liking).then(format.cmp(other))
             })
-            .map_or(Self::Text, |(form, _)| form)
+            .map_or(Self::Text, |(format, _)| format)
     }
 
     /// The media type.
@@ -84,8 +84,8 @@ pub(super) fn families(registry: &Registry) -> Result<Vec<MetricFamily>, fmt::Er
     Ok(families)
 }
 
-/// What one range of a header `Accept` asks for, if it is a form of ours, and how much it is liked.
-fn offer(range: &str) -> Option<(Form, f64)> {
+/// What one range of a header `Accept` asks for, if it is a format of ours, and how much it is liked.
+fn offer(range: &str) -> Option<(Format, f64)> {
     let mut parts = range.split(';').map(str::trim);
     let media = parts.next()?.to_ascii_lowercase();
     let parameters: Vec<_> = parts.filter_map(|part| part.split_once('=')).collect();
@@ -95,18 +95,18 @@ fn offer(range: &str) -> Option<(Form, f64)> {
         found.map(|(_, value)| value.trim().trim_matches('"'))
     };
     let is = |name: &str, wanted: &str| parameter(name).is_none_or(|value| value == wanted);
-    let form = match media.as_str() {
-        "text/plain" if is("version", "0.0.4") => Form::Text,
-        "application/openmetrics-text" if is("version", "1.0.0") => Form::OpenMetrics,
+    let format = match media.as_str() {
+        "text/plain" if is("version", "0.0.4") => Format::Text,
+        "application/openmetrics-text" if is("version", "1.0.0") => Format::OpenMetrics,
         "application/vnd.google.protobuf"
             if is("proto", "io.prometheus.client.MetricFamily") && is("encoding", "delimited") =>
         {
-            Form::Protobuf
+            Format::Protobuf
         }
         _ => return None,
     };
     let liking = parameter("q").map_or(Some(1.0), |q| q.parse().ok())?;
-    (liking > 0.0).then_some((form, liking))
+    (liking > 0.0).then_some((format, liking))
 }
 
 #[cfg(test)]
@@ -115,43 +115,43 @@ mod tests {
 
     #[test]
     fn a_scraper_gets_what_it_prefers() {
-        let check = |accept: &str, form: Form| {
-            assert_eq!(Form::preferred(Some(accept)), form, "{accept}");
+        let check = |accept: &str, format: Format| {
+            assert_eq!(Format::preferred(Some(accept)), format, "{accept}");
         };
         // Prometheus 2.42, with native histograms and without.
         check(
             "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited,application/openmetrics-text;version=1.0.0;q=0.8,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
-            Form::Protobuf,
+            Format::Protobuf,
         );
         check(
             "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
-            Form::OpenMetrics,
+            Format::OpenMetrics,
         );
         // Prometheus 3, with native histograms and without.
         check(
             "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
-            Form::Protobuf,
+            Format::Protobuf,
         );
         check(
             "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
-            Form::OpenMetrics,
+            Format::OpenMetrics,
         );
-        check("*/*", Form::Text);
-        check("", Form::Text);
-        check("text/html, application/xhtml+xml, */*;q=0.8", Form::Text);
+        check("*/*", Format::Text);
+        check("", Format::Text);
+        check("text/html, application/xhtml+xml, */*;q=0.8", Format::Text);
         check(
             "text/plain, application/openmetrics-text; version=1.0.0",
-            Form::OpenMetrics,
+            Format::OpenMetrics,
         );
         check(
             "application/openmetrics-text; version=1.0.0; q=0, */*",
-            Form::Text,
+            Format::Text,
         );
-        check("application/openmetrics-text; version=0.0.1", Form::Text);
+        check("application/openmetrics-text; version=0.0.1", Format::Text);
         check(
             "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=text",
-            Form::Text,
+            Format::Text,
         );
-        assert_eq!(Form::preferred(None), Form::Text);
+        assert_eq!(Format::preferred(None), Format::Text);
     }
 }

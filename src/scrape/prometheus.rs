@@ -24,7 +24,7 @@ const SCRAPES: usize = 4096;
 const DURATION: &str = "scrape_duration_seconds";
 
 /// A Prometheus that scrapes the operator.
-pub struct Past {
+pub struct Prometheus {
     fetch: Fetch,
     url: String,
     selector: String,
@@ -41,7 +41,7 @@ pub struct Sampled {
     pub snapshot: Snapshot,
 }
 
-impl Past {
+impl Prometheus {
     pub(super) fn new(fetch: Fetch, url: &str, selector: &str) -> Self {
         Self {
             fetch,

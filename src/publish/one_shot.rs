@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::series::seconds;
+use super::probe_stats::seconds;
 use crate::config::Probe;
 use crate::model::run::{Run, StepReport};
 use crate::model::{Step, Verdict};

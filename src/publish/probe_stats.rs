@@ -15,11 +15,11 @@ use crate::model::{Kind, Stage, Step, Verdict};
 
 /// What is counted of one probe.
 #[derive(Debug)]
-pub(super) struct OfProbe {
+pub(super) struct ProbeStats {
     pub(super) kind: Kind,
     pub(super) every: f64,
     pub(super) objective: f64,
-    pub(super) steps: BTreeMap<Step, OfStep>,
+    pub(super) steps: BTreeMap<Step, StepStats>,
     /// How often the canaries' Secrets were seen to be written, over whole runs.
     pub(super) secret_writes: u64,
     /// Leases that outlived their resource, over whole runs.
@@ -33,7 +33,7 @@ pub(super) struct OfProbe {
 
 /// What is counted of one step.
 #[derive(Debug)]
-pub(super) struct OfStep {
+pub(super) struct StepStats {
     pub(super) at: At,
     pub(super) within: f64,
     /// What was not proven is observed at no less: above every finite edge of the latency.
@@ -59,7 +59,7 @@ pub(super) struct OfStep {
     pub(super) coefficients: Vec<Coefficient>,
 }
 
-impl OfProbe {
+impl ProbeStats {
     /// Everything at 0.
     pub(super) fn new(probe: &Probe) -> Self {
         let mut new = Self {
@@ -100,7 +100,7 @@ impl OfProbe {
                         kind,
                         step: *step,
                     };
-                    OfStep::new(at, within, timeout, beyond)
+                    StepStats::new(at, within, timeout, beyond)
                 })
                 .configure(within, timeout, beyond);
         }
@@ -129,12 +129,12 @@ impl OfProbe {
     }
 
     /// The last step, which stands for the run as a whole.
-    pub(super) fn last(&self) -> Option<&OfStep> {
+    pub(super) fn last(&self) -> Option<&StepStats> {
         self.steps.values().next_back()
     }
 }
 
-impl OfStep {
+impl StepStats {
     fn new(at: At, within: f64, timeout: f64, beyond: f64) -> Self {
         let poll_driven = at.step.poll_driven();
         Self {

@@ -1,4 +1,4 @@
-//! The shell that every run of the program shares.
+//! The clients and watches that every run of the program shares.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use crate::model::Kind;
 use crate::model::record::{Obstacle, VaultHealth};
 use crate::model::timeline::Seen;
 use crate::observe::Observer;
-use crate::scrape::Numbers;
+use crate::scrape::Source;
 use crate::vault::Vault;
 use crate::wire::absence;
 
 /// The clients, the watches, and what is known of the operator.
-pub struct Shell {
+pub struct Clients {
     /// The API server.
     pub kube: kube::Client,
     /// Vault.
@@ -31,8 +31,8 @@ pub struct Shell {
     pub namespace: String,
     /// Where the operator runs.
     pub operator: config::Operator,
-    /// The operator's own numbers.
-    pub numbers: Numbers,
+    /// Where the operator's metrics are read.
+    pub metrics: Source,
     /// How many objects were told last to bear the canaries' label without being any.
     pub strangers: AtomicUsize,
     /// The cluster of the canaries, once it has been asked for.
@@ -41,7 +41,7 @@ pub struct Shell {
     pub(super) connections: Mutex<HashMap<String, String>>,
 }
 
-impl Shell {
+impl Clients {
     /// Makes the clients and opens the watches that these probes need. Does not wait for them. `health` is told of
     /// a task that stops.
     ///
@@ -69,7 +69,7 @@ impl Shell {
         let vault = Arc::new(Vault::open(&config.vault).await?);
         let namespace = config.kubernetes.namespace.clone();
         let mut observer = Observer::start(&kube, &namespace, &config.instance, kinds, health);
-        let numbers = Numbers::new(config, &kube);
+        let metrics = Source::new(config, &kube);
         let listener = listen(vault.clone(), &observer);
         observer.keep("the health check of Vault", listener);
         Ok(Self {
@@ -78,7 +78,7 @@ impl Shell {
             observer,
             namespace,
             operator: config.operator.clone(),
-            numbers,
+            metrics,
             strangers: AtomicUsize::default(),
             cluster: OnceCell::default(),
             connections: Mutex::default(),
@@ -97,8 +97,8 @@ impl Shell {
 
 /// Tells the canaries when Vault gives no sign of life, or is sealed: an outage may be over before anyone asks.
 fn listen(vault: Arc<Vault>, observer: &Observer) -> impl Future<Output = ()> + use<> {
-    let crier = observer.crier();
-    let wanted = crier.clone();
+    let broadcast = observer.broadcast();
+    let wanted = broadcast.clone();
     let ask = move || {
         let vault = vault.clone();
         async move {
@@ -109,6 +109,6 @@ fn listen(vault: Arc<Vault>, observer: &Observer) -> impl Future<Output = ()> + 
             }
         }
     };
-    let tell = move |at, what| crier.tell(at, &what);
+    let tell = move |at, what| broadcast.tell(at, &what);
     absence::listen(Seen::VaultSilence, move || wanted.wanted(), ask, tell)
 }

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::core::{DynamicObject, ObjectMeta};
 
-use super::Shell;
+use super::Clients;
 use crate::canary::{Action, Canary, NONCE_KEY, OwnObject};
 use crate::kubernetes;
 use crate::model::record::{Hindrance, Obstacle, Peer};
@@ -14,13 +14,13 @@ use crate::operator;
 /// How often an action is tried on an object that others change meanwhile.
 const TRIES: u32 = 5;
 
-fn secrets(shell: &Shell, canary: &Canary) -> Api<Secret> {
-    Api::namespaced(shell.kube.clone(), &canary.namespace)
+fn secrets(clients: &Clients, canary: &Canary) -> Api<Secret> {
+    Api::namespaced(clients.kube.clone(), &canary.namespace)
 }
 
-fn resources(shell: &Shell, canary: &Canary) -> Api<DynamicObject> {
+fn resources(clients: &Clients, canary: &Canary) -> Api<DynamicObject> {
     let resource = operator::api_resource(canary.kind());
-    Api::namespaced_with(shell.kube.clone(), &canary.namespace, &resource)
+    Api::namespaced_with(clients.kube.clone(), &canary.namespace, &resource)
 }
 
 /// What an action is to be done to, as it is now; nothing if the action makes it.
@@ -28,7 +28,7 @@ fn resources(shell: &Shell, canary: &Canary) -> Api<DynamicObject> {
 /// # Errors
 /// It is not there, or not the canary's own.
 pub(super) async fn object(
-    shell: &Shell,
+    clients: &Clients,
     canary: &Canary,
     action: &Action,
 ) -> Result<Option<OwnObject>, Obstacle> {
@@ -36,11 +36,11 @@ pub(super) async fn object(
     let (kind, found) = match action {
         Action::WriteKv { .. } | Action::Create(_) => return Ok(None),
         Action::EditSecret { .. } | Action::DeleteSecret => {
-            let found = secrets(shell, canary).get_metadata(name).await;
+            let found = secrets(clients, canary).get_metadata(name).await;
             ("Secret", found.map(|found| found.metadata))
         }
         Action::Delete => {
-            let found = resources(shell, canary).get_metadata(name).await;
+            let found = resources(clients, canary).get_metadata(name).await;
             (canary.kind().resource(), found.map(|found| found.metadata))
         }
     };
@@ -56,13 +56,13 @@ pub(super) async fn object(
 /// Sends one action, and returns when it is acknowledged. What is there already is changed only if it is still `own`; if
 /// somebody else, as the operator does, changed it meanwhile, it is looked at anew.
 pub(super) async fn send(
-    shell: &Shell,
+    clients: &Clients,
     canary: &Canary,
     action: &Action,
     mut own: Option<OwnObject>,
 ) -> Result<(), Obstacle> {
     let name = &canary.name;
-    let (secrets, resources) = (secrets(shell, canary), resources(shell, canary));
+    let (secrets, resources) = (secrets(clients, canary), resources(clients, canary));
     let mut tries = 0;
     loop {
         let answer = match (action, &own) {
@@ -71,7 +71,7 @@ pub(super) async fn send(
                     .iter()
                     .map(|(key, value)| (key.as_str(), value.as_str()))
                     .collect();
-                return shell.vault.kv_write(at, &data).await;
+                return clients.vault.kv_write(at, &data).await;
             }
             (Action::Create(resource), _) => {
                 let answer = resources.create(&PostParams::default(), resource).await;
@@ -92,7 +92,7 @@ pub(super) async fn send(
             }
             (Action::Delete, Some(own)) => resources.delete(name, &deletion(own)).await.map(drop),
             (Action::EditSecret { .. } | Action::DeleteSecret | Action::Delete, None) => {
-                own = object(shell, canary, action).await?;
+                own = object(clients, canary, action).await?;
                 continue;
             }
         };
