@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use crate::telemetry::Format;
 
@@ -26,6 +27,9 @@ pub struct Cli {
     /// The configuration file.
     #[arg(long, global = true, env = "VSO_PROBER_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// What goes before the configuration's `kubernetes`.
+    #[command(flatten)]
+    pub kubernetes: KubernetesArgs,
     /// The format of the log, on stderr.
     #[arg(
         long,
@@ -41,6 +45,31 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// The script that completes this command line in a shell.
+    pub fn completions(shell: Shell) -> Vec<u8> {
+        let mut script = Vec::new();
+        let mut command = Self::command();
+        let name = command.get_name().to_owned();
+        clap_complete::generate(shell, &mut command, name, &mut script);
+        script
+    }
+}
+
+/// What goes before the configuration's `kubernetes`.
+#[derive(Args, Clone, Debug)]
+pub struct KubernetesArgs {
+    /// The namespace of the canaries, in place of `kubernetes.namespace`.
+    #[arg(short, long, global = true, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+    /// The context of the kubeconfig, in place of `kubernetes.context`.
+    #[arg(long, global = true, value_name = "CONTEXT")]
+    pub context: Option<String>,
+    /// The kubeconfig, in place of the ServiceAccount, of `KUBECONFIG` and of `~/.kube/config`.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
 }
 
 /// What to do.
@@ -65,6 +94,11 @@ pub enum Command {
         /// What to show.
         #[command(subcommand)]
         command: ConfigCommand,
+    },
+    /// Print a script that completes commands and flags in a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
     },
 }
 
@@ -96,17 +130,11 @@ pub struct ProbeArgs {
 #[derive(Args, Debug)]
 pub struct OutputArgs {
     /// The format of the output.
-    #[arg(
-        short = 'o',
-        long = "format",
-        value_enum,
-        default_value_t,
-        value_name = "FORMAT"
-    )]
-    pub output_format: OutputFormat,
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: OutputFormat,
     /// Write the output to this file instead of stdout.
     #[arg(long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
+    pub output_file: Option<PathBuf>,
 }
 
 /// What to judge again.
@@ -140,14 +168,8 @@ pub struct DoctorArgs {
     #[arg(long = "probe", value_name = "NAME", num_args = 1..)]
     pub probes: Vec<String>,
     /// The format of the output.
-    #[arg(
-        short = 'o',
-        long = "format",
-        value_enum,
-        default_value_t,
-        value_name = "FORMAT"
-    )]
-    pub output_format: ReportFormat,
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: ReportFormat,
     /// Print the least Vault policy for the configuration, and check nothing.
     #[arg(long)]
     pub print_policy: bool,
@@ -200,7 +222,7 @@ pub struct CleanupArgs {
 pub enum ConfigCommand {
     /// Check a configuration file and print every problem.
     Check {
-        /// The file [default: that of `--config`].
+        /// The file; `-` is stdin [default: that of `--config`].
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
     },

@@ -8,16 +8,18 @@ mod output;
 mod probe;
 mod run;
 mod serve;
+mod settings;
+mod stdout;
 
 use std::io::Write as _;
-use std::path::Path;
 
 use anyhow::Context as _;
 
 use crate::cli::{Cli, Command, ConfigCommand, Exit};
-use crate::config::Config;
 use crate::config::problem::Problems;
 use crate::model::record::Obstacle;
+use settings::Settings;
+use stdout::Stdout;
 
 /// An error that ends a command, to be printed once.
 #[derive(Debug, thiserror::Error)]
@@ -61,54 +63,45 @@ impl From<Obstacle> for Error {
 
 /// Runs a command.
 pub async fn run(cli: Cli) -> Result<Exit, Error> {
-    let file = cli.config.as_deref();
+    let settings = Settings::new(cli.config, cli.kubernetes)?;
     match cli.command {
-        Command::Probe(args) => probe::run(&load(file)?, &args).await,
+        Command::Probe(args) => probe::run(&settings.load()?, &args).await,
         Command::Judge(args) => judge::run(&args),
-        Command::Serve(args) => serve::run(file, &args).await,
-        Command::Doctor(args) => doctor::run(file, &args).await,
-        Command::Cleanup(args) => cleanup::run(&load(file)?, &args).await,
-        Command::Config { command } => {
-            let mut out = std::io::stdout();
-            let shown = match command {
-                ConfigCommand::Schema => config::schema(&mut out),
-                ConfigCommand::Example => config::example(&mut out),
-                ConfigCommand::Check { file: own } => {
-                    let (name, text) = read(own.as_deref().or(file))?;
-                    let checked = config::check(&mut out, &text, &name, env)
-                        .context("tried to write to stdout")?
-                        .map_err(Error::problems)?;
-                    probe::unheeded(&checked)
-                        .into_iter()
-                        .try_for_each(|note| writeln!(out, "note: {note}"))
-                }
-            };
-            shown.context("tried to write to stdout")?;
+        Command::Serve(args) => serve::run(&settings, &args).await,
+        Command::Doctor(args) => doctor::run(&settings, &args).await,
+        Command::Cleanup(args) => cleanup::run(&settings.load()?, &args).await,
+        Command::Config { command } => configuration(settings, command),
+        Command::Completions { shell } => {
+            let script = Cli::completions(shell);
+            let written = Stdout.write_all(&script);
+            written.context("tried to write to stdout")?;
             Ok(Exit::Good)
         }
     }
 }
 
-/// Reads and checks the configuration.
-fn load(file: Option<&Path>) -> Result<Config, Error> {
-    let (name, text) = read(file)?;
-    crate::config::check::load(&text, &name, env).map_err(Error::problems)
-}
-
-/// Reads the configuration: the file's name and its text.
-fn read(file: Option<&Path>) -> Result<(String, String), Error> {
-    let Some(file) = file else {
-        return Err(Error::Usage(
-            "no configuration: pass `--config FILE` or set VSO_PROBER_CONFIG; `vso-prober config example` prints one"
-                .to_owned(),
-        ));
+fn configuration(settings: Settings, command: ConfigCommand) -> Result<Exit, Error> {
+    let mut out = Stdout;
+    let shown = match command {
+        ConfigCommand::Schema => config::schema(&mut out),
+        ConfigCommand::Example => config::example(&mut out),
+        ConfigCommand::Check { file } => {
+            let (settings, name, text) = match file {
+                Some(file) => settings.read_other(file)?,
+                None => {
+                    let (name, text) = settings.read()?;
+                    (settings, name, text)
+                }
+            };
+            let checked = settings.check(&text, &name).map_err(Error::problems)?;
+            config::good(&mut out, &checked, &name).and_then(|()| {
+                let notes = probe::unheeded(&checked);
+                notes
+                    .into_iter()
+                    .try_for_each(|note| writeln!(out, "note: {note}"))
+            })
+        }
     };
-    let name = file.display().to_string();
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Error::Config(format!("tried to read {name}: {error}")))?;
-    Ok((name, text))
-}
-
-fn env(name: &str) -> Option<String> {
-    std::env::var(name).ok()
+    shown.context("tried to write to stdout")?;
+    Ok(Exit::Good)
 }

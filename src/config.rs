@@ -117,6 +117,16 @@ pub struct Kubernetes {
     pub namespace: String,
     /// The context of the kubeconfig; none in a cluster.
     pub context: Option<String>,
+    /// The kubeconfig, as the command line names it.
+    pub kubeconfig: Option<PathBuf>,
+}
+
+/// The name of a namespace.
+///
+/// # Errors
+/// It can't be one. The error continues a sentence whose subject is what names it.
+pub fn namespace(name: &str) -> Result<String, String> {
+    rule::namespace(name)
 }
 
 /// The operator: its namespace, pods and metrics.

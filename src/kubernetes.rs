@@ -5,6 +5,7 @@ mod denial;
 mod files;
 pub mod read;
 
+use std::path::Path;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
@@ -95,7 +96,7 @@ async fn make(
                 causes(error)
             ))
         };
-        let kubeconfig = read_kubeconfig()
+        let kubeconfig = read_kubeconfig(config.kubeconfig.as_deref())
             .map_err(|text| Obstacle::new(Peer::Kubernetes, Hindrance::Unreachable, text))?;
         let options = KubeConfigOptions {
             context: config.context.clone(),
@@ -132,11 +133,22 @@ async fn make(
 
 /// Whether the client is that of a ServiceAccount in its cluster.
 fn in_cluster(config: &config::Kubernetes) -> bool {
-    std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() && config.context.is_none()
+    std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
+        && config.context.is_none()
+        && config.kubeconfig.is_none()
 }
 
-/// Reads the kubeconfig. A KUBECONFIG that names nothing is an error, not a reason to take another.
-fn read_kubeconfig() -> Result<Kubeconfig, String> {
+/// Reads the kubeconfig: `file`, if the command line names one. A KUBECONFIG that names nothing is an error, not a reason
+/// to take another.
+fn read_kubeconfig(file: Option<&Path>) -> Result<Kubeconfig, String> {
+    if let Some(file) = file {
+        return Kubeconfig::read_from(file).map_err(|error| {
+            format!(
+                "tried to read the kubeconfig of `--kubeconfig`, but {}",
+                causes(&error)
+            )
+        });
+    }
     let named = std::env::var_os("KUBECONFIG").filter(|named| !named.is_empty());
     if let Some(named) = named
         && !std::env::split_paths(&named).any(|path| path.exists())

@@ -1,5 +1,6 @@
 //! Logs: to stderr, as text or JSON, with no way to have a secret value in them.
 
+use std::ffi::OsStr;
 use std::io::IsTerminal as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -31,7 +32,11 @@ pub fn init(format: Format, verbosity: u8) {
     }));
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let layer = match format {
-        Format::Text => layer.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        Format::Text => {
+            let no_color = std::env::var_os("NO_COLOR");
+            let coloured = coloured(std::io::stderr().is_terminal(), no_color.as_deref());
+            layer.with_ansi(coloured).boxed()
+        }
         Format::Json => layer.json().boxed(),
     };
     let captured = tracing_subscriber::fmt::layer()
@@ -46,6 +51,11 @@ pub fn init(format: Format, verbosity: u8) {
         .with(layer.with_filter(filter))
         .with(captured)
         .init();
+}
+
+/// Whether people look at the log and want it coloured: see <https://no-color.org>.
+fn coloured(terminal: bool, no_color: Option<&OsStr>) -> bool {
+    terminal && no_color.is_none_or(OsStr::is_empty)
 }
 
 tokio::task_local! {
@@ -88,5 +98,18 @@ fn may_speak(target: &str, level: tracing::Level) -> bool {
         // It warns of an answer that it can't read by printing it whole.
         "kube_client" => level <= LevelFilter::ERROR,
         _ => level <= LevelFilter::INFO,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_for_terminals_of_people_who_want_them() {
+        assert!(coloured(true, None));
+        assert!(coloured(true, Some("".as_ref())));
+        assert!(!coloured(true, Some("1".as_ref())));
+        assert!(!coloured(false, None));
     }
 }

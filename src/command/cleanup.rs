@@ -5,7 +5,7 @@ use std::io::Write as _;
 
 use anyhow::Context as _;
 
-use super::Error;
+use super::{Error, Stdout};
 use crate::cli::{CleanupArgs, Exit};
 use crate::config::Config;
 use crate::janitor::{self, Scope};
@@ -47,7 +47,7 @@ pub(super) async fn run(config: &Config, args: &CleanupArgs) -> Result<Exit, Err
         swept.removed.len(),
         swept.left.len()
     );
-    std::io::stdout()
+    Stdout
         .write_all(text.as_bytes())
         .context("tried to write to stdout")?;
     Ok(if !swept.unseen.is_empty() {

@@ -2,36 +2,25 @@
 
 use std::io::{self, Write};
 
-use crate::config::check::{self, EXAMPLE};
-use crate::config::problem::Problems;
+use crate::config::check::EXAMPLE;
 use crate::config::{Config, raw};
 
-/// Checks the configuration `text` of the file that is called `file`, and says what it holds.
-///
-/// What is wrong with it comes back, to be printed where errors are.
-pub(super) fn check(
-    out: &mut impl Write,
-    text: &str,
-    file: &str,
-    env: impl Fn(&str) -> Option<String>,
-) -> io::Result<Result<Config, Problems>> {
-    let checked = check::load(text, file, env);
-    if let Ok(config) = &checked {
-        let count = config.probes.len();
-        let noun = if count == 1 { "probe" } else { "probes" };
-        writeln!(out, "{file}: good, {count} {noun}")?;
-        for probe in &config.probes {
-            let steps: Vec<&str> = probe.steps.keys().map(|step| step.as_str()).collect();
-            writeln!(
-                out,
-                "  {} ({}): {}",
-                probe.name,
-                probe.target.kind(),
-                steps.join(", ")
-            )?;
-        }
+/// Says that the configuration of the file that is called `file` is good, and what it holds.
+pub(super) fn good(out: &mut impl Write, config: &Config, file: &str) -> io::Result<()> {
+    let count = config.probes.len();
+    let noun = if count == 1 { "probe" } else { "probes" };
+    writeln!(out, "{file}: good, {count} {noun}")?;
+    for probe in &config.probes {
+        let steps: Vec<&str> = probe.steps.keys().map(|step| step.as_str()).collect();
+        writeln!(
+            out,
+            "  {} ({}): {}",
+            probe.name,
+            probe.target.kind(),
+            steps.join(", ")
+        )?;
     }
-    Ok(checked)
+    Ok(())
 }
 
 /// Prints the JSON Schema.
@@ -47,6 +36,7 @@ pub(super) fn example(out: &mut impl Write) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::check;
 
     #[test]
     fn the_example_checks_out() {
@@ -54,8 +44,8 @@ mod tests {
         example(&mut example_text).expect("a Vec takes everything");
         let text = String::from_utf8(example_text).expect("the example is UTF-8");
         let mut out = Vec::new();
-        let checked = check(&mut out, &text, "example.yaml", |_| None);
-        assert!(checked.expect("a Vec takes everything").is_ok());
+        let config = check::load(&text, "example.yaml", |_| None).expect("it can be used");
+        good(&mut out, &config, "example.yaml").expect("a Vec takes everything");
         insta::assert_snapshot!(String::from_utf8_lossy(&out), @r"
         example.yaml: good, 3 probes
           static-kv2 (static): create, update, tamper, recreate, delete

@@ -1,19 +1,18 @@
 //! The command `doctor`: checks every precondition, or prints the least rights for the configuration.
 
 use std::io::Write as _;
-use std::path::Path;
 
 use anyhow::Context as _;
 
-use super::{Error, env, read};
+use super::{Error, Settings, Stdout};
 use crate::cli::{DoctorArgs, Exit, ReportFormat};
-use crate::config::{Config, check};
+use crate::config::Config;
 use crate::doctor::{self, Check, Fix, Found, Topic};
 use crate::rights::{POLICY, Rights, Subject, policy, reference, roles};
 
-pub(super) async fn run(file: Option<&Path>, args: &DoctorArgs) -> Result<Exit, Error> {
-    let (name, text) = read(file)?;
-    let config = match check::load(&text, &name, env) {
+pub(super) async fn run(settings: &Settings, args: &DoctorArgs) -> Result<Exit, Error> {
+    let (name, text) = settings.read()?;
+    let config = match settings.check(&text, &name) {
         Ok(config) => choose(config, &args.probes)?,
         Err(problems) if args.print_policy || args.print_rbac => {
             return Err(Error::problems(problems));
@@ -28,7 +27,7 @@ pub(super) async fn run(file: Option<&Path>, args: &DoctorArgs) -> Result<Exit, 
                     "fix what is named; `vso-prober config schema` prints what is allowed".into(),
                 )),
             };
-            print(&report(&[check], args.output_format)?)?;
+            print(&report(&[check], args.output)?)?;
             return Ok(Exit::Usage);
         }
     };
@@ -37,7 +36,7 @@ pub(super) async fn run(file: Option<&Path>, args: &DoctorArgs) -> Result<Exit, 
         return Ok(Exit::Good);
     }
     let checks = doctor::examine(&config, args.leader_elect).await;
-    print(&report(&checks, args.output_format)?)?;
+    print(&report(&checks, args.output)?)?;
     Ok(exit(&checks))
 }
 
@@ -85,7 +84,7 @@ fn report(checks: &[Check], format: ReportFormat) -> Result<String, Error> {
 }
 
 fn print(text: &str) -> Result<(), Error> {
-    let written = std::io::stdout().write_all(text.as_bytes());
+    let written = Stdout.write_all(text.as_bytes());
     Ok(written.context("tried to write to stdout")?)
 }
 

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use anyhow::Context as _;
 
-use super::Error;
+use super::{Error, Stdout};
 use crate::cli::{Exit, OutputArgs, OutputFormat};
 use crate::model::Verdict;
 use crate::model::run::Run;
@@ -32,8 +32,8 @@ pub(super) struct Output {
 impl Output {
     /// Opens the output before anything is run, so that no outcome is lost for a bad path.
     pub(super) fn open(args: &OutputArgs) -> Result<Self, Error> {
-        let (writer, name): (Box<dyn std::io::Write>, _) = match &args.output {
-            None => (Box::new(std::io::stdout()), "stdout".to_owned()),
+        let (writer, name): (Box<dyn std::io::Write>, _) = match &args.output_file {
+            None => (Box::new(Stdout), "stdout".to_owned()),
             Some(file) => {
                 let name = file.display().to_string();
                 let writer = std::fs::File::create(file)
@@ -42,7 +42,7 @@ impl Output {
             }
         };
         Ok(Self {
-            format: args.output_format,
+            format: args.output,
             writer,
             name,
         })

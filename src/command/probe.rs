@@ -46,7 +46,7 @@ pub(super) async fn run(config: &Config, args: &ProbeArgs) -> Result<Exit, Error
     let mut output = Output::open(&args.output)?;
     let records = args.record.as_deref().map(open_records).transpose()?;
     let shutdown = Shutdown::on_signals()?;
-    let board = Board::new(args.output.output_format == OutputFormat::Table);
+    let board = Board::new(args.output.output == OutputFormat::Table);
 
     if let Some(what) = unheeded(config) {
         tracing::warn!("{what}");

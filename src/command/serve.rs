@@ -6,7 +6,6 @@ mod reload;
 mod sender;
 mod site;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,9 +15,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, interval, timeout};
 
-use super::Error;
+use super::{Error, Settings};
 use crate::cli::{Exit, ServeArgs};
-use crate::config::{Config, History, check};
+use crate::config::{Config, History};
 use crate::health::Health;
 use crate::http::{self, Ask, Budget, Names, Served};
 use crate::kubernetes;
@@ -31,10 +30,10 @@ use files::Files;
 use reload::{Source, Unread};
 use sender::Sender;
 
-pub(super) async fn run(file: Option<&Path>, args: &ServeArgs) -> Result<Exit, Error> {
-    let (name, text) = super::read(file)?;
-    let config = usable(&text, &name).map_err(Error::Config)?;
-    let mut source = Source::new(file, text)?;
+pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, Error> {
+    let (name, text) = settings.read()?;
+    let config = usable(settings, &text, &name).map_err(Error::Config)?;
+    let mut source = Source::new(settings.file(), text)?;
     let shutdown = Shutdown::on_signals()?;
     let publisher = Arc::new(Publisher::default());
     // Before anyone can ask: every series is there from the first scrape.
@@ -100,14 +99,14 @@ pub(super) async fn run(file: Option<&Path>, args: &ServeArgs) -> Result<Exit, E
             }
             text = source.changed() => {
                 // Told in the log and in a metric: nobody else waits for it.
-                let _ = apply(text, &name, &mut crew, &mut sender, &publisher, &health);
+                let _ = apply(text, settings, &mut crew, &mut sender, &publisher, &health);
                 crew.heed(files.now(crew.config()).await).await;
             }
             change = files.changed() => crew.heed(change).await,
             Some(ask) = asked.recv() => match ask {
                 Ask::Reload(reply) => {
                     let text = source.read();
-                    let done = apply(text, &name, &mut crew, &mut sender, &publisher, &health);
+                    let done = apply(text, settings, &mut crew, &mut sender, &publisher, &health);
                     crew.heed(files.now(crew.config()).await).await;
                     let _ = reply.send(done);
                 }
@@ -177,12 +176,13 @@ async fn contend(config: &Config, health: &Health) -> Result<Leadership, Error> 
 /// Puts a configuration in force, or keeps the one that is and says why.
 fn apply(
     text: Result<String, Unread>,
-    name: &str,
+    settings: &Settings,
     crew: &mut Crew,
     sender: &mut Sender,
     publisher: &Arc<Publisher>,
     health: &Health,
 ) -> Result<(), String> {
+    let name = settings.name();
     if let Err(unread) = &text
         && unread.own
     {
@@ -196,7 +196,7 @@ fn apply(
         return Err(unread.why.clone());
     }
     let config = text.map_err(|unread| unread.why).and_then(|text| {
-        let config = usable(&text, name)?;
+        let config = usable(settings, &text, &name)?;
         let sends = sender.configure(&config, publisher, health);
         sends.map_err(|error| error.to_string())?;
         Ok(config)
@@ -222,7 +222,8 @@ fn apply(
 }
 
 /// The configuration, if all of it can be run.
-fn usable(text: &str, name: &str) -> Result<Config, String> {
-    check::load(text, name, super::env)
+fn usable(settings: &Settings, text: &str, name: &str) -> Result<Config, String> {
+    settings
+        .check(text, name)
         .map_err(|problems| format!("the configuration can't be used\n{problems}"))
 }

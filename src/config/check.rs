@@ -264,6 +264,7 @@ impl Checker {
         Some(Kubernetes {
             namespace: namespace?,
             context,
+            kubeconfig: None,
         })
     }
 

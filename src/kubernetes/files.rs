@@ -15,15 +15,16 @@ pub fn files(config: &config::Kubernetes) -> Vec<PathBuf> {
         return vec![CA.into()];
     }
     let named = std::env::var_os("KUBECONFIG").filter(|named| !named.is_empty());
-    let mut files: Vec<PathBuf> = match named {
-        Some(named) => std::env::split_paths(&named).collect(),
-        None => std::env::home_dir()
+    let mut files: Vec<PathBuf> = match (&config.kubeconfig, named) {
+        (Some(file), _) => vec![file.clone()],
+        (None, Some(named)) => std::env::split_paths(&named).collect(),
+        (None, None) => std::env::home_dir()
             .map(|home| home.join(".kube/config"))
             .into_iter()
             .collect(),
     };
     // One that can't be read is told by who makes the client.
-    let Ok(kubeconfig) = read_kubeconfig() else {
+    let Ok(kubeconfig) = read_kubeconfig(config.kubeconfig.as_deref()) else {
         return files;
     };
     for cluster in kubeconfig

@@ -178,7 +178,7 @@ async fn one_shot(
     let begun = Instant::now();
     let mut child = command(lab, cli, config)
         .args(["probe", "-o", "json", "--count", &count.to_string()])
-        .args(["--parallel", &parallel.to_string(), "--output"])
+        .args(["--parallel", &parallel.to_string(), "--output-file"])
         .arg(&output)
         .spawn()?;
     let pid = child.id().context("the prober has ended already")?;

@@ -427,7 +427,7 @@ async fn outputs(scene: &Scene) -> Result<()> {
         "probe",
         "-o",
         "json",
-        "--output",
+        "--output-file",
         file.to_str().context("UTF-8")?,
         "--parallel",
         "2",
