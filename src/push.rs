@@ -2,6 +2,7 @@
 
 mod error;
 mod gateway;
+mod known;
 mod message;
 mod post;
 mod remote;

@@ -1,6 +1,6 @@
 //! Tests of pushes, to receivers that accept, refuse, or are not there.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,8 +9,10 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse as _, Response};
 use prost::Message;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use vso_prober::config::{Config, RemoteWrite, check};
 use vso_prober::model::cause::Cause;
 use vso_prober::model::run::{Attribution, Leases, Run, SCHEMA, StepReport};
@@ -100,6 +102,8 @@ impl Request {
 #[derive(Clone, Debug, Default)]
 struct Receiver {
     requests: Arc<Mutex<Vec<Request>>>,
+    /// Every request with this series is refused as a whole.
+    refuses: Option<&'static str>,
     answers: Arc<Mutex<VecDeque<(StatusCode, &'static str)>>>,
 }
 
@@ -107,9 +111,23 @@ impl Receiver {
     async fn start(
         answers: impl IntoIterator<Item = (StatusCode, &'static str)>,
     ) -> (Self, SocketAddr) {
-        install();
         let receiver = Self::default();
         receiver.answers().extend(answers);
+        receiver.listen().await
+    }
+
+    /// One that refuses every request with this series.
+    async fn that_refuses(series: &'static str) -> (Self, SocketAddr) {
+        let receiver = Self {
+            refuses: Some(series),
+            ..Self::default()
+        };
+        receiver.listen().await
+    }
+
+    async fn listen(self) -> (Self, SocketAddr) {
+        install();
+        let receiver = self;
         let app = Router::new().fallback(answer).with_state(receiver.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -139,21 +157,30 @@ async fn answer(
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
-) -> (StatusCode, &'static str) {
+) -> Response {
     let path = uri.path().to_owned();
+    let request = Request {
+        path,
+        headers,
+        body,
+    };
+    if let Some(series) = receiver.refuses
+        && request.samples().contains_key(series)
+    {
+        return (StatusCode::BAD_REQUEST, "out of bounds").into_response();
+    }
     receiver
         .requests
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
-        .push(Request {
-            path,
-            headers,
-            body,
-        });
-    receiver
-        .answers()
-        .pop_front()
-        .unwrap_or((StatusCode::OK, ""))
+        .push(request);
+    let answer = receiver.answers().pop_front();
+    let (status, text) = answer.unwrap_or((StatusCode::OK, ""));
+    // What it says is also a header, where it is the text of one.
+    match text.split_once(": ") {
+        Some(("Retry-After", wait)) => (status, [("retry-after", wait)], text).into_response(),
+        _ => (status, text).into_response(),
+    }
 }
 
 fn config(push: &str) -> Config {
@@ -459,4 +486,140 @@ async fn the_registry_is_written_and_ends_stale() {
         assert!((value - 1.0).abs() < f64::EPSILON && ended == at + 1);
         assert_eq!(end.to_bits(), 0x7ff0_0000_0000_0002);
     }
+}
+
+/// The same series by a scrape of the text and by remote write: `le="1.0"` and `le="1"` would be two.
+#[tokio::test]
+async fn edges_are_spelled_as_in_a_scrape() {
+    let (receiver, address) = Receiver::start([]).await;
+    let publisher = published(address);
+    let (over, task) = sending(address, &publisher);
+    while receiver.requests().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    over.ask();
+    task.await.expect("it ends");
+    let exposition = publisher.expose(Some("text/plain"));
+    let text = String::from_utf8(exposition.body.to_vec()).expect("text");
+    let scraped: BTreeSet<_> = text
+        .split("le=\"")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next().map(str::to_owned))
+        .collect();
+    let written: BTreeSet<_> = receiver.requests()[0]
+        .samples()
+        .into_keys()
+        .filter_map(|series| {
+            let (_, rest) = series.split_once("le=")?;
+            rest.split([',', '}']).next().map(str::to_owned)
+        })
+        .collect();
+    assert!(scraped.contains("1.0") && scraped.len() > 20, "{scraped:?}");
+    assert_eq!(written, scraped);
+}
+
+/// All else arrives, what was refused costs a request each time, and what goes is told to be stale once.
+#[tokio::test]
+async fn a_series_that_is_refused_holds_up_nothing() {
+    const BAD: &str =
+        "vso_probe_success{instance=test,job=vso-prober,kind=static,probe=kv,step=update}";
+    let (receiver, address) = Receiver::that_refuses(BAD).await;
+    let publisher = published(address);
+    let (over, task) = sending(address, &publisher);
+    let arrived = |since: usize| -> BTreeMap<String, Vec<(f64, i64)>> {
+        let requests = receiver.requests();
+        let all = requests[since.min(requests.len())..].iter();
+        all.flat_map(Request::samples).collect()
+    };
+    let all = values_of(&publisher);
+    assert!(all > 100, "{all}");
+    while arrived(0).len() < all - 1 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // From now on in one request, with all but one.
+    let before = receiver.requests().len();
+    while receiver.requests().len() < before + 3 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let last = receiver.requests().pop().expect("a request");
+    assert_eq!(last.samples().len(), all - 1);
+
+    publisher.publish(Fact::Configured {
+        probes: Vec::new(),
+        operator_metrics: false,
+    });
+    let gone = receiver.requests().len();
+    let stale = |since: usize| {
+        let requests = receiver.requests();
+        let markers = requests[since.min(requests.len())..].iter();
+        let markers = markers.flat_map(Request::samples);
+        markers.filter(|(_, samples)| samples[0].0.is_nan()).count()
+    };
+    while stale(gone) == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let told = receiver.requests().len();
+    while receiver.requests().len() < told + 3 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(stale(gone) > 100, "{}", stale(gone));
+    assert_eq!(stale(told), 0, "markers end");
+    over.ask();
+    task.await.expect("it ends");
+}
+
+#[tokio::test]
+async fn a_receiver_is_left_alone_as_long_as_it_asks() {
+    let (receiver, address) = Receiver::start([
+        (StatusCode::TOO_MANY_REQUESTS, "Retry-After: 1"),
+        (StatusCode::SERVICE_UNAVAILABLE, "Retry-After: 60"),
+    ])
+    .await;
+    let begun = tokio::time::Instant::now();
+    let errors = pushed(&remote_write(address), &[run(0, None)]).await;
+    // It waited for the second, and not for the minute, for which there was no time.
+    let took = tokio::time::Instant::now() - begun;
+    assert!(took >= Duration::from_secs(1) && took < LIMIT, "{took:?}");
+    assert_eq!(errors.len(), 1);
+    assert_eq!(receiver.requests().len(), 2);
+}
+
+fn published(address: SocketAddr) -> Arc<Publisher> {
+    let publisher = Arc::new(Publisher::default());
+    publisher.publish(Fact::Configured {
+        probes: remote_write(address).probes,
+        operator_metrics: false,
+    });
+    publisher.publish(Fact::Leader(true));
+    publisher.publish(Fact::Run {
+        run: Box::new(run(0, None)),
+        correlations: BTreeMap::new(),
+        record: None,
+    });
+    publisher
+}
+
+/// How many series are published.
+fn values_of(publisher: &Publisher) -> usize {
+    let families = publisher.families();
+    let metrics = families.iter().flat_map(|family| &family.metric);
+    metrics
+        .map(|metric| {
+            metric
+                .histogram
+                .as_ref()
+                .map_or(1, |all| all.bucket.len() + 2)
+        })
+        .sum()
+}
+
+/// Sends what is published, often.
+fn sending(address: SocketAddr, publisher: &Arc<Publisher>) -> (Shutdown, JoinHandle<()>) {
+    let config = remote_write(address);
+    let endpoint = config.push.remote_write.as_ref().expect("it is there");
+    let remote = Remote::new(endpoint, "test").expect("a URL");
+    let remote = remote.every(Duration::from_millis(50));
+    let over = Shutdown::default();
+    let task = tokio::spawn(remote.run(publisher.clone(), over.clone()));
+    (over, task)
 }

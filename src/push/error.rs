@@ -1,6 +1,6 @@
 //! The errors of a push.
 
-use std::path::PathBuf;
+use std::time::Duration;
 
 use reqwest::StatusCode;
 
@@ -20,16 +20,9 @@ pub enum Error {
     /// There is no HTTP client to be had.
     #[error("can't create an HTTP client to push with: {0}")]
     Client(String),
-    /// The bearer token can't be had.
-    #[error(
-        "tried to read a bearer token from `push.remoteWrite.bearerTokenFile` {file}: {why}; it must hold the token on one line"
-    )]
-    Token {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
+    /// A credential that goes along can't be had.
+    #[error("{0}")]
+    Credential(String),
     /// What was sent was refused.
     #[error("tried to push {what} to {url}: {status}{answer}; {}", advice(*.status))]
     Refused {
@@ -41,6 +34,8 @@ pub enum Error {
         status: StatusCode,
         /// The first words of the answer, if there are any.
         answer: Text,
+        /// How long the receiver wants to be left alone.
+        retry_after: Option<Duration>,
     },
     /// Nothing came back.
     #[error(
@@ -64,7 +59,25 @@ impl Error {
                 status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS
             }
             Self::Unreachable { .. } => true,
-            Self::Url { .. } | Self::Client(_) | Self::Token { .. } => false,
+            Self::Url { .. } | Self::Client(_) | Self::Credential(_) => false,
+        }
+    }
+
+    /// Whether it is something in what was sent that was refused, so that the rest of it may be taken.
+    pub(super) fn is_of_the_content(&self) -> bool {
+        let content = [
+            StatusCode::BAD_REQUEST,
+            StatusCode::PAYLOAD_TOO_LARGE,
+            StatusCode::UNPROCESSABLE_ENTITY,
+        ];
+        matches!(self, Self::Refused { status, .. } if content.contains(status))
+    }
+
+    /// How long the receiver wants to be left alone.
+    pub(super) const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } => *retry_after,
+            _ => None,
         }
     }
 }

@@ -30,6 +30,7 @@ pub(super) async fn push(
 ) -> Result<(), Error> {
     let post = Post::new(url, None)?;
     let headers = HeaderMap::from_iter([(CONTENT_TYPE, TEXT)]);
+    let mut refused = Ok(());
     for ((probe, kind, step), group) in groups(config, runs) {
         let what = format!("the gauges of `{probe}`, step `{step}`");
         let url = post.below(&[
@@ -44,9 +45,14 @@ pub(super) async fn push(
             step.as_str(),
         ]);
         let body = text(kind, &group).into_bytes();
-        post.send(&what, &url, &headers, body, until).await?;
+        match post.send(&what, &url, &headers, body, until).await {
+            Err(error) if error.is_of_the_content() => refused = refused.and(Err(error)),
+            // All else would fare the same.
+            Err(error) => return Err(error),
+            Ok(()) => {}
+        }
     }
-    Ok(())
+    refused
 }
 
 /// Asks whether it is ready.

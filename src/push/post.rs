@@ -3,19 +3,23 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, HeaderMap};
+use jiff::Timestamp;
+use reqwest::header::{AUTHORIZATION, HeaderMap, RETRY_AFTER};
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use url::Url;
 
 use super::Error;
 use crate::model::text::Text;
+use crate::model::time::Moment as _;
 use crate::retry::Retry;
-use crate::wire::{self, causes, fits_header};
+use crate::wire::{self, causes};
 
 /// How long one request may take.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// How long a receiver is left alone at the most, whatever it wants.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// How much of an answer is told.
 const ANSWER_LENGTH: usize = 200;
 
@@ -91,7 +95,17 @@ impl Post {
                     why: "no answer in time".into(),
                 },
             };
-            if !error.passes() || timeout_at(until, retry.wait()).await.is_err() {
+            let due = error.retry_after().map(|wait| Instant::now().later(wait));
+            if !error.passes() || due.is_some_and(|due| due >= until) {
+                return Err(error);
+            }
+            let wait = async {
+                match due {
+                    Some(due) => sleep_until(due).await,
+                    None => retry.wait().await,
+                }
+            };
+            if timeout_at(until, wait).await.is_err() {
                 return Err(error);
             }
             tracing::debug!(error = %error, "trying again");
@@ -115,6 +129,7 @@ impl Post {
             what: what.to_owned(),
             url: shown(url),
             status,
+            retry_after: None,
             answer: told(&wire::http::beginning(answer).await, None),
         })
     }
@@ -149,6 +164,7 @@ impl Post {
             what: what.to_owned(),
             url: shown(url),
             status,
+            retry_after: retry_after(answer.headers(), Timestamp::now()),
             answer: told(&wire::http::beginning(answer).await, token.as_ref()),
         })
     }
@@ -158,26 +174,20 @@ impl Post {
         let Some(file) = &self.token_file else {
             return Ok(None);
         };
-        let text = tokio::fs::read_to_string(file)
-            .await
-            .map(SecretString::from)
-            .map_err(|error| self.bad_token(&error.to_string()))?;
-        let token = text.expose_secret().trim();
-        if token.is_empty() {
-            return Err(self.bad_token("it is empty"));
-        }
-        if !fits_header(token) {
-            return Err(self.bad_token("it holds characters that a header can't carry"));
-        }
-        Ok(Some(token.into()))
+        let read = wire::http::credential_aside("`push.remoteWrite.bearerTokenFile`", file);
+        read.await.map(Some).map_err(Error::Credential)
     }
+}
 
-    fn bad_token(&self, why: &str) -> Error {
-        Error::Token {
-            file: self.token_file.clone().unwrap_or_default(),
-            why: why.to_owned(),
-        }
+/// How long the receiver wants to be left alone: a number of seconds, or until a date.
+fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds).min(LONGEST_WAIT));
     }
+    let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+    let wait = Duration::try_from(date.duration_since(now)).unwrap_or_default();
+    Some(wait.min(LONGEST_WAIT))
 }
 
 /// A URL without what may be secret in it.
@@ -218,6 +228,22 @@ mod tests {
         );
         assert_eq!(told(" \n", None), "");
         assert_eq!(told(&"x".repeat(999), None).len(), ANSWER_LENGTH + 4);
+    }
+
+    #[test]
+    fn a_receiver_says_how_long_it_wants_to_be_left_alone() {
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let said = |text: &'static str| {
+            let value = reqwest::header::HeaderValue::from_static(text);
+            let wait = retry_after(&HeaderMap::from_iter([(RETRY_AFTER, value)]), now);
+            wait.map(|wait| wait.as_secs())
+        };
+        assert_eq!(said("7"), Some(7));
+        assert_eq!(said("18446744073709551615"), Some(300));
+        assert_eq!(said("Thu, 01 Jan 2026 00:01:00 GMT"), Some(60));
+        assert_eq!(said("Wed, 31 Dec 2025 00:01:00 GMT"), Some(0));
+        assert_eq!(said("soon"), None);
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Remote write 1.0: samples of runs that are over, or of all that is published, again and again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::message::{Labels, STALE, Sample, Series, body, values};
+use super::known::{Known, stale};
+use super::message::{Labels, Sample, Series, body, values};
 use super::post::Post;
 use super::{Error, JOB};
 use crate::config::{Config, RemoteWrite};
@@ -25,6 +26,8 @@ const EVERY: Duration = Duration::from_secs(30);
 const FAREWELL_LIMIT: Duration = Duration::from_secs(3);
 /// How many series one request has at most.
 const BATCH: usize = 2000;
+/// How many refused requests one write may cost, in search of the series that are to blame.
+const SEARCH: usize = 64;
 
 /// A remote-write endpoint.
 #[derive(Debug)]
@@ -86,7 +89,8 @@ impl Remote {
                 }
             }
         }
-        self.write(&series, until).await
+        let written = self.write(series.iter().collect(), until).await;
+        written.error.map_or(Ok(()), Err)
     }
 
     /// Writes nothing, which shows whether something would be taken.
@@ -105,11 +109,15 @@ impl Remote {
         let mut known = Known::default();
         let mut tick = interval(self.every);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut trouble = Trouble::default();
         loop {
             tokio::select! {
                 biased;
                 () = over.wait() => break,
                 _ = tick.tick() => {}
+            }
+            if trouble.asks_for_silence() {
+                continue;
             }
             // The others write the same series once they lead.
             let values = if publisher.leads() {
@@ -117,25 +125,33 @@ impl Remote {
             } else {
                 BTreeMap::new()
             };
-            let series = known.turn(values, Timestamp::now());
+            let series = known.turn(values, Timestamp::now().as_millisecond());
+            // What was refused before comes last, and holds up nothing.
+            let (suspects, others): (Vec<_>, Vec<_>) =
+                series.iter().partition(|(labels, _)| known.refuses(labels));
+            // Not for ever: what is newer is due then.
+            let until = Instant::now().later(self.every);
+            let written = async {
+                let others = self.write(others, until).await;
+                others.and(self.write(suspects, until).await)
+            };
             let written = tokio::select! {
                 biased;
-                // Not for ever: what is newer is due then.
-                written = self.write(&series, Instant::now().later(self.every)) => written,
+                written = written => written,
                 () = over.wait() => break,
             };
-            match written {
-                Ok(()) => known.settle(),
-                Err(error) => tracing::warn!(error = %error, "could not send the metrics"),
-            }
+            known.settle(written.taken);
+            known.refuse(written.refused);
+            trouble.take(written.error);
         }
         let until = Instant::now().later(FAREWELL_LIMIT);
-        let values = if known.alive.is_empty() {
+        let values = if known.is_empty() {
             BTreeMap::new()
         } else {
             self.values(&publisher)
         };
-        let mut last = known.turn(values, Timestamp::now());
+        let mut last = known.turn(values, Timestamp::now().as_millisecond());
+        last.retain(|labels, _| !known.refuses(labels));
         for samples in last.values_mut() {
             let ended = samples
                 .iter()
@@ -144,7 +160,7 @@ impl Remote {
             let live = samples.iter().any(|sample| !sample.value.is_nan());
             samples.extend(ended.filter(|_| live).map(stale));
         }
-        if let Err(error) = self.write(&last, until).await {
+        if let Some(error) = self.write(last.iter().collect(), until).await.error {
             tracing::warn!(error = %error, "could not send the last metrics");
         }
     }
@@ -162,13 +178,40 @@ impl Remote {
         labels
     }
 
-    async fn write(&self, series: &Series, until: Instant) -> Result<(), Error> {
-        let all: Vec<_> = series.iter().collect();
-        for batch in all.chunks(BATCH) {
-            let what = format!("{} series by remote write", batch.len());
-            self.send(&what, body(batch.iter().copied()), until).await?;
+    /// Writes series, batch by batch. A batch that is refused is halved, until what is to blame is alone and all else has
+    /// arrived.
+    async fn write<'a>(&self, series: Vec<Entry<'a>>, until: Instant) -> Written<'a> {
+        let mut written = Written::default();
+        let mut batches: Vec<_> = series.chunks(BATCH).rev().collect();
+        let mut refusals = 0;
+        while let Some(batch) = batches.pop() {
+            let what = match batch {
+                [(labels, _)] => format!("the series `{}` by remote write", shown(labels)),
+                _ => format!("{} series by remote write", batch.len()),
+            };
+            let all = batch.iter().map(|(labels, _)| *labels);
+            match self.send(&what, body(batch.iter().copied()), until).await {
+                Ok(()) => written.taken.extend(all),
+                Err(error) if error.is_of_the_content() => {
+                    refusals += 1;
+                    let alone = batch.len() == 1;
+                    if alone {
+                        written.refused.extend(all);
+                    } else if refusals <= SEARCH {
+                        let (first, second) = batch.split_at(batch.len() / 2);
+                        batches.extend([second, first]);
+                        continue;
+                    }
+                    written.error.get_or_insert(error);
+                }
+                // All else would fare the same.
+                Err(error) => {
+                    written.error = Some(error);
+                    break;
+                }
+            }
         }
-        Ok(())
+        written
     }
 
     async fn send(&self, what: &str, body: Vec<u8>, until: Instant) -> Result<(), Error> {
@@ -189,74 +232,60 @@ impl Remote {
     }
 }
 
-/// The series that the endpoint may know as alive.
-#[derive(Debug, Default)]
-struct Known {
-    alive: BTreeSet<Labels>,
-    gone: BTreeSet<Labels>,
+type Entry<'a> = (&'a Labels, &'a Vec<Sample>);
+
+/// What became of a write.
+#[derive(Default)]
+struct Written<'a> {
+    taken: Vec<&'a Labels>,
+    /// What was refused for what it is.
+    refused: Vec<&'a Labels>,
+    error: Option<Error>,
 }
 
-impl Known {
-    /// What is to be sent so that these are alive at `now` and those before that are not among them are not.
-    fn turn(&mut self, values: BTreeMap<Labels, f64>, now: Timestamp) -> Series {
-        let timestamp = now.as_millisecond();
-        let before = std::mem::take(&mut self.alive);
-        self.gone.extend(before);
-        self.gone.retain(|labels| !values.contains_key(labels));
-        self.alive = values.keys().cloned().collect();
-        let gone = self
-            .gone
-            .iter()
-            .map(|labels| (labels.clone(), vec![stale(timestamp)]));
-        let alive = values
-            .into_iter()
-            .map(|(labels, value)| (labels, vec![Sample { value, timestamp }]));
-        gone.chain(alive).collect()
-    }
-
-    /// All was sent.
-    fn settle(&mut self) {
-        self.gone.clear();
+impl Written<'_> {
+    /// As one write.
+    fn and(mut self, other: Self) -> Self {
+        self.taken.extend(other.taken);
+        self.refused.extend(other.refused);
+        self.error = self.error.or(other.error);
+        self
     }
 }
 
-const fn stale(timestamp: i64) -> Sample {
-    Sample {
-        value: STALE,
-        timestamp,
+/// The endpoint's trouble, which is told once.
+#[derive(Default)]
+struct Trouble {
+    told: Option<String>,
+    silence: Option<Instant>,
+}
+
+impl Trouble {
+    /// Takes in how the last write ended.
+    fn take(&mut self, error: Option<Error>) {
+        let silence = error.as_ref().and_then(Error::retry_after);
+        self.silence = silence.map(|silence| Instant::now().later(silence));
+        let told = error.map(|error| error.to_string());
+        if let Some(error) = told.as_ref().filter(|_| told != self.told) {
+            tracing::warn!(error, "could not send all metrics");
+        } else if told.is_none() && self.told.is_some() {
+            tracing::info!("all metrics are sent again");
+        }
+        self.told = told;
+    }
+
+    /// Whether it wants to be left alone for now.
+    fn asks_for_silence(&self) -> bool {
+        self.silence.is_some_and(|silence| Instant::now() < silence)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn series(names: &[&str]) -> BTreeMap<Labels, f64> {
-        let labels = |name: &&str| Labels::from([("__name__".to_owned(), (*name).to_owned())]);
-        names.iter().map(|name| (labels(name), 1.0)).collect()
-    }
-
-    /// The names of what is sent, those of stale ones with a `-`.
-    fn sent(series: &Series) -> Vec<String> {
-        let told = |(labels, samples): (&Labels, &Vec<Sample>)| {
-            let name = &labels["__name__"];
-            let stale = samples[0].value.to_bits() == STALE.to_bits();
-            format!("{}{name}", if stale { "-" } else { "" })
-        };
-        series.iter().map(told).collect()
-    }
-
-    #[test]
-    fn what_goes_is_told_to_be_stale_until_that_has_arrived() {
-        let now = Timestamp::UNIX_EPOCH;
-        let mut known = Known::default();
-        assert_eq!(sent(&known.turn(series(&["a", "b"]), now)), ["a", "b"]);
-        known.settle();
-        assert_eq!(sent(&known.turn(series(&["a"]), now)), ["a", "-b"]);
-        assert_eq!(sent(&known.turn(series(&["a"]), now)), ["a", "-b"]);
-        known.settle();
-        assert_eq!(sent(&known.turn(series(&["a"]), now)), ["a"]);
-        assert_eq!(sent(&known.turn(series(&[]), now)), ["-a"]);
-        assert_eq!(sent(&known.turn(series(&["a", "b"]), now)), ["a", "b"]);
-    }
+/// A series as Prometheus writes it.
+fn shown(labels: &Labels) -> String {
+    let name = labels.get("__name__").map_or("", String::as_str);
+    let others = labels.iter().filter(|(label, _)| *label != "__name__");
+    let others: Vec<_> = others
+        .map(|(label, value)| format!("{label}={value:?}"))
+        .collect();
+    format!("{name}{{{}}}", others.join(","))
 }
