@@ -34,15 +34,19 @@ impl Subject {
         }
     }
 
-    /// The name of the roles that are made for it.
-    fn role(&self, need: Need) -> String {
-        let name = match self {
-            Self::Account { name, .. } => name,
-            Self::User(_) => "vso-prober",
+    /// The name of the role that is made for it in a namespace, or for the whole cluster. Outside its own namespace, one of
+    /// the same name may have a role too.
+    fn role(&self, need: Need, place: Option<&str>) -> String {
+        let suffix = match need {
+            Need::Run => "",
+            Need::Doctor => "-doctor",
         };
-        match need {
-            Need::Run => name.to_owned(),
-            Need::Doctor => format!("{name}-doctor"),
+        match self {
+            Self::Account { namespace, name } if place == Some(namespace) => {
+                format!("{name}{suffix}")
+            }
+            Self::Account { namespace, name } => format!("{name}{suffix}.{namespace}"),
+            Self::User(_) => format!("vso-prober{suffix}"),
         }
     }
 
@@ -81,7 +85,7 @@ pub fn roles(rights: &Rights, subject: &Subject) -> String {
 
 /// The manifests of what is needed in one namespace: the role, and who has it.
 pub fn role(rights: &Rights, subject: &Subject, namespace: &str, need: Need) -> [Value; 2] {
-    let name = subject.role(need);
+    let name = subject.role(need, Some(namespace));
     let rules = rights.rules.iter();
     let rules = rules.filter(|rule| rule.namespace == namespace && rule.need == need);
     let metadata = json!({"name": name, "namespace": namespace});
@@ -92,11 +96,14 @@ pub fn role(rights: &Rights, subject: &Subject, namespace: &str, need: Need) -> 
 /// The manifests of what is needed of the paths that are no objects: by `subject`, unless another gets them.
 pub fn cluster_role(rights: &Rights, subject: &Subject) -> [Value; 2] {
     let other = rights.metrics.as_ref();
-    let name = other.map_or_else(
-        || format!("{}-metrics", subject.role(Need::Run)),
-        |other| other.role(Need::Run),
-    );
     let subject = other.unwrap_or(subject);
+    let name = match subject {
+        Subject::Account { namespace, name } if other.is_none() => {
+            format!("{name}-metrics.{namespace}")
+        }
+        Subject::User(_) => "vso-prober-metrics".to_owned(),
+        Subject::Account { .. } => subject.role(Need::Run, None),
+    };
     let rule = json!({"nonResourceURLs": rights.urls, "verbs": ["get"]});
     granted(
         "ClusterRole",

@@ -17,8 +17,9 @@ use vso_prober::model::{Step, Verdict};
 use crate::manifests::installed::install;
 use crate::manifests::shipped::{commands, read};
 
-/// The ServiceAccount that gets the operator's metrics, and its role.
-const METRICS: &str = "vso-prober-metrics";
+/// The role that gets the operator's metrics, and the prober's in the operator's namespace.
+const METRICS: &str = "vso-prober-metrics.vso-probe";
+const AT_OPERATOR: &str = "vso-prober.vso-probe";
 
 /// How long the API server may take to heed a change of a role, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -62,9 +63,9 @@ pub(crate) fn suite() -> Suite {
     }
     suite
         .trial("each_verb_at_the_operator", async |scene| {
-            each_verb(scene, OPERATOR_NAMESPACE, PROBER, "pods").await?;
-            each_verb(scene, OPERATOR_NAMESPACE, PROBER, "leases").await?;
-            each_verb(scene, OPERATOR_NAMESPACE, PROBER, "vaultconnections").await
+            each_verb(scene, OPERATOR_NAMESPACE, AT_OPERATOR, "pods").await?;
+            each_verb(scene, OPERATOR_NAMESPACE, AT_OPERATOR, "leases").await?;
+            each_verb(scene, OPERATOR_NAMESPACE, AT_OPERATOR, "vaultconnections").await
         })
         .trial("each_verb_for_doctor", async |scene| {
             for resource in ["resourcequotas", "serviceaccounts"] {
@@ -333,7 +334,7 @@ async fn canaries(scene: &Scene) -> Result<()> {
     write_policy(scene, "vso-prober-canaries", &policy).await?;
     blames(&run, Step::Create, Cause::VaultDenied)?;
     for kind in ["vaultconnection", "vaultauth"] {
-        let command = format!("kubectl -n {NAMESPACE} delete {kind} probe");
+        let command = format!("kubectl -n {NAMESPACE} delete {kind} vso-prober-canaries");
         scene.shell(&command).await?;
         let run = prober.probe(&[]).await?.exits(1)?.only_run()?;
         let folder = scene.lab().folder().join("shipped");
@@ -352,7 +353,7 @@ async fn every_rule(scene: &Scene) -> Result<()> {
     let tried = [
         (NAMESPACE, PROBER, 9),
         (NAMESPACE, "vso-prober-doctor", 2),
-        (OPERATOR_NAMESPACE, PROBER, 3),
+        (OPERATOR_NAMESPACE, AT_OPERATOR, 3),
     ];
     for (namespace, name, count) in tried {
         let roles: Api<Role> = Api::namespaced(scene.lab().client(), namespace);
@@ -364,7 +365,7 @@ async fn every_rule(scene: &Scene) -> Result<()> {
     let bindings = list["items"].as_array().into_iter().flatten();
     let own = bindings.filter(|binding| {
         let mut subjects = binding["subjects"].as_array().into_iter().flatten();
-        subjects.any(|subject| subject["name"] == PROBER || subject["name"] == METRICS)
+        subjects.any(|subject| subject["name"] == PROBER || subject["name"] == "vso-prober-metrics")
     });
     let mut bound: Vec<_> = own
         .map(|binding| binding["roleRef"]["name"].as_str().unwrap_or_default())
@@ -372,7 +373,7 @@ async fn every_rule(scene: &Scene) -> Result<()> {
     bound.sort_unstable();
     bound.dedup();
     ensure!(
-        bound == ["vso-prober", "vso-prober-doctor", "vso-prober-metrics"],
+        bound == [PROBER, "vso-prober-doctor", METRICS, AT_OPERATOR],
         "{bound:?}"
     );
     Ok(())
@@ -467,9 +468,9 @@ async fn nothing_else_in_vault(scene: &Scene) -> Result<()> {
         "kvv2/data/vso-prober/default/canary",
         "kvv2/data/vso-prober/other/canary",
     );
-    for (account, role) in [(PROBER, PROBER), ("probe", "vso-prober-canaries")] {
+    for account in [PROBER, "vso-prober-canaries"] {
         let jwt = scene.token(account, Some("vault")).await?;
-        let login = json!({"role": role, "jwt": jwt});
+        let login = json!({"role": account, "jwt": jwt});
         let answer = vault.write("auth/kubernetes/login", login).await?;
         let token = answer["auth"]["client_token"].as_str().context("a token")?;
         let vault = vault.with_token(token);
@@ -493,8 +494,8 @@ async fn nothing_else_in_vault(scene: &Scene) -> Result<()> {
             .token(account, Some("https://kubernetes.default.svc"))
             .await?;
         for login in [
-            json!({"role": if role == PROBER { "vso-prober-canaries" } else { PROBER }, "jwt": jwt}),
-            json!({"role": role, "jwt": foreign}),
+            json!({"role": if account == PROBER { "vso-prober-canaries" } else { PROBER }, "jwt": jwt}),
+            json!({"role": account, "jwt": foreign}),
         ] {
             let (status, answer) = vault
                 .send(Method::PUT, "auth/kubernetes/login", Some(&login))

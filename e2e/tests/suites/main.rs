@@ -6,6 +6,7 @@ mod alerts_live;
 mod attribution;
 mod causes;
 mod chaos;
+mod chart;
 mod dashboards_live;
 mod doctor;
 mod journeys;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         publishing::suite(),
         node::suite(),
         manifests::suite(),
+        chart::suite(),
         dashboards_live::suite(),
     ];
     run(

@@ -1,7 +1,7 @@
 //! Trials of the shipped manifests: kustomize and Helm render them alike, a cluster accepts them, and they work.
 
 pub(crate) mod installed;
-mod rendered;
+pub(crate) mod rendered;
 pub(crate) mod shipped;
 
 use std::time::Duration;
@@ -17,9 +17,10 @@ use installed::install;
 use rendered::kustomize;
 
 /// What renders, but for the base, which runs nothing.
-const OVERLAYS: [&str; 4] = [
+const OVERLAYS: [&str; 5] = [
     "overlays/deployment",
     "overlays/cronjob",
+    "overlays/cronjob-push",
     "overlays/kube-prometheus-stack",
     "overlays/new-relic",
 ];
@@ -66,21 +67,28 @@ async fn first_graph(scene: &Scene) -> Result<()> {
 async fn taken(scene: &Scene) -> Result<()> {
     install(scene).await?;
     for folder in ["base"].iter().chain(&OVERLAYS) {
-        let text: Vec<_> = kustomize(scene, folder).await?;
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": text});
-        let arguments = ["apply", "--dry-run=server", "--validate=strict", "-f", "-"];
-        let said = scene.kubectl(&arguments, &list.to_string()).await?;
-        let taken = said
-            .lines()
-            .filter(|line| line.ends_with("(server dry run)"))
-            .count();
-        ensure!(taken == text.len(), "{folder}: {said}");
+        dry_run(scene, &kustomize(scene, folder).await?)
+            .await
+            .with_context(|| (*folder).to_owned())?;
     }
     Ok(())
 }
 
+/// Has the API server look at these objects as if they were applied.
+pub(crate) async fn dry_run(scene: &Scene, objects: &[Value]) -> Result<()> {
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+    let arguments = ["apply", "--dry-run=server", "--validate=strict", "-f", "-"];
+    let said = scene.kubectl(&arguments, &list.to_string()).await?;
+    let taken = said
+        .lines()
+        .filter(|line| line.ends_with("(server dry run)"))
+        .count();
+    ensure!(taken == objects.len(), "{said}");
+    Ok(())
+}
+
 /// The templates of Pods in what a folder renders to.
-fn templates(objects: &[Value]) -> Vec<&Value> {
+pub(crate) fn templates(objects: &[Value]) -> Vec<&Value> {
     let spec = |object: &Value| match object["kind"].as_str() {
         Some("Deployment") => Some("/spec/template"),
         Some("CronJob") => Some("/spec/jobTemplate/spec/template"),
@@ -90,26 +98,30 @@ fn templates(objects: &[Value]) -> Vec<&Value> {
     objects.iter().filter_map(template).collect()
 }
 
-/// Pod Security speaks up about Pods alone, so that each template is tried as one.
-async fn restricted(scene: &Scene) -> Result<()> {
-    install(scene).await?;
+/// What the API server says of a Pod of this template. Pod Security speaks up about Pods alone.
+pub(crate) async fn as_pod(scene: &Scene, template: &Value) -> Result<kube::Result<Pod>> {
     let pods: Api<Pod> = Api::namespaced(scene.lab().client(), NAMESPACE);
     let dry = PostParams {
         dry_run: true,
         ..PostParams::default()
     };
-    let create = async |template: &Value| {
-        let mut pod = template.clone();
-        pod["metadata"]["name"] = "tried".into();
-        let pod: Pod = serde_json::from_value(pod)?;
-        anyhow::Ok(pods.create(&dry, &pod).await)
-    };
+    let mut pod = template.clone();
+    pod["metadata"]["name"] = "tried".into();
+    let pod: Pod = serde_json::from_value(pod)?;
+    Ok(pods.create(&dry, &pod).await)
+}
+
+/// Each template is tried as a Pod.
+async fn restricted(scene: &Scene) -> Result<()> {
+    install(scene).await?;
     for folder in OVERLAYS {
         let objects = kustomize(scene, folder).await?;
         let [template] = templates(&objects)[..] else {
             anyhow::bail!("{folder} has not one template");
         };
-        create(template).await?.with_context(|| folder.to_owned())?;
+        as_pod(scene, template)
+            .await?
+            .with_context(|| folder.to_owned())?;
         let loosened = [
             ("/spec/securityContext/runAsNonRoot", json!(false)),
             (
@@ -125,7 +137,7 @@ async fn restricted(scene: &Scene) -> Result<()> {
         for (pointer, value) in loosened {
             let mut loose = template.clone();
             *loose.pointer_mut(pointer).context(pointer)? = value;
-            let refused = create(&loose).await?;
+            let refused = as_pod(scene, &loose).await?;
             let refused = refused
                 .err()
                 .with_context(|| format!("{folder}: {pointer} is let in"))?;
@@ -143,7 +155,7 @@ async fn restricted(scene: &Scene) -> Result<()> {
 /// The end of what a failed run of the job says, which the kubelet puts into the termination message where the Pod asks
 /// for it, tells who is to blame.
 async fn reason(scene: &Scene) -> Result<()> {
-    let objects = kustomize(scene, "overlays/cronjob").await?;
+    let objects = kustomize(scene, "overlays/cronjob-push").await?;
     let template = templates(&objects)[0];
     let container = &template["spec"]["containers"][0];
     ensure!(container["terminationMessagePolicy"] == "FallbackToLogsOnError");
@@ -153,7 +165,7 @@ async fn reason(scene: &Scene) -> Result<()> {
         .flatten()
         .filter_map(Value::as_str)
         .collect();
-    ensure!(arguments == ["probe", "--push", "--format", "table"]);
+    ensure!(arguments == ["probe", "--push", "--output", "table"]);
     let prober = install(scene).await?.edit(|config| {
         config["probes"][0]["timeout"] = "11s".into();
         // Nobody listens there, and what that says comes after the reason.

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod owner;
+mod releases;
 
 use std::time::Duration;
 
@@ -20,6 +21,9 @@ use cluster::{Cluster, PATIENCE, reach};
 /// How long a probe of a minute may take until the next of its runs has succeeded.
 const RUN: Duration = Duration::from_secs(150);
 
+/// The Lease of the shipped overlays.
+const LEASE: &str = "vso-prober-default";
+
 /// Its trials.
 pub(crate) fn suite() -> Suite {
     Suite::with_node("node")
@@ -27,6 +31,7 @@ pub(crate) fn suite() -> Suite {
         .trial("a_cronjob_probes_as_a_pod", cronjob)
         .trial("its_job_fails_with_the_reason", reason)
         .trial("a_replica_takes_over", takes_over)
+        .trial("two_releases_keep_apart", releases::apart)
         .trial("a_killed_owner_leaves_nothing_of_its_node", owner::killed)
 }
 
@@ -177,7 +182,7 @@ async fn hand_over(scene: &Scene, cluster: &Cluster<'_>) -> Result<()> {
     let ready =
         format!("kubectl -n {NAMESPACE} rollout status deployment/vso-prober --timeout 90s");
     scene.shell(&ready).await?;
-    let first = leader(scene, cluster, "").await?;
+    let first = leader(scene, cluster, LEASE, "").await?;
     first.succeeds().await?;
     // As the README has it: whoever is asked finds all well.
     let doctor = format!(
@@ -186,7 +191,7 @@ async fn hand_over(scene: &Scene, cluster: &Cluster<'_>) -> Result<()> {
     scene.shell(&doctor).await?;
     let pods: Api<Pod> = Api::namespaced(scene.lab().client(), NAMESPACE);
     pods.delete(&first.name, &DeleteParams::default()).await?;
-    let second = leader(scene, cluster, &first.name).await?;
+    let second = leader(scene, cluster, LEASE, &first.name).await?;
     second.succeeds().await?;
     scene.shell(&ready).await?;
     let pods = cluster.pods("").await?;
@@ -206,11 +211,11 @@ struct Leader {
     http: reqwest::Client,
 }
 
-/// Waits until a replica other than `former` leads, by the Lease and by its own word.
-async fn leader(scene: &Scene, cluster: &Cluster<'_>, former: &str) -> Result<Leader> {
+/// Waits until a replica other than `former` leads, by the Lease of this name and by its own word.
+async fn leader(scene: &Scene, cluster: &Cluster<'_>, lease: &str, former: &str) -> Result<Leader> {
     let leases: Api<Lease> = Api::namespaced(scene.lab().client(), NAMESPACE);
     let pod = eventually("leader", PATIENCE, async || {
-        let lease = leases.get_opt("vso-prober-default").await?;
+        let lease = leases.get_opt(lease).await?;
         let holder = lease
             .and_then(|lease| lease.spec?.holder_identity)
             .unwrap_or_default();

@@ -1,56 +1,48 @@
-{{- define "vso-prober.metadata" -}}
-name: {{ .Release.Name }}
-namespace: {{ .Release.Namespace }}
-labels: {{- include "vso-prober.labels" . | nindent 2 }}
+{{- /* The name of all objects. A CronJob's may have 52 characters, and some get a suffix. */}}
+{{- define "vso-prober.fullname" -}}
+{{- $name := .Values.nameOverride | default .Chart.Name }}
+{{- $full := contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name) }}
+{{- $full = .Values.fullnameOverride | default $full }}
+{{- if gt (len $full) 41 }}{{ $full = printf "%s-%s" ($full | trunc 32 | trimSuffix "-") (sha256sum $full | trunc 8) }}{{ end }}
+{{- $full }}
+{{- end }}
+
+{{- /* The name of what lies outside the release's namespace, where another release may be called alike. */}}
+{{- define "vso-prober.outside" -}}
+{{ include "vso-prober.fullname" . }}.{{ .Release.Namespace }}
+{{- end }}
+
+{{- define "vso-prober.account" -}}
+{{ .Values.serviceAccount.name | default (include "vso-prober.fullname" .) }}
+{{- end }}
+
+{{- define "vso-prober.canaries" -}}
+{{ include "vso-prober.fullname" . }}-canaries
 {{- end }}
 
 {{- define "vso-prober.selector" -}}
-app.kubernetes.io/name: vso-prober
+app.kubernetes.io/name: {{ .Values.nameOverride | default .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
 {{- define "vso-prober.labels" -}}
 {{ include "vso-prober.selector" . }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
-{{- end }}
-
-{{- /* Of the Pod and its container what is the same however they are run. */}}
-{{- define "vso-prober.pod" -}}
-serviceAccountName: {{ .Release.Name }}
-terminationGracePeriodSeconds: 30
-securityContext:
-  runAsNonRoot: true
-  runAsUser: 65532
-  runAsGroup: 65532
-  fsGroup: 65532
-  seccompProfile: {type: RuntimeDefault}
-volumes:
-- name: config
-  configMap: {name: {{ .Release.Name }}}
-- name: vault-token
-  projected:
-    sources:
-    - serviceAccountToken: {path: vault-token, audience: vault, expirationSeconds: 3600}
-{{- with .Values.volumes }}
+{{- with .Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}
 
-{{- define "vso-prober.container" -}}
-name: vso-prober
-image: {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
-env:
-- {name: VSO_PROBER_CONFIG, value: /etc/vso-prober/config.yaml}
-resources: {{- toYaml .Values.resources | nindent 2 }}
-terminationMessagePolicy: FallbackToLogsOnError
-securityContext:
-  allowPrivilegeEscalation: false
-  readOnlyRootFilesystem: true
-  capabilities: {drop: [ALL]}
-volumeMounts:
-- {name: config, mountPath: /etc/vso-prober, readOnly: true}
-- {name: vault-token, mountPath: /var/run/secrets/vso-prober, readOnly: true}
-{{- with .Values.volumeMounts }}
-{{ toYaml . }}
+{{- /* The metadata of an object in the release's namespace; the name's suffix is the second of a list. */}}
+{{- define "vso-prober.metadata" -}}
+name: {{ include "vso-prober.fullname" . }}
+namespace: {{ .Release.Namespace }}
+labels: {{- include "vso-prober.labels" . | nindent 2 }}
 {{- end }}
+
+{{- /* Whether an object of Prometheus Operator's is wanted: a list of the root, the value and the kind. */}}
+{{- define "vso-prober.monitored" -}}
+{{- $root := index . 0 }}{{ $wanted := index . 1 | toString }}
+{{- if or (eq $wanted "true") (and (eq $wanted "auto") ($root.Capabilities.APIVersions.Has (printf "monitoring.coreos.com/v1/%s" (index . 2)))) }}yes{{ end }}
 {{- end }}

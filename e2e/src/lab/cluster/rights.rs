@@ -39,6 +39,8 @@ pub(super) async fn grant(client: &Client) -> Result<()> {
         rule(LEASES, &["leases"], &["get"]),
         rule(GROUP, &["vaultconnections"], &["get"]),
     ];
+    // As it is shipped, so that what is shipped comes in its place.
+    let at_operator = format!("{PROBER}.{NAMESPACE}");
     // As in the operator's own chart.
     let workloads = ["daemonsets", "deployments", "statefulsets"];
     let operator = [
@@ -68,13 +70,13 @@ pub(super) async fn grant(client: &Client) -> Result<()> {
         role(
             in_namespace(OPERATOR_NAMESPACE, "roles"),
             "Role",
-            PROBER,
+            &at_operator,
             &prober_at_operator,
         ),
         binding(
             in_namespace(OPERATOR_NAMESPACE, "rolebindings"),
             "Role",
-            PROBER,
+            &at_operator,
             (NAMESPACE, PROBER),
         ),
         role(

@@ -41,7 +41,7 @@ pub(super) async fn each_rule(scene: &Scene) -> Result<()> {
     let mut missed = 0;
     for (namespace, names) in [
         (NAMESPACE, &["ruled", "ruled-doctor"][..]),
-        (e2e::lab::OPERATOR_NAMESPACE, &["ruled"]),
+        (e2e::lab::OPERATOR_NAMESPACE, &["ruled.vso-probe"]),
     ] {
         for name in names {
             let roles: Api<Role> = Api::namespaced(scene.lab().client(), namespace);
@@ -70,7 +70,7 @@ pub(super) async fn each_rule(scene: &Scene) -> Result<()> {
     let none = json!({"rules": []});
     roles
         .patch(
-            "ruled-metrics",
+            "ruled-metrics.vso-probe",
             &PatchParams::default(),
             &Patch::Merge(none),
         )
@@ -86,7 +86,7 @@ pub(super) async fn each_rule(scene: &Scene) -> Result<()> {
         .map(ResourceExt::name_any)
         .filter(|name| name.starts_with("ruled"))
         .collect();
-    ensure!(left == ["ruled-metrics"], "{left:?}");
+    ensure!(left == ["ruled-metrics.vso-probe"], "{left:?}");
     Ok(())
 }
 

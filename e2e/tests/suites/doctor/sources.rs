@@ -124,7 +124,7 @@ pub(super) async fn refused(scene: &Scene) -> Result<()> {
     server.abort();
     scene
         .shell(
-            "kubectl delete clusterrolebinding,clusterrole vso-prober-metrics\n\
+            "kubectl delete clusterrolebinding,clusterrole vso-prober-metrics.vso-probe\n\
              kubectl delete serviceaccount vso-prober-metrics -n vso-probe",
         )
         .await

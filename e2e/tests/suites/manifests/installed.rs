@@ -8,7 +8,7 @@ use e2e::lab::OPERATOR_NAMESPACE;
 use e2e::scenario::{Prober, Scene};
 use serde_json::{Value, json};
 
-use super::shipped::{commands, read, root, service_monitors};
+use super::shipped::{commands, prometheus_operator, read, root};
 
 /// Where the shipped configuration says that Vault is.
 const VAULT: &str = "http://vault.vault:8200";
@@ -24,7 +24,7 @@ pub(crate) fn documents(text: &str) -> Result<Vec<Value>> {
 pub(crate) async fn install(scene: &Scene) -> Result<Prober> {
     let copy = scene.lab().folder().join("shipped");
     if !copy.is_dir() {
-        service_monitors(scene).await?;
+        prometheus_operator(scene).await?;
         copy_folder(
             &root().join("manifests"),
             &copy.join("manifests"),

@@ -36,22 +36,32 @@ pub(crate) fn commands() -> Result<Vec<String>> {
         .collect())
 }
 
-/// A definition of Prometheus Operator's monitors of Services that takes what is written, whatever it is.
-pub(crate) async fn service_monitors(scene: &Scene) -> Result<()> {
+/// Definitions of Prometheus Operator's kinds that take what is written, whatever it is.
+pub(crate) async fn prometheus_operator(scene: &Scene) -> Result<()> {
+    for kind in ["ServiceMonitor", "PrometheusRule"] {
+        definition(scene, kind).await?;
+    }
+    Ok(())
+}
+
+async fn definition(scene: &Scene, kind: &str) -> Result<()> {
+    let singular = kind.to_lowercase();
+    let plural = format!("{singular}s");
+    let name = format!("{plural}.monitoring.coreos.com");
     let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     scene
         .apply(json!({
             "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-            "metadata": {"name": "servicemonitors.monitoring.coreos.com"},
+            "metadata": {"name": name},
             "spec": {
                 "group": "monitoring.coreos.com", "scope": "Namespaced",
-                "names": {"kind": "ServiceMonitor", "plural": "servicemonitors", "singular": "servicemonitor"},
+                "names": {"kind": kind, "plural": plural, "singular": singular},
                 "versions": [{
                     "name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema},
                 }],
             },
         }))
         .await?;
-    let wait = "kubectl wait --for=condition=Established crd/servicemonitors.monitoring.coreos.com --timeout=20s";
-    scene.shell(wait).await.map(drop)
+    let wait = format!("kubectl wait --for=condition=Established crd/{name} --timeout=20s");
+    scene.shell(&wait).await.map(drop)
 }

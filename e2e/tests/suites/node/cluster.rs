@@ -37,7 +37,7 @@ impl<'a> Cluster<'a> {
     pub(crate) async fn start(scene: &'a Scene) -> Result<Self> {
         let node = node(scene)?;
         image(scene, node).await?;
-        shipped::service_monitors(scene).await?;
+        shipped::prometheus_operator(scene).await?;
         // All but the last, which applies the manifests.
         let vault = shipped::commands()?;
         let root = shipped::root();
