@@ -374,7 +374,7 @@ async fn what_may_pass_is_tried_again() {
 #[tokio::test]
 async fn what_is_refused_is_not_tried_again() {
     for status in [
-        StatusCode::BAD_REQUEST,
+        StatusCode::FORBIDDEN,
         StatusCode::UNAUTHORIZED,
         StatusCode::TEMPORARY_REDIRECT,
     ] {
@@ -488,7 +488,7 @@ async fn the_registry_is_written_and_ends_stale() {
     }
 }
 
-/// The same series by a scrape of the text and by remote write: `le="1.0"` and `le="1"` would be two.
+/// The same series by a scrape (Prometheus asks for OpenMetrics) and by remote write: `le="1.0"` and `le="1"` would be two.
 #[tokio::test]
 async fn edges_are_spelled_as_in_a_scrape() {
     let (receiver, address) = Receiver::start([]).await;
@@ -499,7 +499,7 @@ async fn edges_are_spelled_as_in_a_scrape() {
     }
     over.ask();
     task.await.expect("it ends");
-    let exposition = publisher.expose(Some("text/plain"));
+    let exposition = publisher.expose(Some("application/openmetrics-text"));
     let text = String::from_utf8(exposition.body.to_vec()).expect("text");
     let scraped: BTreeSet<_> = text
         .split("le=\"")
@@ -531,7 +531,16 @@ async fn a_series_that_is_refused_holds_up_nothing() {
         let all = requests[since.min(requests.len())..].iter();
         all.flat_map(Request::samples).collect()
     };
-    let all = values_of(&publisher);
+    let all = {
+        let (receiver, address) = Receiver::start([]).await;
+        let (over, task) = sending(address, &publisher);
+        while receiver.requests().is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        over.ask();
+        task.await.expect("it ends");
+        receiver.requests()[0].samples().len()
+    };
     assert!(all > 100, "{all}");
     while arrived(0).len() < all - 1 {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -599,20 +608,6 @@ fn published(address: SocketAddr) -> Arc<Publisher> {
     publisher
 }
 
-/// How many series are published.
-fn values_of(publisher: &Publisher) -> usize {
-    let families = publisher.families();
-    let metrics = families.iter().flat_map(|family| &family.metric);
-    metrics
-        .map(|metric| {
-            metric
-                .histogram
-                .as_ref()
-                .map_or(1, |all| all.bucket.len() + 2)
-        })
-        .sum()
-}
-
 /// Sends what is published, often.
 fn sending(address: SocketAddr, publisher: &Arc<Publisher>) -> (Shutdown, JoinHandle<()>) {
     let config = remote_write(address);
@@ -622,4 +617,30 @@ fn sending(address: SocketAddr, publisher: &Arc<Publisher>) -> (Shutdown, JoinHa
     let over = Shutdown::default();
     let task = tokio::spawn(remote.run(publisher.clone(), over.clone()));
     (over, task)
+}
+
+#[tokio::test]
+async fn a_series_that_is_refused_is_named() {
+    const BAD: &str =
+        "vso_probe_success{instance=test,job=vso-prober,kind=static,probe=kv,step=update}";
+    let (receiver, address) = Receiver::that_refuses(BAD).await;
+    let errors = pushed(&remote_write(address), &[run(0, None)]).await;
+    let [error] = &errors[..] else {
+        panic!("{errors:?}");
+    };
+    let told = error.to_string();
+    for word in [
+        "the series `vso_probe_success{",
+        "step=\"update\"",
+        "out of bounds",
+    ] {
+        assert!(told.contains(word), "{told}");
+    }
+    let arrived: BTreeSet<_> = receiver
+        .requests()
+        .iter()
+        .flat_map(Request::samples)
+        .map(|(series, _)| series)
+        .collect();
+    assert!(!arrived.contains(BAD) && arrived.contains(&BAD.replace("update", "create")));
 }

@@ -108,7 +108,7 @@ fn add(name: &str, metric: &Metric, values: &mut BTreeMap<Labels, f64>) {
     }
 }
 
-/// An edge as a scrape of the text has it: `1.0`, not `1`, or it would be another series.
+/// An edge as `OpenMetrics` has it, and Prometheus after any scrape: `1.0`, not `1`, or it would be another series.
 fn shown(edge: f64) -> String {
     if edge == f64::INFINITY {
         "+Inf".to_owned()
