@@ -17,7 +17,9 @@ use kube::core::ObjectMeta;
 use rand::{Rng, RngExt as _};
 use serde::Serialize;
 
-use crate::config::{DynamicTarget, KvPath, Manifest, PkiTarget, PostgresTarget, Probe, Target};
+use crate::config::{
+    DynamicTarget, KvPath, Manifest, Marks, PkiTarget, PostgresTarget, Probe, Target,
+};
 use crate::model::promise::Promise;
 use crate::model::proof::Proof;
 use crate::model::timeline::{Content, Timeline};
@@ -62,6 +64,7 @@ pub struct Canary {
     /// The folder in Vault that its secret goes into, if it has one there.
     folder: Option<KvPath>,
     manifest: Manifest,
+    marks: Marks,
     target: Target,
     salt: Salt,
     nonces: BTreeMap<Step, String>,
@@ -113,6 +116,7 @@ impl Canary {
             expires: now.saturating_add(lifetime).unwrap_or(Timestamp::MAX),
             plan,
             manifest: probe.manifest,
+            marks: probe.marks.clone(),
             target: probe.target.clone(),
             salt: Salt::new(rng.random()),
             nonces,
@@ -299,6 +303,8 @@ impl Canary {
             .expect("only a static canary is written to Vault");
         Action::WriteKv {
             at,
+            // Each step that writes does it once, the creation first.
+            version: u32::from(step != Step::Create),
             data: self.data(step),
         }
     }
@@ -315,14 +321,17 @@ impl Canary {
     }
 
     fn labels(&self) -> BTreeMap<String, String> {
-        BTreeMap::from([
+        let own = [
             (INSTANCE_LABEL.to_owned(), self.instance.clone()),
             (PROBE_LABEL.to_owned(), self.probe.clone()),
-        ])
+        ];
+        self.marks.labels.clone().into_iter().chain(own).collect()
     }
 
     fn annotations(&self) -> BTreeMap<String, String> {
-        BTreeMap::from([(EXPIRES.to_owned(), self.expires.to_string())])
+        let own = (EXPIRES.to_owned(), self.expires.to_string());
+        let others = self.marks.annotations.clone().into_iter();
+        others.chain([own]).collect()
     }
 
     fn metadata(&self) -> ObjectMeta {

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod duration;
+mod header;
 pub mod problem;
 pub mod raw;
 mod rule;
@@ -19,9 +20,10 @@ use url::Url;
 
 use crate::model::Step;
 
+pub use header::{Header, HeaderSource, Literal};
 pub use target::{
-    DynamicTarget, KvPath, KvVersion, Manifest, PkiTarget, PostgresTarget, Refresh, SslMode,
-    StaticTarget, Target,
+    DynamicTarget, KvPath, KvVersion, Manifest, PkiTarget, PostgresTarget, Refresh, RequestMethod,
+    SslMode, StaticTarget, Target,
 };
 
 /// Everything that the user configured, with defaults filled in.
@@ -55,12 +57,16 @@ impl Config {
 /// Vault, as the prober reaches it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Vault {
-    /// The URL, without a trailing slash.
+    /// The URL, with its path if it has one, without a trailing slash.
     pub address: String,
     /// The Vault namespace.
     pub namespace: Option<String>,
     /// A file with the CA's certificates (PEM).
     pub ca_file: Option<PathBuf>,
+    /// The name in Vault's certificate, where the address has another.
+    pub tls_server_name: Option<String>,
+    /// What goes along with every request, for what stands before Vault.
+    pub headers: Vec<Header>,
     /// The other hosts that a redirect may lead to; none given, every host by TLS, and none without.
     pub redirect_hosts: Option<Vec<String>>,
     /// How to log in.
@@ -231,6 +237,8 @@ pub struct Probe {
     pub target: Target,
     /// How its resources are written.
     pub manifest: Manifest,
+    /// What is put on them, and on their Secrets, beside the prober's own.
+    pub marks: Marks,
     /// The steps to take, each with the threshold that makes it good, which is shorter than `timeout`. Always has
     /// `create`; without `delete` the canary is deleted all the same, and that is not judged.
     pub steps: BTreeMap<Step, Duration>,
@@ -242,6 +250,15 @@ pub struct Probe {
     pub timeout: Duration,
     /// The share of steps that should be good, in (0, 1).
     pub objective: f64,
+}
+
+/// What is put on every resource and Secret of a canary, for policies that demand it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Marks {
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations.
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// Where `serve` listens.

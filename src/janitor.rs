@@ -7,10 +7,12 @@ mod sweep;
 use std::time::Duration;
 
 use kube::Client;
+use serde::de::IgnoredAny;
 use tokio::time::Instant;
 
 use crate::canary::Canary;
-use crate::model::record::{LeaseState, Obstacle, Peer};
+use crate::config::KvPath;
+use crate::model::record::{Hindrance, LeaseState, Obstacle, Peer};
 use crate::model::time::Moment as _;
 use crate::retry::Retry;
 use crate::vault::lease::Life;
@@ -46,9 +48,31 @@ pub async fn remove(
     }
     if let Some(path) = canary.kv_path().filter(|_| written) {
         let deleted = limited(Peer::Vault, "delete it", vault.kv_delete(&path)).await;
+        let deleted = match deleted {
+            Ok(()) => gone_from(vault, &path).await,
+            failed => failed,
+        };
         note(&mut left, &format!("Vault {path}"), deleted);
     }
     left
+}
+
+/// Insists that a secret that Vault says is deleted can't be read any more: below a mount that is not the engine's own root,
+/// a deletion meets another path than the write did.
+async fn gone_from(vault: &Vault, path: &KvPath) -> Result<(), Obstacle> {
+    let read = vault.kv_read::<IgnoredAny>(path);
+    match limited(Peer::Vault, "read it", read).await {
+        Ok(Some(_)) => Err(Obstacle::new(
+            Peer::Vault,
+            Hindrance::Unfit,
+            format!(
+                "tried to delete `{path}` in Vault: it is still there; is `{}` the root of a KV engine?",
+                path.mount
+            ),
+        )),
+        // Who may not read it was told that it is deleted.
+        Ok(None) | Err(_) => Ok(()),
+    }
 }
 
 /// Asks Vault what became of leases whose resource is gone, and revokes those that live. Of those that were

@@ -4,13 +4,13 @@ mod bound;
 mod denial;
 mod files;
 pub mod read;
+mod way;
 
 use std::path::Path;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{Api, ListParams};
-use kube::client::ClientBuilder;
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -18,13 +18,11 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
-use tower::layer::layer_fn;
 
 use crate::config;
 use crate::model::record::{Hindrance, Obstacle, Peer};
 use crate::model::reply::Reply;
 use crate::wire::{self, USER_AGENT, causes, fits_header};
-use bound::Bounded;
 
 /// How long a question of no weight may take.
 const QUESTION_LIMIT: Duration = Duration::from_secs(5);
@@ -82,13 +80,14 @@ async fn make(
     token: Option<SecretString>,
 ) -> Result<Client, Obstacle> {
     let refused = |text: String| Obstacle::new(Peer::Kubernetes, Hindrance::Denied, text);
-    let mut kube = if in_cluster(config) {
-        Config::incluster().map_err(|error| {
+    let (mut kube, proxy) = if in_cluster(config) {
+        let found = Config::incluster().map_err(|error| {
             refused(format!(
                 "tried to use the pod's ServiceAccount for Kubernetes, but {}",
                 causes(&error)
             ))
-        })?
+        });
+        (found?, None)
     } else {
         let unusable = |error: &KubeconfigError| {
             refused(format!(
@@ -102,8 +101,9 @@ async fn make(
             context: config.context.clone(),
             ..KubeConfigOptions::default()
         };
+        let proxy = way::named(&kubeconfig, config.context.as_deref());
         let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
-        config.map_err(|error| unusable(&error))?
+        (config.map_err(|error| unusable(&error))?, proxy)
     };
     if token.is_some() {
         kube.auth_info = AuthInfo {
@@ -122,13 +122,8 @@ async fn make(
         http::header::USER_AGENT,
         http::HeaderValue::from_static(USER_AGENT),
     ));
-    let builder = ClientBuilder::try_from(kube).map_err(|error| {
-        refused(format!(
-            "tried to create a Kubernetes client, but {}",
-            causes(&error)
-        ))
-    })?;
-    Ok(builder.with_layer(&layer_fn(Bounded)).build())
+    way::client(kube, proxy.as_deref())
+        .map_err(|why| refused(format!("tried to create a Kubernetes client, but {why}")))
 }
 
 /// Whether the client is that of a ServiceAccount in its cluster.
@@ -138,8 +133,8 @@ fn in_cluster(config: &config::Kubernetes) -> bool {
         && config.kubeconfig.is_none()
 }
 
-/// Reads the kubeconfig: `file`, if the command line names one. A KUBECONFIG that names nothing is an error, not a reason
-/// to take another.
+/// Reads the kubeconfig: `file`, if the command line names one. Of several that KUBECONFIG names, those that are absent are
+/// left out, as kubectl does; if it names none that is there, that is an error, not a reason to take another.
 fn read_kubeconfig(file: Option<&Path>) -> Result<Kubeconfig, String> {
     if let Some(file) = file {
         return Kubeconfig::read_from(file).map_err(|error| {
@@ -149,21 +144,29 @@ fn read_kubeconfig(file: Option<&Path>) -> Result<Kubeconfig, String> {
             )
         });
     }
+    let unusable = |error: &KubeconfigError| {
+        format!(
+            "tried to read the kubeconfig (KUBECONFIG, else ~/.kube/config), but {}; outside a cluster, set KUBECONFIG",
+            causes(error)
+        )
+    };
     let named = std::env::var_os("KUBECONFIG").filter(|named| !named.is_empty());
-    if let Some(named) = named
-        && !std::env::split_paths(&named).any(|path| path.exists())
-    {
+    let Some(named) = named else {
+        return Kubeconfig::read().map_err(|error| unusable(&error));
+    };
+    let present: Vec<_> = std::env::split_paths(&named)
+        .filter(|path| path.exists())
+        .collect();
+    if present.is_empty() {
         let named = named.to_string_lossy();
         return Err(format!(
             "tried to read the kubeconfig: KUBECONFIG names `{named}`, which does not exist"
         ));
     }
-    Kubeconfig::read().map_err(|error| {
-        format!(
-            "tried to read the kubeconfig (KUBECONFIG, else ~/.kube/config), but {}; outside a cluster, set KUBECONFIG",
-            causes(&error)
-        )
-    })
+    let merged = present.iter().try_fold(Kubeconfig::default(), |all, path| {
+        all.merge(Kubeconfig::read_from(path)?)
+    });
+    merged.map_err(|error| unusable(&error))
 }
 
 /// Sends a request of no weight, so that the next one finds an open connection.
@@ -215,7 +218,8 @@ pub fn obstacle(what: &str, error: &kube::Error) -> Obstacle {
             };
             let hint = match status.code {
                 401 => "; its token is not valid, or no longer",
-                403 => "; grant the right by RBAC",
+                // A quota or an admission policy refuses with 403 too, and says so in words of its own.
+                403 if matches!(denial(error), Some(Denial::Rights)) => "; grant the right by RBAC",
                 409 if changed(error) => "; the object was changed meanwhile",
                 // The words for a group that is not there, and for a kind in one that is.
                 404 if [

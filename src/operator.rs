@@ -4,6 +4,7 @@
 mod account;
 pub mod api;
 pub mod exposition;
+mod login;
 mod messages;
 mod pods;
 mod promise;
@@ -18,6 +19,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use crate::model::Kind;
 pub use account::account;
 use api::VaultAuth;
+pub use login::{Relied, allows, globals_of, merged, relied};
 pub use messages::{announces, back_in, lease_in};
 pub use pods::{Pods, holder};
 pub use promise::{RENEWAL_PERCENT, renewal_bound};

@@ -4,6 +4,7 @@ mod certificate;
 mod clients;
 mod events;
 mod evidence;
+mod global;
 mod leases;
 mod readings;
 mod stimulus;

@@ -210,11 +210,14 @@ fn rules(config: &Config, leader_elect: bool) -> Vec<Rule> {
             names,
         ));
         rule(namespace, &group, "vaultconnections", &["get"], Need::Run);
+        rule(namespace, &group, "vaultauthglobals", &["get"], Need::Run);
     }
     // A VaultAuth that names no VaultConnection means this one, and only the cluster tells which do.
     if !namespaces.contains(operator) {
         let default = rule(operator, &group, "vaultconnections", &["get"], Need::Run);
         named.push((default, vec![operator::DEFAULT.to_owned()]));
+        // Where those that many share are kept, by whatever name.
+        rule(operator, &group, "vaultauthglobals", &["get"], Need::Run);
     }
     rule(operator, "", "pods", &["list"], Need::Run);
     // Who holds it is the operator's, whatever its image is called, and works.
@@ -280,7 +283,8 @@ fn paths(config: &Config) -> Vec<Path> {
         let Some(folder) = canary::kv_folder(&probe.target, &config.instance) else {
             continue;
         };
-        let (mount, own) = (&folder.mount, &folder.path);
+        let mount = format!("{}{}", below(config, &probe.target), folder.mount);
+        let own = &folder.path;
         match folder.version {
             KvVersion::V1 => path(
                 format!("{mount}/{own}/*"),
@@ -295,9 +299,12 @@ fn paths(config: &Config) -> Vec<Path> {
             }
         }
     }
-    if kinds(config).contains(&Kind::Dynamic) {
-        for what in ["lookup", "revoke"] {
-            path(format!("sys/leases/{what}"), &["update"], Need::Run);
+    for probe in &config.probes {
+        if let Target::Dynamic(_) = &probe.target {
+            let below = below(config, &probe.target);
+            for what in ["lookup", "revoke"] {
+                path(format!("{below}sys/leases/{what}"), &["update"], Need::Run);
+            }
         }
     }
     let own = |what: &str| format!("auth/token/{what}");
@@ -316,25 +323,41 @@ fn paths(config: &Config) -> Vec<Path> {
     );
     for probe in &config.probes {
         if let Some(role) = role_path(&probe.target) {
-            path(role, &["read"], Need::Doctor);
+            let below = below(config, &probe.target);
+            path(format!("{below}{role}"), &["read"], Need::Doctor);
         }
     }
     for path in &mut paths {
         let any_value = Vec::new();
-        path.parameters = match path.path.as_str() {
-            "sys/leases/lookup" => vec![("lease_id", leases(config))],
-            "sys/leases/revoke" => vec![("lease_id", leases(config)), ("sync", any_value)],
-            _ => continue,
+        path.parameters = match path.path.strip_suffix("sys/leases/lookup") {
+            Some(below) => vec![("lease_id", leases(config, below))],
+            None => match path.path.strip_suffix("sys/leases/revoke") {
+                Some(below) => vec![("lease_id", leases(config, below)), ("sync", any_value)],
+                None => continue,
+            },
         };
     }
     paths
 }
 
-/// The IDs of the leases that the probes are issued, as a policy has them.
-fn leases(config: &Config) -> Vec<String> {
+/// The beginning of a target's paths in a policy of the prober's own Vault namespace: the namespace below it, if it is one.
+fn below(config: &Config, target: &Target) -> String {
+    let own = config.vault.namespace.as_deref().unwrap_or_default();
+    let namespace = target.namespace().unwrap_or(own);
+    let below = namespace.strip_prefix(own).unwrap_or(namespace);
+    match below.trim_matches('/') {
+        "" => String::new(),
+        below => format!("{below}/"),
+    }
+}
+
+/// The IDs of the leases that the probes are issued in one namespace, as a policy has them.
+fn leases(config: &Config, namespace: &str) -> Vec<String> {
     let of = |target: &Target| match target {
-        Target::Dynamic(target) => Some(format!("{}/{}/*", target.mount, target.path)),
-        Target::Static(_) | Target::Pki(_) => None,
+        Target::Dynamic(dynamic) if below(config, target) == namespace => {
+            Some(format!("{}/{}/*", dynamic.mount, dynamic.path))
+        }
+        Target::Static(_) | Target::Dynamic(_) | Target::Pki(_) => None,
     };
     let probes = config.probes.iter();
     let ids: BTreeSet<_> = probes.filter_map(|probe| of(&probe.target)).collect();

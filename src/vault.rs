@@ -8,12 +8,15 @@ mod login;
 mod own;
 mod pki;
 mod send;
+mod session;
 
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::{Mutex, OnceCell, watch};
+use url::Url;
 use vaultrs::api::EndpointMiddleware;
 use vaultrs::api::token::requests::RevokeTokenSelfRequest;
 
@@ -21,7 +24,8 @@ use crate::config;
 use crate::model::record::{Hindrance, Obstacle, Peer};
 use crate::model::reply::Reply;
 use crate::model::time;
-use login::Session;
+use crate::wire;
+use session::Session;
 
 pub use own::OwnLease;
 
@@ -34,14 +38,20 @@ const FAREWELL_LIMIT: Duration = Duration::from_secs(3);
 /// A client of Vault that keeps itself logged in.
 pub struct Vault {
     config: config::Vault,
+    /// The path of Vault's address, without a slash at its end.
+    under: String,
+    /// Vault's address as it is told, with the proxy on the way there.
+    place: String,
     http: reqwest::Client,
     /// For redirects from plain HTTP to TLS.
     https: OnceCell<reqwest::Client>,
     /// What requests in the words of `vaultrs` bear, which is no token.
     middle: EndpointMiddleware,
-    session: std::sync::Mutex<Option<Arc<Session>>>,
-    /// Held by whoever logs in or renews.
-    entrance: Mutex<()>,
+    session: watch::Sender<Option<Arc<Session>>>,
+    /// Held by whoever logs in: why the last login failed, if it did.
+    entrance: Mutex<Option<Obstacle>>,
+    /// How many logins came to an end.
+    logins: AtomicU64,
 }
 
 impl std::fmt::Debug for Vault {
@@ -52,10 +62,12 @@ impl std::fmt::Debug for Vault {
 
 impl Vault {
     fn new(config: &config::Vault) -> Result<Self, Obstacle> {
-        let http = send::client(&config.address, config.ca_file.as_deref());
-        let http = http.map_err(unmade)?;
+        let http = send::client(&config.address, config).map_err(unmade)?;
+        let under = Url::parse(&config.address).map_err(|error| unmade(error.to_string()))?;
         Ok(Self {
             http,
+            under: under.path().trim_end_matches('/').to_owned(),
+            place: format!("{}{}", config.address, wire::proxy::told(&config.address)),
             https: OnceCell::new(),
             middle: EndpointMiddleware {
                 token: String::new(),
@@ -64,41 +76,31 @@ impl Vault {
                 namespace: config.namespace.clone(),
             },
             config: config.clone(),
-            session: std::sync::Mutex::default(),
+            session: watch::Sender::default(),
             entrance: Mutex::default(),
+            logins: AtomicU64::default(),
         })
     }
 
     /// Makes a client, for which files are read. Nothing is sent yet.
     ///
     /// # Errors
-    /// The CA file can't be read or understood.
+    /// A file with a CA or a header can't be read or understood.
     pub async fn open(config: &config::Vault) -> Result<Self, Obstacle> {
         let config = config.clone();
         let made = tokio::task::spawn_blocking(move || Self::new(&config)).await;
         made.unwrap_or_else(|error| Err(unmade(error.to_string())))
     }
 
-    /// Logs in or renews if need be, so that the next request finds a token that lives.
+    /// Logs in if need be, so that the next request finds a token that lives.
     pub async fn ready(&self) -> Result<(), Obstacle> {
         Box::pin(self.session()).await.map(drop)
     }
 
-    /// Logs in with the credentials of now, if there is a session. That one goes on if it fails; else it ends by itself,
-    /// for it may be in use.
-    pub async fn log_in_anew(&self) -> Result<(), Obstacle> {
-        let _entrance = self.entrance.lock().await;
-        if self.current().is_some() {
-            let next = login::login(self).await?;
-            *self.current() = Some(Arc::new(next));
-        }
-        Ok(())
-    }
-
     /// Revokes the token, if this client got it by a login of its own.
     pub async fn log_out(&self) {
-        let session = self.current().take();
-        let Some(session) = session.filter(|session| session.own) else {
+        let session = self.session.send_replace(None);
+        let Some(session) = session.filter(|session| session.own && !session.batch) else {
             return;
         };
         let revoked = tokio::time::timeout(FAREWELL_LIMIT, self.revoke(&session.token)).await;
@@ -115,46 +117,6 @@ impl Vault {
         let request = self.words(what, RevokeTokenSelfRequest {})?;
         let answer = self.send(what, request, Some(token)).await?;
         answer.granted(answer.done()?)
-    }
-
-    fn current(&self) -> MutexGuard<'_, Option<Arc<Session>>> {
-        self.session.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The session, of which one at a time is begun or prolonged. Whoever has a token that lives need not wait for that.
-    async fn session(&self) -> Result<Arc<Session>, Obstacle> {
-        let current = self.current().clone();
-        let _entrance = match (current, self.entrance.try_lock()) {
-            (Some(session), _) if session.fresh() => return Ok(session),
-            (Some(session), Err(_)) if session.lives() => return Ok(session),
-            (_, Ok(entrance)) => entrance,
-            (_, Err(_)) => self.entrance.lock().await,
-        };
-        // Another may have been here before.
-        let current = self.current().clone();
-        let kept = match &current {
-            Some(session) if session.fresh() => return Ok(session.clone()),
-            Some(session) => login::keep(self, session).await,
-            None => None,
-        };
-        let next = match kept {
-            Some(kept) => kept,
-            None => login::login(self).await?,
-        };
-        let next = Arc::new(next);
-        *self.current() = Some(next.clone());
-        Ok(next)
-    }
-
-    /// Ends a session, unless another has taken its place.
-    fn forget(&self, session: &Arc<Session>) {
-        let mut current = self.current();
-        if current
-            .as_ref()
-            .is_some_and(|current| Arc::ptr_eq(current, session))
-        {
-            *current = None;
-        }
     }
 }
 

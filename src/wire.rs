@@ -6,6 +6,8 @@ pub mod failure;
 pub mod file;
 pub mod http;
 mod moment;
+pub mod proxy;
+pub mod trust;
 
 use std::time::Duration;
 

@@ -67,7 +67,7 @@ fn certificates() {
     let now = (Instant::now(), Timestamp::UNIX_EPOCH);
     fuzz("certificate", |case| {
         let pem = text(case);
-        let inspector = Inspector::new(&[pem.clone().into_owned()], "canary.example", now);
+        let inspector = Inspector::new(&[pem.clone().into_owned()], &["canary.example"], now);
         let values = ["certificate", "private_key", "issuing_ca"];
         let secret = Secret {
             data: Some(

@@ -17,8 +17,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("schedule", &["model"]),
     ("health", &["model", "panic"]),
     ("exposition", &[]),
-    ("wire", &["model"]),
     ("config", &["model"]),
+    ("wire", &["config", "model"]),
     ("operator", &["exposition", "model"]),
     ("judge", &["model"]),
     ("publish", &["config", "model"]),
@@ -29,7 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("canary", &["config", "model", "operator"]),
     ("rights", &["canary", "config", "model", "operator"]),
     ("kubernetes", &["config", "model", "wire"]),
-    ("vault", &["config", "model", "wire"]),
+    ("vault", &["config", "model", "retry", "wire"]),
     ("postgres", &["config", "model", "wire"]),
     (
         "scrape",

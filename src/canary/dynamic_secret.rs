@@ -15,9 +15,11 @@ pub(super) fn resource(canary: &Canary, target: &DynamicTarget) -> VaultDynamicS
         metadata: canary.metadata(),
         spec: VaultDynamicSecretSpec {
             vault_auth_ref: Some(target.auth_ref.clone()),
-            namespace: None,
+            namespace: target.namespace.clone(),
             mount: target.mount.clone(),
             path: target.path.clone(),
+            request_http_method: target.method.map(|method| method.as_str().to_owned()),
+            params: (!target.params.is_empty()).then(|| target.params.clone()),
             renewal_percent: target.renewal_percent.unwrap_or(RENEWAL_PERCENT).into(),
             revoke,
             destination: canary.destination(),

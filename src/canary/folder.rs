@@ -29,6 +29,7 @@ impl Cluster {
 pub fn kv_folder(target: &Target, instance: &str) -> Option<KvPath> {
     match target {
         Target::Static(target) => Some(KvPath {
+            namespace: target.namespace.clone(),
             mount: target.mount.clone(),
             version: target.version,
             path: format!("{}/{instance}", target.path),

@@ -11,9 +11,11 @@ pub(super) fn resource(canary: &Canary, target: &PkiTarget) -> VaultPKISecret {
         metadata: canary.metadata(),
         spec: VaultPKISecretSpec {
             vault_auth_ref: Some(target.auth_ref.clone()),
+            namespace: target.namespace.clone(),
             mount: target.mount.clone(),
             role: target.role.clone(),
-            common_name: Some(target.common_name.clone()),
+            common_name: target.common_name.clone(),
+            alt_names: (!target.alt_names.is_empty()).then(|| target.alt_names.clone()),
             ttl: target.ttl.as_ref().map(|ttl| ttl.text.clone()),
             not_after: canary.not_after.clone(),
             expiry_offset: target

@@ -35,6 +35,8 @@ pub enum Action {
     WriteKv {
         /// Where.
         at: KvPath,
+        /// The version that is there, of an engine with versions; 0 if none is.
+        version: u32,
         /// The data.
         data: BTreeMap<String, String>,
     },

@@ -12,7 +12,7 @@ pub(super) fn resource(canary: &Canary, target: &StaticTarget) -> VaultStaticSec
         metadata: canary.metadata(),
         spec: VaultStaticSecretSpec {
             vault_auth_ref: Some(target.auth_ref.clone()),
-            namespace: None,
+            namespace: target.namespace.clone(),
             mount: at.mount,
             path: at.path,
             type_: match at.version {

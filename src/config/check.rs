@@ -1,13 +1,16 @@
 //! The check of a configuration: from text to a value that can run, or to every problem.
 
 mod probe;
+mod vault;
+
+use std::collections::BTreeMap;
 
 use super::problem::{Problem, Problems};
 use super::rule::{self, Checked};
 use super::walk::{Places, Walked, walk};
 use super::{
-    Access, Auth, Config, History, Kubernetes, MetricsSource, Operator, Push, RemoteWrite, Server,
-    TokenSource, Vault, raw, tree,
+    Access, Config, History, Kubernetes, Marks, MetricsSource, Operator, Push, RemoteWrite, Server,
+    raw, tree,
 };
 
 /// A commented example, with every key.
@@ -42,6 +45,18 @@ pub fn load(
         }
     }
 }
+
+/// What all probes share.
+struct Shared {
+    /// The operator's namespace.
+    operators: Option<String>,
+    /// The prober's own namespace in Vault.
+    vault: Option<String>,
+    marks: Marks,
+}
+
+/// The rule for a value.
+type Value = fn(&str) -> Checked<String>;
 
 /// Collects problems while it turns what was written into what is meant.
 ///
@@ -104,7 +119,12 @@ impl Checker {
         let vault = self.vault(&raw.vault.unwrap_or_default(), env);
         let kubernetes = self.kubernetes(&raw.kubernetes.unwrap_or_default());
         let operator = self.operator(&raw.operator.unwrap_or_default());
-        let probes = self.probes(&raw.probes.unwrap_or_default());
+        let shared = Shared {
+            operators: operator.as_ref().map(|operator| operator.namespace.clone()),
+            vault: vault.as_ref().and_then(|vault| vault.namespace.clone()),
+            marks: self.marks(&raw.canaries.unwrap_or_default()),
+        };
+        let probes = self.probes(&raw.probes.unwrap_or_default(), &shared);
         let server = raw.server.unwrap_or_default();
         let listen = self.by_or(
             "server.listen",
@@ -140,116 +160,26 @@ impl Checker {
         })
     }
 
-    fn vault(&mut self, raw: &raw::Vault, env: &impl Fn(&str) -> Option<String>) -> Option<Vault> {
-        let address = if self.places.written("vault.address") {
-            self.by("vault.address", raw.address.as_deref(), rule::vault_address)
-        } else {
-            self.address_of(env("VAULT_ADDR"))
+    fn marks(&mut self, raw: &raw::Canaries) -> Marks {
+        let mut checked = |kind: &str, raw: Option<&BTreeMap<String, String>>, value: Value| {
+            let mut marks = BTreeMap::new();
+            for (name, text) in raw.into_iter().flatten() {
+                let path = format!("canaries.{kind}.{name}");
+                if let Err(wrong) = rule::mark(name) {
+                    self.report_key(&path, format!("`{path}` {wrong}"));
+                }
+                if let Some(text) = self.by(&path, Some(text), value) {
+                    marks.insert(name.clone(), text);
+                }
+            }
+            marks
         };
-        let namespace = self.by(
-            "vault.namespace",
-            raw.namespace.as_deref(),
-            rule::vault_path,
-        );
-        let ca_file = self.by("vault.caFile", raw.ca_file.as_deref(), rule::file);
-        let redirect_hosts = raw.redirect_hosts.as_ref().map(|hosts| {
-            let hosts = hosts.iter().enumerate();
-            let checked = hosts.filter_map(|(index, host)| {
-                let at = format!("vault.redirectHosts[{index}]");
-                self.by(&at, Some(host), rule::host_pattern)
-            });
-            checked.collect()
-        });
-        let auth = raw.auth.as_ref().and_then(|auth| self.auth(auth));
-        Some(Vault {
-            address: address?,
-            namespace,
-            ca_file,
-            redirect_hosts,
-            auth: auth?,
-        })
-    }
-
-    fn address_of(&mut self, variable: Option<String>) -> Option<String> {
-        let Some(address) = variable.filter(|address| !address.is_empty()) else {
-            self.report_key(
-                "vault.address",
-                "`vault` lacks `address`, and `VAULT_ADDR` is not set; one of them is needed"
-                    .to_owned(),
-            );
-            return None;
-        };
-        rule::vault_address(&address)
-            .map_err(|wrong| {
-                let message =
-                    format!("`vault` lacks `address`, and `VAULT_ADDR`, used instead, {wrong}");
-                self.report_key("vault.address", message);
-            })
-            .ok()
-    }
-
-    fn auth(&mut self, raw: &raw::Auth) -> Option<Auth> {
-        let at = |key: &str| format!("vault.auth.{key}");
-        let token = raw.token.as_ref().and_then(|token| {
-            let file = self.by(&at("token.file"), token.file.as_deref(), rule::file);
-            let env = self.by(&at("token.env"), token.env.as_deref(), rule::variable);
-            file.map(TokenSource::File)
-                .or(env.map(TokenSource::Env))
-                .map(Auth::Token)
-        });
-        let kubernetes = raw.kubernetes.as_ref().and_then(|method| {
-            let mount = self.by_or(
-                &at("kubernetes.mount"),
-                method.mount.as_deref(),
-                "kubernetes",
-                rule::vault_path,
-            );
-            let role = self.by(&at("kubernetes.role"), method.role.as_deref(), rule::role);
-            let token_file = self.by_or(
-                &at("kubernetes.tokenFile"),
-                method.token_file.as_deref(),
-                raw::SERVICE_ACCOUNT_TOKEN,
-                rule::file,
-            );
-            Some(Auth::Kubernetes {
-                mount: mount?,
-                role: role?,
-                token_file: token_file?,
-            })
-        });
-        let app_role = raw.app_role.as_ref().and_then(|method| {
-            let mount = method.mount.as_deref();
-            let mount = self.by_or(&at("appRole.mount"), mount, "approle", rule::vault_path);
-            let role_id = method.role_id_file.as_deref();
-            let role_id_file = self.by(&at("appRole.roleIdFile"), role_id, rule::file);
-            let secret_id = method.secret_id_file.as_deref();
-            let secret_id_file = self.by(&at("appRole.secretIdFile"), secret_id, rule::file);
-            Some(Auth::AppRole {
-                mount: mount?,
-                role_id_file: role_id_file?,
-                secret_id_file: secret_id_file?,
-            })
-        });
-        let jwt = raw.jwt.as_ref().and_then(|method| {
-            let mount = self.by_or(
-                &at("jwt.mount"),
-                method.mount.as_deref(),
-                "jwt",
-                rule::vault_path,
-            );
-            let role = self.by(&at("jwt.role"), method.role.as_deref(), rule::role);
-            let token_file = self.by(
-                &at("jwt.tokenFile"),
-                method.token_file.as_deref(),
-                rule::file,
-            );
-            Some(Auth::Jwt {
-                mount: mount?,
-                role: role?,
-                token_file: token_file?,
-            })
-        });
-        token.or(kubernetes).or(app_role).or(jwt)
+        Marks {
+            labels: checked("labels", raw.labels.as_ref(), rule::label_value),
+            annotations: checked("annotations", raw.annotations.as_ref(), |text| {
+                Ok(text.to_owned())
+            }),
+        }
     }
 
     fn kubernetes(&mut self, raw: &raw::Kubernetes) -> Option<Kubernetes> {

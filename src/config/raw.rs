@@ -6,14 +6,16 @@
 mod probe;
 mod schema;
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Scheme;
 
 pub(super) use probe::{
-    Dynamic, EVERY, MAX_TTL, OBJECTIVE, POSTGRES_PORT, Pki, Postgres, Probe, SPREAD, Static,
-    TIMEOUT,
+    AUTH_REF, Dynamic, EVERY, MAX_TTL, OBJECTIVE, POSTGRES_PORT, Pki, Postgres, Probe, SPREAD,
+    Static, TIMEOUT,
 };
 pub use schema::schema;
 pub(super) use schema::schema_value;
@@ -46,6 +48,8 @@ pub(super) struct Config {
     pub(super) vault: Option<Vault>,
     /// Kubernetes, as the prober reaches it.
     pub(super) kubernetes: Option<Kubernetes>,
+    /// What every resource and Secret of a canary bears beside the prober's own, for policies that demand it.
+    pub(super) canaries: Option<Canaries>,
     /// The operator: its namespace, pods and metrics.
     pub(super) operator: Option<Operator>,
     /// The probes, each with a name of its own.
@@ -67,7 +71,7 @@ pub(super) struct Config {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("required" = ["auth"]))]
 pub(super) struct Vault {
-    /// The URL of Vault. The default is the environment variable `VAULT_ADDR`.
+    /// The URL of Vault, with its path if it has one. The default is the environment variable `VAULT_ADDR`.
     #[schemars(length(min = 1), extend("examples" = ["https://vault.example:8200"]))]
     pub(super) address: Option<String>,
     /// The Vault namespace.
@@ -76,12 +80,37 @@ pub(super) struct Vault {
     /// A file with the certificates (PEM) of the CA that Vault's certificate is checked against.
     #[schemars(length(min = 1), extend("examples" = ["/etc/vault/ca.pem"]))]
     pub(super) ca_file: Option<String>,
+    /// The name in Vault's certificate, where the address has another; it is asked for in TLS, too.
+    #[schemars(length(min = 1), extend("examples" = ["vault.corp.example"]))]
+    pub(super) tls_server_name: Option<String>,
+    /// The headers that a gateway before Vault wants of each request, by their names.
+    pub(super) headers: Option<BTreeMap<String, Header>>,
     /// The hosts that a redirect may lead to, beside the address's own; `*.` stands for the beginning of names.
     /// Without it, a redirect may lead to every host by https, and to no other by http.
     #[schemars(inner(length(min = 1)), extend("examples" = [["*.vault-internal"]]))]
     pub(super) redirect_hosts: Option<Vec<String>>,
     /// How to log in: one method.
     pub(super) auth: Option<Auth>,
+}
+
+/// The value of a header, from one source.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("oneOf" = [
+    {"required": ["value"]},
+    {"required": ["env"]},
+    {"required": ["file"]},
+]))]
+pub(super) struct Header {
+    /// The value itself.
+    #[schemars(length(min = 1), extend("examples" = ["team-a"]))]
+    pub(super) value: Option<String>,
+    /// The name of the environment variable that holds it.
+    #[schemars(length(min = 1), extend("examples" = ["GATEWAY_TOKEN"]))]
+    pub(super) env: Option<String>,
+    /// The file that holds it; read anew when it changes.
+    #[schemars(length(min = 1), extend("examples" = ["/etc/vso-prober/gateway-token"]))]
+    pub(super) file: Option<String>,
 }
 
 /// How to log in to Vault: one method.
@@ -175,6 +204,16 @@ pub(super) struct Kubernetes {
     /// The context of the kubeconfig; the default is its current one.
     #[schemars(length(min = 1), extend("examples" = ["kind-vso"]))]
     pub(super) context: Option<String>,
+}
+
+/// The labels and annotations of canaries.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Canaries {
+    /// The labels.
+    pub(super) labels: Option<BTreeMap<String, String>>,
+    /// The annotations.
+    pub(super) annotations: Option<BTreeMap<String, String>>,
 }
 
 /// The operator: its namespace, pods and metrics.

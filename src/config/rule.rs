@@ -1,5 +1,7 @@
 //! Rules for single values: each parses a text, or says what is wrong and what is allowed.
 
+mod mark;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +11,7 @@ use url::Url;
 use super::Refresh;
 use super::duration::{self, DurationError};
 use super::problem::quoted;
+pub(super) use mark::{header_name, header_value, label_value, mark};
 
 /// What a rule makes of a text; the error continues a sentence whose subject is the key.
 pub(super) type Checked<T> = Result<T, String>;
@@ -49,6 +52,19 @@ pub(super) fn refresh(text: &str) -> Checked<Refresh> {
         (_, Ok(_)) => Err(format!("is {}; it must be longer than `0s`", quoted(text))),
         (_, Err(DurationError::TooLong)) => Err(too_long(text)),
         (_, Err(error)) => Err(format!("{}; {single}, such as `90s`", wrong(text, &error))),
+    }
+}
+
+/// A time to live that the operator asks for a certificate with: as [`refresh`], and takes days.
+pub(super) fn ttl(text: &str) -> Checked<Refresh> {
+    let days = text.strip_suffix('d').map(|number| format!("{number}h"));
+    let hours = days.and_then(|hours| duration::parse_single(&hours));
+    match hours.and_then(|hours| hours.checked_mul(24)) {
+        Some(period) if !period.is_zero() => Ok(Refresh {
+            text: text.to_owned(),
+            period,
+        }),
+        _ => refresh(text),
     }
 }
 
@@ -94,6 +110,49 @@ pub(super) fn vault_path(text: &str) -> Checked<String> {
         return wrong("it must not contain blanks, `?`, `#`, `%` or `\\`");
     }
     Ok(text.to_owned())
+}
+
+/// A Vault namespace for a secret: the prober's own, or one below it, for its token opens no other.
+pub(super) fn vault_namespace(text: &str, own: Option<&str>) -> Checked<String> {
+    let namespace = vault_path(text)?;
+    let own = own.unwrap_or_default();
+    let below = namespace
+        .strip_prefix(own)
+        .is_some_and(|rest| own.is_empty() || rest.is_empty() || rest.starts_with('/'));
+    if below {
+        return Ok(namespace);
+    }
+    Err(format!(
+        "is {}; it must be {}, which is `vault.namespace`, or one below it: the prober's token opens no other",
+        quoted(text),
+        quoted(own)
+    ))
+}
+
+/// Where an auth method is mounted.
+pub(super) fn auth_mount(text: &str) -> Checked<String> {
+    let mount = vault_path(text)?;
+    match mount.strip_prefix("auth/") {
+        Some(bare) => Err(format!(
+            "is {}; Vault adds `auth/` itself: set {}",
+            quoted(text),
+            quoted(bare)
+        )),
+        None => Ok(mount),
+    }
+}
+
+/// The path of credentials that have a lease.
+pub(super) fn leased_path(text: &str) -> Checked<String> {
+    let path = vault_path(text)?;
+    match path.split('/').next() {
+        Some(first @ ("static-creds" | "static-cred")) => Err(format!(
+            "is {}; what {first} gives has no lease, by which a `dynamic` probe proves its steps; set a path that gives \
+             credentials with one, such as `creds/probe`",
+            quoted(text)
+        )),
+        _ => Ok(path),
+    }
 }
 
 /// A role's name.
@@ -145,12 +204,6 @@ pub(super) fn vault_address(text: &str) -> Checked<String> {
     let address = url(text)?.trim_end_matches('/').to_owned();
     if address.ends_with("/v1") {
         return Err(format!("is {}; it must end before `/v1`", quoted(text)));
-    }
-    if Url::parse(&address).is_ok_and(|url| url.path() != "/") {
-        return Err(format!(
-            "is {}; it must end with the host or its port",
-            quoted(text)
-        ));
     }
     if address.contains(['?', '#']) {
         return Err(format!(

@@ -1,5 +1,6 @@
 //! The target of a probe: the kind of its canaries.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -20,6 +21,15 @@ pub enum Target {
 }
 
 impl Target {
+    /// The Vault namespace, where it is not the prober's own.
+    pub fn namespace(&self) -> Option<&str> {
+        match self {
+            Self::Static(target) => target.namespace.as_deref(),
+            Self::Dynamic(target) => target.namespace.as_deref(),
+            Self::Pki(target) => target.namespace.as_deref(),
+        }
+    }
+
     /// The kind.
     pub const fn kind(&self) -> Kind {
         match self {
@@ -69,6 +79,8 @@ pub enum Manifest {
 pub struct StaticTarget {
     /// The `VaultAuth`, `name` or `namespace/name`.
     pub auth_ref: String,
+    /// The Vault namespace, where it is not the prober's own.
+    pub namespace: Option<String>,
     /// The KV mount.
     pub mount: String,
     /// The version of the KV engine.
@@ -114,6 +126,8 @@ impl KvVersion {
 /// A folder or a secret in a KV engine.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct KvPath {
+    /// The Vault namespace, where it is not the prober's own.
+    pub namespace: Option<String>,
     /// The mount.
     pub mount: String,
     /// The version of its engine.
@@ -135,6 +149,9 @@ impl KvPath {
 
 impl fmt::Display for KvPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(namespace) = &self.namespace {
+            write!(f, "{namespace}/")?;
+        }
         write!(f, "{}/{}", self.mount, self.path)
     }
 }
@@ -144,10 +161,16 @@ impl fmt::Display for KvPath {
 pub struct DynamicTarget {
     /// The `VaultAuth`, `name` or `namespace/name`.
     pub auth_ref: String,
+    /// The Vault namespace, where it is not the prober's own.
+    pub namespace: Option<String>,
     /// The mount of the secrets engine.
     pub mount: String,
     /// The path under the mount.
     pub path: String,
+    /// The parameters of the operator's request.
+    pub params: BTreeMap<String, String>,
+    /// Its method, if it is written.
+    pub method: Option<RequestMethod>,
     /// When the operator renews, in percent of the lease's duration.
     pub renewal_percent: Option<u8>,
     /// Whether the operator revokes the lease with the resource.
@@ -156,6 +179,39 @@ pub struct DynamicTarget {
     pub max_ttl: Duration,
     /// Where to log in with the credential.
     pub verify: Option<PostgresTarget>,
+}
+
+/// The method of the operator's request for a credential.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum RequestMethod {
+    /// A read.
+    Get,
+    /// A write.
+    Post,
+    /// A write.
+    Put,
+}
+
+impl RequestMethod {
+    /// As the operator's resource has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+        }
+    }
+}
+
+impl DynamicTarget {
+    /// Whether the operator writes to the path for a credential, and does not read it.
+    pub fn writes(&self) -> bool {
+        match self.method {
+            Some(method) => method != RequestMethod::Get,
+            None => !self.params.is_empty(),
+        }
+    }
 }
 
 /// A `PostgreSQL` server to log in to.
@@ -203,12 +259,16 @@ impl SslMode {
 pub struct PkiTarget {
     /// The `VaultAuth`, `name` or `namespace/name`.
     pub auth_ref: String,
+    /// The Vault namespace, where it is not the prober's own.
+    pub namespace: Option<String>,
     /// The mount of the PKI engine.
     pub mount: String,
     /// The role.
     pub role: String,
-    /// The common name.
-    pub common_name: String,
+    /// The common name; there unless there are others.
+    pub common_name: Option<String>,
+    /// The other names.
+    pub alt_names: Vec<String>,
     /// The certificate's time to live.
     pub ttl: Option<Refresh>,
     /// When the certificate ends, as a time from its issue; `OpenBao` needs it.
@@ -218,6 +278,12 @@ pub struct PkiTarget {
 }
 
 impl PkiTarget {
+    /// All names, the common one first.
+    pub fn names(&self) -> Vec<&str> {
+        let names = self.common_name.iter().chain(&self.alt_names);
+        names.map(String::as_str).collect()
+    }
+
     /// How long a certificate lasts, where it is not left to the role.
     pub fn life(&self) -> Option<Duration> {
         let ttl = self.ttl.as_ref().map(|ttl| ttl.period);

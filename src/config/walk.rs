@@ -141,9 +141,11 @@ impl<'s> Walk<'s> {
     }
 
     fn map(&mut self, entries: &[(Key, Node)], path: &str, at: Position, schema: &'s Json) -> Json {
-        let Some(properties) = schema.get("properties").and_then(Json::as_object) else {
-            return Json::Object(Map::new());
-        };
+        let properties = schema.get("properties").and_then(Json::as_object);
+        // What any other key holds, where keys are the user's own.
+        let free = schema
+            .get("additionalProperties")
+            .filter(|any| any.is_object());
         let mut kept = Map::new();
         let mut first = BTreeMap::new();
         let mut present = Vec::new();
@@ -160,9 +162,9 @@ impl<'s> Walk<'s> {
                 first.insert(name, line);
                 continue;
             }
-            let Some(property) = properties.get(name) else {
+            let Some(property) = properties.and_then(|all| all.get(name)).or(free) else {
                 strange = true;
-                if let Some(meant) = self.unknown(key, path, properties) {
+                if let Some(meant) = properties.and_then(|all| self.unknown(key, path, all)) {
                     present.push((meant, key.position));
                 }
                 continue;

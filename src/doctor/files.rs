@@ -17,6 +17,16 @@ pub(super) fn look(config: &Config, ledger: &mut Ledger) {
     if let Some(file) = &config.vault.ca_file {
         authority(ledger, "vault.caFile", file);
     }
+    for header in &config.vault.headers {
+        let key = format!("vault.headers.{}", header.name);
+        match http::header(header) {
+            Ok(_) => ledger.good(Topic::File, &key, "has a value"),
+            Err(text) => {
+                let fix = "set the value that the gateway before Vault wants";
+                ledger.finding(Topic::File, &key, text, Fix::words(fix));
+            }
+        }
+    }
     match &config.vault.auth {
         Auth::Token(TokenSource::File(file)) => {
             let fix = fix_of(token(config, file), file);

@@ -10,13 +10,6 @@ use url::Url;
 /// How long a name or a connection may take.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// The variable that names a proxy for plain HTTP, if one is set.
-pub(super) fn proxy() -> Option<&'static str> {
-    let variables = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"];
-    let set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    variables.into_iter().find(set)
-}
-
 /// An address as a URL names it.
 pub(super) struct Place {
     /// The host.

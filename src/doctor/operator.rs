@@ -268,7 +268,9 @@ fn told(config: &Config, place: &str, snapshot: &Snapshot, ledger: &mut Ledger) 
         );
         ledger.warning(topic, place, text, None);
     }
-    if version.is_some_and(|version| version.trim_start_matches('v').starts_with("0.")) {
+    let version = version.map(|version| version.trim_start_matches('v'));
+    // One that was built without a version calls itself `0.0.0`.
+    if version.is_some_and(|version| version.starts_with("0.") && !version.starts_with("0.0.0")) {
         let text = "the operator is older than 1.0, and the prober was tested with 1.4: its thresholds may not apply";
         ledger.warning(topic, place, text, None);
     }

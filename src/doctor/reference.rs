@@ -1,12 +1,13 @@
-//! The checks of what the probes' resources refer to: the VaultAuth, the VaultConnection behind it, and the ServiceAccount
-//! that the operator logs in with.
+//! The checks of what the probes' resources refer to: the VaultAuth, its VaultAuthGlobal, what its login relies on, and the
+//! VaultConnection behind it.
 
 mod connection;
 mod create;
+mod global;
+mod relied;
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Client;
 use kube::api::Api;
 
@@ -15,7 +16,7 @@ use super::fix::{Command, Fix, Name, Patch, Script};
 use super::{Cluster, Ledger, Topic};
 use crate::config::Config;
 use crate::operator::api::VaultAuth;
-use crate::operator::{DEFAULT, connection_of, referred};
+use crate::operator::{self, connection_of, referred};
 use crate::rights::auth_ref;
 
 /// Looks at what each probe refers to, once.
@@ -58,11 +59,14 @@ pub(super) async fn look(
             }
         };
         allows(config, &auth, namespace, name, ledger);
-        account(client, config, &auth, ledger).await;
-        let operators = &config.operator.namespace;
-        let Some((namespace, name)) = connection_of(&auth.spec, namespace, operators) else {
-            let why = "the VaultAuth names none, and its VaultAuthGlobal may";
+        let Some(auth) = global::look(client, config, &auth, namespace, &full, ledger).await else {
+            let why = "what the VaultAuth means is not known";
             ledger.skipped(Topic::VaultConnection, &full, why);
+            continue;
+        };
+        relied::look(client, config, &auth, &full, ledger).await;
+        let operators = &config.operator.namespace;
+        let Some((namespace, name)) = connection_of(&auth, namespace, operators) else {
             continue;
         };
         connection::look(client, config, namespace, name, cluster, ledger).await;
@@ -73,16 +77,16 @@ pub(super) async fn look(
 fn allows(config: &Config, auth: &VaultAuth, namespace: &str, name: &str, ledger: &mut Ledger) {
     let home = &config.kubernetes.namespace;
     let full = format!("{namespace}/{name}");
-    let allowed = auth.spec.allowed_namespaces.as_deref().unwrap_or_default();
-    // As the operator has it: its own namespace always, and the default of the operator's.
-    let always = namespace == *home || (namespace == config.operator.namespace && name == DEFAULT);
-    if always || allowed == ["*"] || allowed.contains(home) {
+    let allowed = auth.spec.allowed_namespaces.as_deref();
+    let operators = &config.operator.namespace;
+    if operator::allows(allowed, (namespace, name), home, operators) {
         ledger.good(Topic::VaultAuth, &full, format!("allows `{home}`"));
         return;
     }
     let text = format!(
         "looked at the VaultAuth `{full}`: its `allowedNamespaces` do not include `{home}`, so no resource there may refer to it"
     );
+    let allowed = allowed.unwrap_or_default();
     let all = allowed.iter().filter(|one| *one != "*").chain([home]);
     let all: Option<Vec<_>> = all.map(|one| Name::parse(one)).collect();
     let patched = all.and_then(|all| {
@@ -107,36 +111,4 @@ fn patched(words: &'static str, namespace: &str, name: &str, patch: &Patch) -> O
     let command = Command::new(words).arg(&name).arg("-n").arg(&namespace);
     let command = command.args("--type=merge -p").arg(patch);
     Some(Script::default().run(command).into())
-}
-
-/// The ServiceAccount of the VaultAuth; it is one of the namespace of the resource that is synced.
-async fn account(client: &Client, config: &Config, auth: &VaultAuth, ledger: &mut Ledger) {
-    let kubernetes = auth.spec.kubernetes.as_ref();
-    let Some(name) = kubernetes.and_then(|method| method.service_account.as_deref()) else {
-        return;
-    };
-    let home = &config.kubernetes.namespace;
-    let full = format!("{home}/{name}");
-    let topic = Topic::ServiceAccount;
-    let (Some(own), Some(home_name)) = (Name::parse(name), Name::parse(home)) else {
-        let text =
-            format!("looked at the VaultAuth's ServiceAccount: `{name}` is not a valid name");
-        let fix = "set `spec.kubernetes.serviceAccount` of the VaultAuth to the ServiceAccount with which the operator logs in";
-        return ledger.finding(topic, &full, text, Fix::words(fix));
-    };
-    let api: Api<ServiceAccount> = Api::namespaced(client.clone(), home);
-    let what = format!("get ServiceAccount `{full}`");
-    match get(&api, &what, name).await {
-        Asked::There(_) => ledger.good(topic, &full, "is there"),
-        Asked::Absent => {
-            let text = format!(
-                "tried to {what}, with which the operator logs in for the canaries: it does not exist"
-            );
-            let command = Command::new("kubectl create serviceaccount").arg(&own);
-            let command = command.arg("-n").arg(&home_name);
-            ledger.finding(topic, &full, text, Script::default().run(command).into());
-        }
-        Asked::Denied => ledger.skipped(topic, &full, "the prober has no right to get it"),
-        Asked::Failed(text) => ledger.unknown(topic, &full, text),
-    }
 }

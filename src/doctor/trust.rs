@@ -21,13 +21,20 @@ pub(super) fn advice(fault: Distrust, key: &str, file: Option<&Path>) -> String 
             "{authority}; get it from the server's administrators, or compare its fingerprint with theirs before you trust it"
         ),
         Distrust::Authority => {
-            "issue a certificate for the server: it presents a CA's own certificate, which is only \
-             for signing others"
-                .to_owned()
+            format!(
+                "issue a certificate for the server: it presents a CA's own certificate, which is only for signing others; \
+                 or, if that is meant, set `{key}` to exactly that certificate"
+            )
         }
         Distrust::Name => {
-            "use a name from the server's certificate, or issue one for the name in the address"
-                .to_owned()
+            let key = if key == "vault.caFile" {
+                ", or set `vault.tlsServerName` to one"
+            } else {
+                ""
+            };
+            format!(
+                "use a name from the server's certificate{key}, or issue one for the name in the address"
+            )
         }
         Distrust::Time => {
             "renew the server's certificate, or correct the clocks if it has not expired".to_owned()

@@ -5,17 +5,20 @@ mod login;
 
 use std::time::Duration;
 
+use url::Url;
+
 use super::fix::{Command, Fix, Input, Plain, Script};
-use super::network::{Place, proxy};
+use super::network::Place;
 use super::trust::advice;
 use super::{Cluster, Known, Ledger, Topic};
 use crate::config::Config;
-use crate::model::record::{Obstacle, Peer};
-use crate::model::reply::Distrust;
+use crate::model::record::{Hindrance, Obstacle, Peer};
+use crate::model::reply::{Distrust, Reply};
 use crate::rights::{Need, Rights, policy_name};
 use crate::vault::Vault;
 use crate::vault::inquiry::State;
 use crate::wire;
+use crate::wire::proxy::{Proxies, Proxy};
 
 /// How long one question may take.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -66,42 +69,52 @@ async fn ask<T>(
     wire::limited(Peer::Vault, what, LIMIT, question).await
 }
 
-/// Name, connection, TLS, and whether it serves.
+/// Name, connection, TLS, and whether it serves: of Vault, or of the proxy that requests to it go through.
 async fn reach(config: &Config, cluster: &Cluster, ledger: &mut Ledger) -> Option<(Vault, State)> {
     let address = &config.vault.address;
-    let place = Place::of(address)?;
-    let elsewhere = |why: &str| elsewhere(why, address, cluster);
+    let proxies = Proxies::of_environment();
+    let url = Url::parse(address).ok()?;
+    let proxy = proxies.on_the_way_to(&url);
+    for variable in proxies.unusable() {
+        let text = format!("`{variable}` does not name an HTTP proxy; it is passed over");
+        ledger.warning(Topic::VaultTcp, address, text, None);
+    }
+    let place = Place::of(proxy.map_or(&url, Proxy::url).as_str())?;
+    let elsewhere = |why: &str| match proxy {
+        Some(proxy) => detour(proxy, &url),
+        None => elsewhere(why, address, cluster),
+    };
+    let subject = |name: &str| match proxy {
+        Some(_) => format!("{name} (proxy)"),
+        None => name.to_owned(),
+    };
     let skip = |ledger: &mut Ledger, topics: &[Topic], why: &str| {
         for topic in topics {
             ledger.skipped(*topic, address, why);
         }
     };
+    let host = subject(&place.host);
     let addresses = match place.resolve().await {
         Ok(addresses) => addresses,
         Err(text) => {
-            ledger.finding(
-                Topic::VaultName,
-                &place.host,
-                text,
-                elsewhere("make the name resolve"),
-            );
-            skip(
-                ledger,
-                &[Topic::VaultTcp, Topic::VaultState],
-                "the name does not resolve",
-            );
+            let fix = elsewhere("make the name resolve");
+            ledger.finding(Topic::VaultName, &host, told(text, proxy), fix);
+            let why = "the name does not resolve";
+            skip(ledger, &[Topic::VaultTcp, Topic::VaultState], why);
             return None;
         }
     };
     let shown: Vec<_> = addresses.iter().map(|one| one.ip().to_string()).collect();
-    ledger.good(Topic::VaultName, &place.host, shown.join(", "));
+    let shown = told(shown.join(", "), proxy);
+    ledger.good(Topic::VaultName, &host, shown);
+    let name = subject(&place.name());
     match place.connect(&addresses).await {
-        Ok(at) => ledger.good(Topic::VaultTcp, &place.name(), format!("{at} listens")),
+        Ok(at) => ledger.good(Topic::VaultTcp, &name, format!("{at} listens")),
         Err(text) => {
             let fix = elsewhere(
                 "start Vault, or allow the traffic through network policies and firewalls",
             );
-            ledger.finding(Topic::VaultTcp, &place.name(), text, fix);
+            ledger.finding(Topic::VaultTcp, &name, told(text, proxy), fix);
             skip(ledger, &[Topic::VaultState], "there is no connection");
             return None;
         }
@@ -122,12 +135,11 @@ async fn reach(config: &Config, cluster: &Cluster, ledger: &mut Ledger) -> Optio
             skip(ledger, &[Topic::VaultState], "there is no TLS");
             return None;
         }
-        _ if tls => ledger.good(Topic::VaultTls, address, "the certificate is trusted"),
-        _ if proxy().is_some() => {
+        Ok(_) if tls => ledger.good(Topic::VaultTls, address, "the certificate is trusted"),
+        _ if tls => {}
+        _ if let Some(proxy) = proxy => {
             let text = format!(
-                "the address is `http`, and `{}` names a proxy: unless NO_PROXY excludes the address, the prober's token \
-                 and the canaries pass it in clear text",
-                proxy().unwrap_or_default()
+                "the address is `http`, and requests go {proxy}: the prober's token and the canaries pass it in clear text"
             );
             ledger.warning(Topic::VaultTls, address, text, None);
         }
@@ -143,11 +155,43 @@ async fn reach(config: &Config, cluster: &Cluster, ledger: &mut Ledger) -> Optio
             Some((vault, state))
         }
         Err(obstacle) => {
-            let fix = elsewhere("make sure that Vault itself answers there");
+            let fix = if speaks_tls(address, &obstacle) {
+                Fix::words(format!(
+                    "if Vault serves TLS there, set `vault.address` to {}, and `vault.caFile`",
+                    address.replacen("http://", "https://", 1)
+                ))
+            } else {
+                elsewhere("make sure that Vault itself answers there")
+            };
             ledger.finding(Topic::VaultState, address, obstacle.text, fix);
             None
         }
     }
+}
+
+/// A text, with the proxy that it is about.
+fn told(text: String, proxy: Option<&Proxy>) -> String {
+    match proxy {
+        Some(proxy) => format!("{text}; requests to Vault go {proxy}"),
+        None => text,
+    }
+}
+
+/// What a person can do about a proxy on the way to Vault.
+fn detour(proxy: &Proxy, url: &Url) -> Fix {
+    Fix::words(format!(
+        "check the proxy {}, which `{}` names, or add {} to NO_PROXY if Vault is reached without",
+        proxy.place(),
+        proxy.named(),
+        url.host_str().unwrap_or_default()
+    ))
+}
+
+/// Whether what came back of plain HTTP is what a TLS port answers: a refusal that is not Vault's, or nothing.
+fn speaks_tls(address: &str, obstacle: &Obstacle) -> bool {
+    let plain = address.starts_with("http://");
+    let refused = obstacle.how == Hindrance::Unreachable && obstacle.status() == Some(400);
+    plain && (refused || obstacle.reply == Some(Reply::Broken))
 }
 
 fn local(addresses: &[std::net::SocketAddr]) -> bool {

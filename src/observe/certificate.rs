@@ -34,23 +34,23 @@ const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 pub struct Inspector {
     /// The CAs of the mount, as Vault itself has them.
     issuers: Vec<CertificateDer<'static>>,
-    /// The common name that was asked for.
-    name: String,
+    /// The names that were asked for.
+    names: Vec<String>,
     /// One moment on the monotonic clock, and by the clock of who issues.
     clock: (Instant, Timestamp),
 }
 
 impl Inspector {
-    /// Holds certificates against these CAs, in PEM, and this name. A CA that can't be read issues nothing. `clock`
+    /// Holds certificates against these CAs, in PEM, and these names. A CA that can't be read issues nothing. `clock`
     /// is one moment by both clocks: what is told must not hang on the prober's own, which may be wrong or be set.
-    pub fn new(issuers: &[String], name: &str, clock: (Instant, Timestamp)) -> Self {
+    pub fn new(issuers: &[String], names: &[&str], clock: (Instant, Timestamp)) -> Self {
         let issuers = issuers
             .iter()
             .flat_map(|pem| CertificateDer::pem_slice_iter(pem.as_bytes()).flatten())
             .collect();
         Self {
             issuers,
-            name: name.to_owned(),
+            names: names.iter().map(|&name| name.to_owned()).collect(),
             clock,
         }
     }
@@ -141,7 +141,7 @@ impl Inspector {
         (!known).then(|| format!("`{ISSUING_CA}` beside it is not a CA of Vault's mount"))
     }
 
-    /// Why it does not bear the name. A role may keep the common name out of the alternative names, and Vault
+    /// Why it does not bear the names. A role may keep the common name out of the alternative names, and Vault
     /// takes names that fit only there.
     fn name_flaw(&self, x509: &X509) -> Option<String> {
         let certificate = x509.tbs_certificate();
@@ -163,14 +163,15 @@ impl Inspector {
                 _ => None,
             })
             .collect();
-        let borne = common.contains(&self.name)
-            || alternative
-                .iter()
-                .any(|name| name.eq_ignore_ascii_case(&self.name));
-        (!borne).then(|| {
-            let names = [common, alternative].concat().join("`, `");
-            format!("it has the name `{names}`, not `{}`", self.name)
-        })
+        let borne = |wanted: &String| {
+            common.contains(wanted)
+                || alternative
+                    .iter()
+                    .any(|name| name.eq_ignore_ascii_case(wanted))
+        };
+        let lacks = self.names.iter().find(|wanted| !borne(wanted))?;
+        let names = [&*common, &*alternative].concat().join("`, `");
+        Some(format!("it has the name `{names}`, not `{lacks}`"))
     }
 }
 
@@ -210,7 +211,7 @@ mod tests {
     const NAME: &str = "canary.example";
 
     fn inspector(issuers: &[String]) -> Inspector {
-        Inspector::new(issuers, NAME, (Instant::now(), Timestamp::now()))
+        Inspector::new(issuers, &[NAME], (Instant::now(), Timestamp::now()))
     }
 
     fn ca() -> CertifiedIssuer<'static, KeyPair> {
@@ -279,7 +280,7 @@ mod tests {
         assert_eq!(flaws(&seen(&only_alternative, &ca)), []);
         let neither = Inspector::new(
             &[ca.pem()],
-            "other.example",
+            &[NAME, "other.example"],
             (Instant::now(), Timestamp::now()),
         )
         .certificate(&secret(&ca, |_| ()), Instant::now());
@@ -339,7 +340,7 @@ mod tests {
             Instant::now(),
             "2020-01-01T12:00:00Z".parse().expect("a time"),
         );
-        let inspector = Inspector::new(&[ca.pem()], NAME, clock);
+        let inspector = Inspector::new(&[ca.pem()], &[NAME], clock);
         let certificate = inspector.certificate(&past, clock.0 + Duration::from_secs(60));
         assert_eq!(certificate.flaws, []);
         assert_eq!(certificate.left, Duration::from_secs(12 * 3600 - 60));

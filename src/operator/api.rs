@@ -5,6 +5,7 @@
 
 mod duration;
 mod pki_secret;
+mod vault_auth;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,6 +16,10 @@ use serde::{Deserialize, Serialize};
 
 pub use duration::go_duration;
 pub use pki_secret::{VaultPKISecret, VaultPKISecretSpec, VaultPKISecretStatus};
+pub use vault_auth::{
+    VaultAuth, VaultAuthGlobal, VaultAuthGlobalRef, VaultAuthGlobalSpec, VaultAuthGlobalStatus,
+    VaultAuthMethod, VaultAuthSpec, VaultAuthStatus,
+};
 
 /// Where Vault is, for the operator.
 #[derive(CustomResource, Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -52,83 +57,6 @@ pub struct VaultConnectionStatus {
     /// Whether Vault answered.
     #[serde(default)]
     pub valid: Option<bool>,
-    /// Its conditions.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub conditions: Vec<Condition>,
-}
-
-/// How the operator logs in to Vault.
-#[derive(CustomResource, Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[kube(
-    group = "secrets.hashicorp.com",
-    version = "v1beta1",
-    kind = "VaultAuth",
-    namespaced,
-    status = "VaultAuthStatus"
-)]
-#[serde(rename_all = "camelCase")]
-pub struct VaultAuthSpec {
-    /// The [`VaultConnection`] to use, `name` or `namespace/name`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub vault_connection_ref: Option<String>,
-    /// The `VaultAuthGlobal` that says what is not said here.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub vault_auth_global_ref: Option<VaultAuthGlobalRef>,
-    /// The Vault namespace.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<String>,
-    /// The Kubernetes namespaces that may refer to this one; `*` for all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub allowed_namespaces: Option<Vec<String>>,
-    /// The auth method, e.g. `kubernetes`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub method: Option<String>,
-    /// The mount of the auth method.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mount: Option<String>,
-    /// Parameters of the `kubernetes` method.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kubernetes: Option<VaultAuthKubernetes>,
-}
-
-/// The `VaultAuthGlobal` of a [`VaultAuth`].
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-pub struct VaultAuthGlobalRef {
-    /// Its name; that of the default one if `None`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// Its namespace.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<String>,
-}
-
-/// The `kubernetes` method of a [`VaultAuth`].
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct VaultAuthKubernetes {
-    /// The role in Vault.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub role: Option<String>,
-    /// The ServiceAccount, in the namespace of the resource that is synced.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub service_account: Option<String>,
-    /// The audiences of the token that is asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub audiences: Option<Vec<String>>,
-    /// The lifetime of that token, in seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token_expiration_seconds: Option<i64>,
-}
-
-/// What the operator says of a [`VaultAuth`].
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-pub struct VaultAuthStatus {
-    /// Whether the operator took it; it says so whatever the role or ServiceAccount.
-    #[serde(default)]
-    pub valid: Option<bool>,
-    /// Why not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
     /// Its conditions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
@@ -246,6 +174,16 @@ pub struct VaultDynamicSecretSpec {
     pub mount: String,
     /// The path under the mount, e.g. `creds/app`.
     pub path: String,
+    /// The method of the request; `GET`, or `PUT` with parameters, if `None`.
+    #[serde(
+        default,
+        rename = "requestHTTPMethod",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub request_http_method: Option<String>,
+    /// The parameters of the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub params: Option<BTreeMap<String, String>>,
     /// The share of the lease's duration, in percent, after which it is renewed; 90 at most.
     #[serde(default = "renewal_percent")]
     pub renewal_percent: i32,

@@ -20,11 +20,14 @@ impl Journey<'_> {
         let Some(target) = self.canary.pki() else {
             return Ok(());
         };
-        let issuers = self.clients.vault.pki_issuers(&target.mount);
+        let issuers = self
+            .clients
+            .vault
+            .pki_issuers(&target.mount, target.namespace.as_deref());
         let what = "read the CAs of the mount";
         let issuers = self.bounded(Peer::Vault, what, limit, issuers).await?;
         let clock = self.issuers_clock(limit).await?;
-        let inspector = Arc::new(Inspector::new(&issuers, &target.common_name, clock));
+        let inspector = Arc::new(Inspector::new(&issuers, &target.names(), clock));
         self.sightings.inspect(inspector.clone());
         self.inspector = Some(inspector);
         Ok(())

@@ -72,6 +72,10 @@ impl Clients {
         let metrics = Source::new(config, &kube);
         let listener = listen(vault.clone(), &observer);
         observer.keep("the health check of Vault", listener);
+        let session = vault.clone();
+        observer.keep("the renewal of the token for Vault", async move {
+            session.keep_alive().await;
+        });
         Ok(Self {
             kube,
             vault,

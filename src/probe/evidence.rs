@@ -11,8 +11,8 @@ use serde::Deserialize as _;
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
 
-use super::Clients;
 use super::events::Newest;
+use super::{Clients, global};
 use crate::canary::Canary;
 use crate::kubernetes::{self, read};
 use crate::model::Step;
@@ -195,6 +195,14 @@ async fn references(shell: &Clients, canary: &Canary) -> Vec<Reference> {
     let spec = auth
         .get()
         .and_then(|found| api::VaultAuthSpec::deserialize(found.as_ref()?.get("spec")?).ok());
+    let spec = match spec {
+        Some(spec) => {
+            let (spec, globals) = global::whole(shell, spec, &namespace).await;
+            references.extend(globals);
+            spec
+        }
+        None => None,
+    };
     let operators = &shell.operator.namespace;
     let connection = spec
         .as_ref()

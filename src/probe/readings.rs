@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use kube::api::Api;
 use tokio::time::Instant;
 
-use super::{Clients, Journey};
+use super::{Clients, Journey, global};
 use crate::canary::Canary;
 use crate::kubernetes;
 use crate::model::Mark;
@@ -262,7 +262,9 @@ async fn connection(clients: &Clients, canary: &Canary) -> Option<String> {
         }
     };
     let operators = &clients.operator.namespace;
-    let (namespace, name) = operator::connection_of(&auth.spec, &namespace, operators)?;
+    let (auth, _) = global::whole(clients, auth.spec, &namespace).await;
+    let auth = auth?;
+    let (namespace, name) = operator::connection_of(&auth, &namespace, operators)?;
     let connection = format!("{namespace}/{name}");
     known.insert(key, connection.clone());
     Some(connection)

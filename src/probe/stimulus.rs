@@ -66,12 +66,12 @@ pub(super) async fn send(
     let mut tries = 0;
     loop {
         let answer = match (action, &own) {
-            (Action::WriteKv { at, data }, _) => {
+            (Action::WriteKv { at, version, data }, _) => {
                 let data = data
                     .iter()
                     .map(|(key, value)| (key.as_str(), value.as_str()))
                     .collect();
-                return clients.vault.kv_write(at, &data).await;
+                return clients.vault.kv_write(at, *version, &data).await;
             }
             (Action::Create(resource), _) => {
                 let answer = resources.create(&PostParams::default(), resource).await;

@@ -1,6 +1,6 @@
 //! The operator's rights in Vault for the canaries: to read what the probes request, and to keep their leases.
 
-use super::{Need, Path, leases};
+use super::{Need, Path, below, leases};
 use crate::config::{Config, KvVersion, Target};
 
 /// The paths that the policy of the operator's role is to grant.
@@ -17,28 +17,34 @@ pub fn operators(config: &Config) -> Vec<Path> {
         }
     };
     let any = Vec::new;
-    let own_leases = || ("lease_id", leases(config));
     for probe in &config.probes {
+        let below = below(config, &probe.target);
+        let own_leases = || ("lease_id", leases(config, &below));
         match &probe.target {
             Target::Static(target) => {
                 let data = match target.version {
                     KvVersion::V1 => "",
                     KvVersion::V2 => "data/",
                 };
-                let all = format!("{}/{data}{}/*", target.mount, target.path);
+                let all = format!("{below}{}/{data}{}/*", target.mount, target.path);
                 path(all, &["read"], any());
             }
             Target::Dynamic(target) => {
+                let capabilities: &[_] = if target.writes() {
+                    &["create", "update"]
+                } else {
+                    &["read"]
+                };
                 path(
-                    format!("{}/{}", target.mount, target.path),
-                    &["read"],
+                    format!("{below}{}/{}", target.mount, target.path),
+                    capabilities,
                     any(),
                 );
                 let increment = ("increment", Vec::new());
                 let renewal = vec![own_leases(), increment];
-                path("sys/leases/renew".to_owned(), &["update"], renewal);
+                path(format!("{below}sys/leases/renew"), &["update"], renewal);
                 path(
-                    "sys/leases/revoke".to_owned(),
+                    format!("{below}sys/leases/revoke"),
                     &["update"],
                     vec![own_leases()],
                 );
@@ -46,11 +52,11 @@ pub fn operators(config: &Config) -> Vec<Path> {
             Target::Pki(target) => {
                 let both = ["create", "update"];
                 path(
-                    format!("{}/issue/{}", target.mount, target.role),
+                    format!("{below}{}/issue/{}", target.mount, target.role),
                     &both,
                     any(),
                 );
-                path(format!("{}/revoke", target.mount), &both, any());
+                path(format!("{below}{}/revoke", target.mount), &both, any());
             }
         }
     }

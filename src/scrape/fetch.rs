@@ -10,7 +10,7 @@ use super::Error;
 use super::bearer::Bearer;
 use crate::config::Access;
 use crate::model::reply::{Distrust, Reply};
-use crate::wire::{causes, failure, http as wire};
+use crate::wire::{causes, failure, http as wire, proxy};
 
 /// How long a scrape may take as a whole.
 pub(super) const LIMIT: Duration = Duration::from_secs(5);
@@ -30,12 +30,13 @@ pub(super) struct Fetch {
 impl Fetch {
     /// A client of `url` and what lies beside it.
     pub(super) fn new(url: &str, access: &Access, bearer: Bearer) -> Self {
-        let ca_file = access.ca_file.as_deref();
+        let checked = !access.insecure_skip_verify;
+        let ca_file = access.ca_file.as_deref().filter(|_| checked);
         let ca_file = ca_file.map(|file| ("operator.metrics.caFile", file));
         let client = wire::builder(url, ca_file).and_then(|builder| {
             builder
                 .connect_timeout(CONNECT_LIMIT)
-                .tls_danger_accept_invalid_certs(access.insecure_skip_verify)
+                .tls_danger_accept_invalid_certs(!checked)
                 .build()
                 .map_err(|error| format!("can't create an HTTP client: {}", causes(&error)))
         });
@@ -70,7 +71,10 @@ impl Fetch {
                     "; set `operator.metrics.caFile`, or `insecureSkipVerify` for a self-signed certificate"
                 }
             };
-            failed(Some(reply), format!("no answer: {text}{hint}"))
+            failed(
+                Some(reply),
+                format!("no answer{}: {text}{hint}", proxy::told(url)),
+            )
         };
         let answer = request.send().await.map_err(no_answer)?;
         let status = answer.status();

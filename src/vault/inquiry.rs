@@ -45,6 +45,8 @@ pub struct Mount {
     /// Its type, e.g. `kv`.
     #[serde(rename = "type")]
     pub engine: String,
+    /// Where it is mounted, with a slash at the end.
+    pub path: String,
     /// Its options; of KV the version.
     pub options: Option<BTreeMap<String, String>>,
 }
@@ -99,7 +101,7 @@ impl Vault {
         let body = json!({ "paths": paths });
         let path = "sys/capabilities-self";
         let all: Option<BTreeMap<String, Value>> =
-            self.inquire(Method::POST, path, Some(&body)).await?;
+            self.inquire(Method::POST, path, Some(&body), None).await?;
         let told = |value: Value| serde_json::from_value(value).ok();
         Ok(all.map(|all| {
             let of = |path: &String| Some((path.clone(), told(all.get(path)?.clone())?));
@@ -110,7 +112,7 @@ impl Vault {
     /// The prober's own token; `None` if it may not ask.
     pub async fn own_token(&self) -> Result<Option<Token>, Obstacle> {
         let path = "auth/token/lookup-self";
-        let token: Option<Token> = self.inquire(Method::GET, path, None).await?;
+        let token: Option<Token> = self.inquire(Method::GET, path, None, None).await?;
         Ok(token.map(|token| Token {
             ttl: super::seconds(token.ttl).as_secs(),
             ..token
@@ -118,14 +120,18 @@ impl Vault {
     }
 
     /// The secrets engine at `mount`; `None` if there is none that the prober may do anything with.
-    pub async fn mount(&self, mount: &str) -> Result<Option<Mount>, Obstacle> {
+    pub async fn mount(
+        &self,
+        mount: &str,
+        namespace: Option<&str>,
+    ) -> Result<Option<Mount>, Obstacle> {
         let path = format!("sys/internal/ui/mounts/{mount}");
-        self.inquire(Method::GET, &path, None).await
+        self.inquire(Method::GET, &path, None, namespace).await
     }
 
     /// What a read of `path` is answered, without what was read.
-    pub async fn try_read(&self, path: &str) -> Result<Reply, Obstacle> {
-        let answer = self.request(Method::GET, path, None).await?;
+    pub async fn try_read(&self, path: &str, namespace: Option<&str>) -> Result<Reply, Obstacle> {
+        let answer = self.request(Method::GET, path, None, namespace).await?;
         Ok(match answer.done()? {
             Said::Yes(()) => Reply {
                 status: answer.status().as_u16(),
@@ -144,8 +150,9 @@ impl Vault {
         method: Method,
         path: &str,
         body: Option<&Value>,
+        namespace: Option<&str>,
     ) -> Result<Option<T>, Obstacle> {
-        let answer = self.request(method, path, body).await?;
+        let answer = self.request(method, path, body, namespace).await?;
         Ok(match answer.data()? {
             Said::Yes(value) => Some(value),
             Said::No(_) => None,
@@ -158,9 +165,11 @@ impl Vault {
         method: Method,
         path: &str,
         body: Option<&Value>,
+        namespace: Option<&str>,
     ) -> Result<Answer, Obstacle> {
         let what = format!("{} `{path}`", method.as_str().to_lowercase());
         let request = self.plain(&what, method, path, body)?;
+        let request = self.within(&what, request, namespace)?;
         let answer = self.ask(&what, request).await?;
         if answer.status().is_server_error() {
             answer.granted(answer.done()?)?;

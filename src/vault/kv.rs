@@ -26,8 +26,14 @@ struct Folder {
 }
 
 impl Vault {
-    /// Writes a KV secret. The write is not repeated, for its moment may count.
-    pub async fn kv_write(&self, at: &KvPath, data: &HashMap<&str, &str>) -> Result<(), Obstacle> {
+    /// Writes a KV secret over the `version` that is there, 0 if none is: an engine with versions may insist on being told, and
+    /// then nothing of anybody else's is written over. The write is not repeated, for its moment may count.
+    pub async fn kv_write(
+        &self,
+        at: &KvPath,
+        version: u32,
+        data: &HashMap<&str, &str>,
+    ) -> Result<(), Obstacle> {
         let what = format!("write `{at}`");
         let (mount, path, data) = (at.mount.clone(), at.path.clone(), json!(data));
         let request = match at.version {
@@ -36,7 +42,7 @@ impl Vault {
                 self.words(&what, kv1::requests::SetSecretRequest { mount, path, data })
             }
             KvVersion::V2 => {
-                let options = None;
+                let options = Some(kv2::requests::SetSecretRequestOptions { cas: version });
                 let write = kv2::requests::SetSecretRequest {
                     mount,
                     path,
@@ -46,7 +52,8 @@ impl Vault {
                 self.words(&what, write)
             }
         };
-        let answer = self.ask_once(&what, request?).await?;
+        let request = self.within(&what, request?, at.namespace.as_deref())?;
+        let answer = self.ask_once(&what, request).await?;
         answer.granted(answer.done()?)
     }
 
@@ -57,7 +64,7 @@ impl Vault {
         match at.version {
             KvVersion::V1 => {
                 let read = kv1::requests::GetSecretRequest { mount, path };
-                let answer = self.look(&what, self.words(&what, read)).await?;
+                let answer = self.look(&what, at, self.words(&what, read)).await?;
                 answer.granted_if_any(answer.data()?)
             }
             KvVersion::V2 => {
@@ -67,7 +74,7 @@ impl Vault {
                     path,
                     version,
                 };
-                let answer = self.look(&what, self.words(&what, read)).await?;
+                let answer = self.look(&what, at, self.words(&what, read)).await?;
                 let secret: Option<Versioned<T>> = answer.granted_if_any(answer.data()?)?;
                 Ok(secret.map(|secret| secret.data))
             }
@@ -82,7 +89,7 @@ impl Vault {
             KvVersion::V1 => self.words(&what, kv1::requests::ListSecretRequest { mount, path }),
             KvVersion::V2 => self.words(&what, kv2::requests::ListSecretsRequest { mount, path }),
         };
-        let answer = self.look(&what, list).await?;
+        let answer = self.look(&what, at, list).await?;
         let folder: Option<Folder> = answer.granted_if_any(answer.data()?)?;
         Ok(folder.map(|folder| folder.keys).unwrap_or_default())
     }
@@ -98,15 +105,17 @@ impl Vault {
                 self.words(&what, delete)
             }
         };
-        let answer = self.look(&what, delete).await?;
+        let answer = self.look(&what, at, delete).await?;
         answer.granted_if_any(answer.done()?).map(drop)
     }
 
     async fn look(
         &self,
         what: &str,
+        at: &KvPath,
         request: Result<Request, Obstacle>,
     ) -> Result<Answer, Obstacle> {
-        self.ask(what, request?).await
+        let request = self.within(what, request?, at.namespace.as_deref())?;
+        self.ask(what, request).await
     }
 }

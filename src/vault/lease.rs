@@ -74,6 +74,7 @@ impl Vault {
         let what = format!("look up lease `{id}`");
         let body = json!({ "lease_id": id });
         let request = self.plain(&what, Method::PUT, "sys/leases/lookup", Some(&body))?;
+        let request = self.within(&what, request, lease.namespace())?;
         let answer = self.ask(&what, request).await?;
         match answer.data::<Lookup>()? {
             Said::Yes(lookup) if lookup.id == id => Ok(lookup.life()),
@@ -97,6 +98,7 @@ impl Vault {
         let what = format!("revoke lease `{id}`");
         let body = json!({ "lease_id": id, "sync": true });
         let request = self.plain(&what, Method::PUT, "sys/leases/revoke", Some(&body))?;
+        let request = self.within(&what, request, lease.namespace())?;
         let answer = self.ask(&what, request).await?;
         answer.granted(answer.done()?)
     }

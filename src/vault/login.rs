@@ -1,36 +1,29 @@
-//! The login to Vault, and the renewal of its token.
+//! The login to Vault, and the request that renews its token.
 
 use std::path::Path;
 
 use http::Method;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 use vaultrs::api::token::requests::{LookupTokenSelfRequest, RenewTokenSelfRequest};
 
 use super::answer::Said;
-use super::{Vault, expose, seconds};
+use super::session::Session;
+use super::{Vault, expose};
 use crate::config::{Auth, TokenSource};
 use crate::model::record::{Hindrance, Obstacle, Peer};
-use crate::model::time::Moment as _;
 use crate::wire::fits_header;
 use crate::wire::http::{credential_aside, one_line};
 
-/// A token in use.
-pub(super) struct Session {
-    pub(super) token: SecretString,
-    /// Whether the prober got it by a login of its own, and so may revoke it.
-    pub(super) own: bool,
-    /// When it was got.
-    pub(super) made: Instant,
-    /// When it is to be renewed, or replaced, and when it ends; `None` if it never does.
-    life: Option<Life>,
-}
-
-struct Life {
-    renew: Instant,
-    end: Instant,
-    renewable: bool,
+/// What Vault grants a token.
+#[derive(Clone, Copy)]
+pub(super) struct Grant {
+    /// How long it lives, in seconds.
+    pub(super) ttl: u64,
+    /// Whether that can be prolonged.
+    pub(super) renewable: bool,
+    /// Whether Vault does not store it.
+    pub(super) batch: bool,
 }
 
 /// What a login or a renewal grants.
@@ -39,6 +32,18 @@ struct Granted {
     client_token: SecretString,
     lease_duration: u64,
     renewable: bool,
+    #[serde(default)]
+    token_type: String,
+}
+
+impl Granted {
+    fn grant(&self) -> Grant {
+        Grant {
+            ttl: self.lease_duration,
+            renewable: self.renewable,
+            batch: self.token_type == BATCH,
+        }
+    }
 }
 
 /// What Vault tells of a token to whoever bears it.
@@ -47,6 +52,8 @@ struct Told {
     ttl: u64,
     #[serde(default)]
     renewable: bool,
+    #[serde(default, rename = "type")]
+    kind: String,
 }
 
 /// What a login is asked for with.
@@ -63,80 +70,18 @@ enum Credentials<'a> {
     },
 }
 
-impl Life {
-    /// A token is renewed after two thirds of its time, as Vault's own agents do.
-    fn new(ttl: u64, renewable: bool) -> Self {
-        let (now, ttl) = (Instant::now(), seconds(ttl));
-        Self {
-            renew: now.later(ttl * 2 / 3),
-            end: now.later(ttl),
-            renewable,
-        }
-    }
-}
+/// How Vault calls a token that it does not store.
+const BATCH: &str = "batch";
 
-impl Session {
-    /// Whether it can be used as it is.
-    pub(super) fn fresh(&self) -> bool {
-        let now = Instant::now();
-        self.life.as_ref().is_none_or(|life| now < life.renew)
-    }
-
-    /// Whether it can still be used, though it is time to renew it.
-    pub(super) fn lives(&self) -> bool {
-        let now = Instant::now();
-        self.life.as_ref().is_none_or(|life| now < life.end)
-    }
-}
-
-impl std::fmt::Debug for Session {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").finish_non_exhaustive()
-    }
-}
-
-/// Renews the token. `None` if a new login is needed.
-pub(super) async fn keep(vault: &Vault, session: &Session) -> Option<Session> {
-    let life = session.life.as_ref()?;
-    let with = |life| Session {
-        token: session.token.clone(),
-        own: session.own,
-        made: session.made,
-        life: Some(life),
-    };
-    if life.renewable {
-        match renew(vault, &session.token).await {
-            Ok(fresh) => {
-                // A renewal that adds nothing has met the token's maximum. A token that came from
-                // elsewhere is used until its end; there is no other to be had.
-                let prolonged = fresh.end > life.end;
-                let usable = prolonged || (!session.own && session.lives());
-                return usable.then(|| with(fresh));
-            }
-            Err(obstacle) => {
-                let error = obstacle.text;
-                tracing::warn!(%error, "the token for Vault could not be renewed");
-            }
-        }
-    }
-    let Life { renew, end, .. } = *life;
-    (!session.own && session.lives()).then(|| {
-        with(Life {
-            renew,
-            end,
-            renewable: life.renewable,
-        })
-    })
-}
-
-async fn renew(vault: &Vault, token: &SecretString) -> Result<Life, Obstacle> {
+/// Renews the token.
+pub(super) async fn renew(vault: &Vault, token: &SecretString) -> Result<Grant, Obstacle> {
     let what = "renew the prober's own token";
     let request = vault.words(what, RenewTokenSelfRequest { increment: None })?;
     let answer = vault.send(what, request, Some(token)).await?;
     let granted: Granted = answer.granted(answer.auth()?)?;
     let ttl_seconds = granted.lease_duration;
     tracing::debug!(ttl_seconds, "renewed the token for Vault");
-    Ok(Life::new(ttl_seconds, granted.renewable))
+    Ok(granted.grant())
 }
 
 /// Logs in.
@@ -196,12 +141,8 @@ pub(super) async fn login(vault: &Vault) -> Result<Session, Obstacle> {
         return Err(answer.foreign());
     }
     tracing::debug!(method, "logged in to Vault");
-    Ok(Session {
-        token: granted.client_token,
-        own: true,
-        made: Instant::now(),
-        life: Some(Life::new(granted.lease_duration, granted.renewable)),
-    })
+    let grant = granted.grant();
+    Ok(Session::by_login(granted.client_token, grant))
 }
 
 /// Takes a token that is there already, and asks Vault how long it lives.
@@ -221,13 +162,12 @@ async fn use_token(vault: &Vault, token: SecretString) -> Result<Session, Obstac
             return Err(obstacle);
         }
     };
-    Ok(Session {
-        token,
-        own: false,
-        made: Instant::now(),
-        // A root token has no time to live, and no end.
-        life: (told.ttl > 0).then(|| Life::new(told.ttl, told.renewable)),
-    })
+    let grant = Grant {
+        ttl: told.ttl,
+        renewable: told.renewable,
+        batch: told.kind == BATCH,
+    };
+    Ok(Session::with_token(token, grant))
 }
 
 fn method(auth: &Auth) -> &'static str {
@@ -260,17 +200,4 @@ async fn read(what: &str, file: &Path) -> Result<SecretString, Obstacle> {
 
 fn denied(text: String) -> Obstacle {
     Obstacle::new(Peer::Vault, Hindrance::Denied, text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_may_be_said_to_live_for_ever() {
-        let life = Life::new(u64::MAX, true);
-        assert!(Instant::now() < life.renew && life.renew < life.end);
-        let life = Life::new(0, false);
-        assert!(life.end <= Instant::now());
-    }
 }

@@ -12,12 +12,20 @@ const LONGEST: usize = 512;
 /// IDs come from statuses and events, which others may write; [`Vault::own_lease`] is the only way from there to one of these,
 /// and no other text reaches a look-up or a revocation.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct OwnLease(String);
+pub struct OwnLease {
+    id: String,
+    /// The Vault namespace, where it is not the prober's own.
+    namespace: Option<String>,
+}
 
 impl OwnLease {
     /// The ID, as Vault has it.
     pub fn id(&self) -> &str {
-        &self.0
+        &self.id
+    }
+
+    pub(super) fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
     }
 
     /// `in_namespace` is whether the prober works in a namespace of Vault's: then the ID ends in a dot and the
@@ -33,7 +41,10 @@ impl OwnLease {
             (None, false) => rest,
             _ => return None,
         };
-        (is_word(drawn) && id.len() <= LONGEST).then(|| Self(id.to_owned()))
+        (is_word(drawn) && id.len() <= LONGEST).then(|| Self {
+            id: id.to_owned(),
+            namespace: target.namespace.clone(),
+        })
     }
 }
 
@@ -46,7 +57,8 @@ fn is_word(text: &str) -> bool {
 impl Vault {
     /// The lease of this ID, if it is one that the target of a probe was issued.
     pub fn own_lease(&self, target: &DynamicTarget, id: &str) -> Option<OwnLease> {
-        let namespace = self.config.namespace.as_deref().unwrap_or_default();
+        let namespace = target.namespace.as_ref().or(self.config.namespace.as_ref());
+        let namespace = namespace.map(String::as_str).unwrap_or_default();
         let in_namespace = !matches!(namespace.trim_matches('/'), "" | "root");
         OwnLease::of(target, in_namespace, id)
     }
@@ -61,8 +73,11 @@ mod tests {
     fn own(in_namespace: bool, id: &str) -> bool {
         let target = DynamicTarget {
             auth_ref: "probe".to_owned(),
+            namespace: None,
             mount: "database".to_owned(),
             path: "creds/probe".to_owned(),
+            params: std::collections::BTreeMap::new(),
+            method: None,
             renewal_percent: None,
             revoke: true,
             max_ttl: Duration::ZERO,

@@ -18,14 +18,18 @@ struct Issuers {
 }
 
 impl Vault {
-    /// The certificates of the CAs that a mount may issue with, in PEM. Needs no token.
+    /// The certificates of the CAs that a mount, in the prober's own namespace or another, may issue with, in PEM. Needs no token.
     ///
     /// # Errors
     /// There is no such mount, or Vault can't be reached.
-    pub async fn pki_issuers(&self, mount: &str) -> Result<Vec<String>, Obstacle> {
+    pub async fn pki_issuers(
+        &self,
+        mount: &str,
+        namespace: Option<&str>,
+    ) -> Result<Vec<String>, Obstacle> {
         let what = format!("list the issuers of `{mount}`");
         let listed = self
-            .public(&what, &format!("{mount}/issuers?list=true"))
+            .public(&what, &format!("{mount}/issuers?list=true"), namespace)
             .await?;
         let paths = match listed.data::<Issuers>()? {
             Said::Yes(issuers) => {
@@ -38,7 +42,9 @@ impl Vault {
         };
         let mut issuers = Vec::with_capacity(paths.len());
         for path in paths {
-            let answer = self.public(&format!("read `{path}`"), &path).await?;
+            let answer = self
+                .public(&format!("read `{path}`"), &path, namespace)
+                .await?;
             let pem = answer.granted(answer.pem()?)?;
             issuers.extend((pem.len() <= LONGEST).then_some(pem));
         }
@@ -46,8 +52,14 @@ impl Vault {
     }
 
     /// Asks for what needs no token; `path` without `/v1/`.
-    async fn public(&self, what: &str, path: &str) -> Result<Answer, Obstacle> {
+    async fn public(
+        &self,
+        what: &str,
+        path: &str,
+        namespace: Option<&str>,
+    ) -> Result<Answer, Obstacle> {
         let request = self.plain(what, Method::GET, path, None::<&()>)?;
+        let request = self.within(what, request, namespace)?;
         self.send(what, request, None).await
     }
 }

@@ -1,10 +1,12 @@
 //! A request to Vault: its namespace, its token, and the redirects that it may follow.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, LOCATION};
+use http::header::{CONTENT_TYPE, HOST, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Request, Response};
 use rustify::Endpoint;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -14,8 +16,9 @@ use vaultrs::api::token::requests::LookupTokenSelfRequest;
 use zeroize::Zeroizing;
 
 use super::answer::{Answer, unusable};
-use super::login::Session;
+use super::session::Session;
 use super::{CONNECT_LIMIT, REQUEST_LIMIT, Vault};
+use crate::config;
 use crate::model::record::Obstacle;
 use crate::model::reply::Reply;
 use crate::wire::http::redirect::{self, Refused};
@@ -31,13 +34,20 @@ impl Vault {
     pub(super) fn words(&self, what: &str, endpoint: impl Endpoint) -> Result<Request, Obstacle> {
         let unspeakable = |error: &dyn std::error::Error| {
             let why = format!("there are no words for it: {}", causes(error));
-            unusable(&self.config.address, what, &why)
+            unusable(&self.place, what, &why)
         };
         let mutated = endpoint.with_middleware(&self.middle);
-        let request = mutated.request(&self.config.address);
+        // `vaultrs` would put `/v1` before the path of the address.
+        let address = self.config.address.strip_suffix(&self.under);
+        let request = mutated.request(address.unwrap_or(&self.config.address));
         let (parts, body) = request.map_err(|error| unspeakable(&error))?.into_parts();
         let request = http::Request::from_parts(parts, wiped(Zeroizing::new(body)));
-        Request::try_from(request).map_err(|error| unspeakable(&error))
+        let mut request = Request::try_from(request).map_err(|error| unspeakable(&error))?;
+        if !self.under.is_empty() {
+            let path = format!("{}{}", self.under, request.url().path());
+            request.url_mut().set_path(&path);
+        }
+        Ok(request)
     }
 
     /// A request for which `vaultrs` has no words; `path` without `/v1/`.
@@ -48,7 +58,7 @@ impl Vault {
         path: &str,
         body: Option<&impl Serialize>,
     ) -> Result<Request, Obstacle> {
-        let unspeakable = |why: &str| unusable(&self.config.address, what, why);
+        let unspeakable = |why: &str| unusable(&self.place, what, why);
         let url = format!("{}/v1/{path}", self.config.address);
         let url = Url::parse(&url).map_err(|error| unspeakable(&error.to_string()))?;
         let mut request = Request::new(method, url);
@@ -65,6 +75,21 @@ impl Vault {
             serde_json::to_writer(&mut *text, body)
                 .map_err(|error| unspeakable(&error.to_string()))?;
             *request.body_mut() = Some(wiped(text));
+        }
+        Ok(request)
+    }
+
+    /// The same request in another namespace of Vault's, if one is given.
+    pub(super) fn within(
+        &self,
+        what: &str,
+        mut request: Request,
+        namespace: Option<&str>,
+    ) -> Result<Request, Obstacle> {
+        if let Some(namespace) = namespace {
+            let value = HeaderValue::try_from(namespace);
+            let value = value.map_err(|error| unusable(&self.place, what, &error.to_string()))?;
+            request.headers_mut().insert("X-Vault-Namespace", value);
         }
         Ok(request)
     }
@@ -106,6 +131,11 @@ impl Vault {
 
     /// Ends a session whose token Vault knows no more. Returns whether it did, so that it is worth another try.
     async fn dismiss(&self, session: &Arc<Session>) -> bool {
+        let replaced = |current: Arc<Session>| !Arc::ptr_eq(&current, session);
+        if self.current().is_none_or(replaced) {
+            // Another request has found it dead already.
+            return true;
+        }
         if session.made.elapsed() < RELOGIN {
             return false;
         }
@@ -147,24 +177,39 @@ impl Vault {
         let from = request.url().clone();
         let no_answer = |error: &reqwest::Error| {
             let why = format!("no answer: {}", causes(error));
-            unusable(&self.config.address, what, &why).with(wire::failure::reply(error))
+            unusable(&self.place, what, &why).with(wire::failure::reply(error))
         };
-        let mut answer = self
-            .http
-            .execute(request)
-            .await
-            .map_err(|error| no_answer(&error))?;
+        let answer = self.http.execute(self.by_its_name(request)).await;
+        let mut answer = answer.map_err(|error| no_answer(&error))?;
         if let (Some(to), Some(mut again)) = (self.led_to(what, &from, &answer, false)?, again) {
             *again.url_mut() = to.clone();
             let client = self.client_of(&to).await;
-            let client = client.map_err(|why| unusable(&self.config.address, what, &why))?;
+            let client = client.map_err(|why| unusable(&self.place, what, &why))?;
             answer = client
                 .execute(again)
                 .await
                 .map_err(|error| no_answer(&error))?;
             self.led_to(what, &to, &answer, true)?;
         }
-        Answer::read(answer, what, &self.config.address).await
+        Answer::read(answer, what, &self.place).await
+    }
+
+    /// The same request for the name that Vault's certificate has, so that TLS asks for that one; [`Renamed`] leads it to
+    /// Vault's address all the same. Behind a proxy the name alone is checked: the proxy must be told the address.
+    fn by_its_name(&self, mut request: Request) -> Request {
+        let url = request.url();
+        let renamed = self.config.tls_server_name.as_deref().filter(|name| {
+            let direct = self.place == self.config.address;
+            direct && url.scheme() == "https" && name.parse::<IpAddr>().is_err()
+        });
+        let Some(name) = renamed else {
+            return request;
+        };
+        let host = HeaderValue::try_from(url.authority());
+        if let (Ok(host), Ok(())) = (host, request.url_mut().set_host(Some(name))) {
+            request.headers_mut().insert(HOST, host);
+        }
+        request
     }
 
     /// Where an answer sends the prober on to, if it does and may.
@@ -185,7 +230,7 @@ impl Vault {
                 }
                 Refused::Again(place) => format!("; set `vault.address` to {place}"),
             };
-            unusable(&self.config.address, what, &format!("{refused}{hint}"))
+            unusable(&self.place, what, &format!("{refused}{hint}"))
                 .with(Reply::http(answer.status().as_u16()))
         };
         let Some(to) = location(from, answer.status(), answer.headers()) else {
@@ -206,7 +251,8 @@ impl Vault {
             return Ok(&self.http);
         }
         let made = self.https.get_or_try_init(|| async {
-            let made = tokio::task::spawn_blocking(|| client("https://", None)).await;
+            let config = self.config.clone();
+            let made = tokio::task::spawn_blocking(move || client("https://", &config)).await;
             made.map_err(|error| error.to_string())?
         });
         made.await
@@ -214,16 +260,50 @@ impl Vault {
 }
 
 /// A client for Vault at `url`. It follows no redirect by itself.
-pub(super) fn client(
-    url: &str,
-    ca_file: Option<&std::path::Path>,
-) -> Result<reqwest::Client, String> {
-    wire::http::builder(url, ca_file.map(|file| ("vault.caFile", file)))?
+pub(super) fn client(url: &str, config: &config::Vault) -> Result<reqwest::Client, String> {
+    let ca_file = config.ca_file.as_deref();
+    let name = config.tls_server_name.as_deref();
+    let builder = wire::http::builder_for(url, ca_file.map(|file| ("vault.caFile", file)), name)?;
+    let headers: Result<HeaderMap, _> = config.headers.iter().map(wire::http::header).collect();
+    let host = Url::parse(&config.address).ok();
+    let host = host.and_then(|url| Some(url.host_str()?.trim_matches(['[', ']']).to_owned()));
+    let renamed = name.zip(host).map(|(name, host)| Renamed {
+        name: name.to_lowercase(),
+        host,
+    });
+    let builder = match renamed {
+        Some(renamed) => builder.dns_resolver(Arc::new(renamed)),
+        None => builder,
+    };
+    builder
+        .default_headers(headers?)
         .redirect(reqwest::redirect::Policy::none())
         .timeout(REQUEST_LIMIT)
         .connect_timeout(CONNECT_LIMIT)
         .build()
         .map_err(|error| format!("can't create an HTTP client: {}", causes(&error)))
+}
+
+/// Resolves the name in Vault's certificate to Vault's address.
+struct Renamed {
+    name: String,
+    host: String,
+}
+
+impl Resolve for Renamed {
+    fn resolve(&self, name: Name) -> Resolving {
+        let renamed = name.as_str().eq_ignore_ascii_case(&self.name);
+        let host = if renamed {
+            self.host.as_str()
+        } else {
+            name.as_str()
+        };
+        let host = host.to_owned();
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((host, 0)).await?;
+            Ok(Box::new(found.collect::<Vec<_>>().into_iter()) as Addrs)
+        })
+    }
 }
 
 /// Where an answer leads: `None` if it does not, and within if that is no URL.

@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use vso_prober::operator::api::{
-    VaultAuth, VaultAuthKubernetes, VaultAuthSpec, VaultConnection, VaultConnectionSpec,
+    VaultAuth, VaultAuthMethod, VaultAuthSpec, VaultConnection, VaultConnectionSpec,
 };
 
 use super::{NAMESPACE, OPERATOR_ACCOUNT, OPERATOR_NAMESPACE, PROBER};
@@ -115,11 +115,11 @@ pub(crate) async fn references(client: &Client, vault: &str) -> Result<()> {
         address: vault.into(),
         ..VaultConnectionSpec::default()
     };
-    let kubernetes = VaultAuthKubernetes {
+    let kubernetes = VaultAuthMethod {
         role: Some("probe".into()),
         service_account: Some(OPERATOR_ACCOUNT.into()),
         audiences: Some(vec!["vault".into()]),
-        ..VaultAuthKubernetes::default()
+        ..VaultAuthMethod::default()
     };
     let auth = VaultAuthSpec {
         vault_connection_ref: Some("probe".into()),

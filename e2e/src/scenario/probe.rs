@@ -102,6 +102,13 @@ impl Probe {
         self
     }
 
+    /// Has its secret in this namespace of Vault's.
+    #[must_use]
+    pub fn within(mut self, namespace: &str) -> Self {
+        self.0["vaultNamespace"] = namespace.into();
+        self
+    }
+
     /// Is run that often.
     #[must_use]
     pub fn every(mut self, every: &str) -> Self {

@@ -40,6 +40,8 @@ type Teaching = Arc<dyn Fn(&Parts) -> Option<Response> + Send + Sync>;
 #[derive(Clone)]
 struct Way {
     to: String,
+    /// The path that it all lies under.
+    under: String,
     client: Client,
     teaching: Teaching,
     /// How often the watches that are open were told that they are too old.
@@ -68,6 +70,12 @@ impl Proxy {
         Self::start(address, client, Arc::new(teaching)).await
     }
 
+    /// To Vault at `address`, an `http://` URL, under this path of a host that has nothing else.
+    pub async fn under(address: &str, path: &str) -> Result<Self> {
+        let client = Client::builder().redirect(Policy::none()).build()?;
+        Self::start_under(address, path, client, Arc::new(|_| None)).await
+    }
+
     /// To the API server of this `cluster` of a kubeconfig.
     pub async fn watching(cluster: &Value) -> Result<Self> {
         let text = |key: &str| cluster[key].as_str().with_context(|| format!("no `{key}`"));
@@ -77,12 +85,22 @@ impl Proxy {
     }
 
     async fn start(to: &str, client: Client, teaching: Teaching) -> Result<Self> {
+        Self::start_under(to, "", client, teaching).await
+    }
+
+    async fn start_under(
+        to: &str,
+        under: &str,
+        client: Client,
+        teaching: Teaching,
+    ) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (expired, receiver) = watch::channel(0);
         let answered: Arc<AtomicUsize> = Arc::default();
         let way = Way {
             to: to.trim_end_matches('/').to_owned(),
+            under: under.to_owned(),
             client,
             teaching,
             expired: receiver,
@@ -139,6 +157,10 @@ impl Way {
         self.expired.mark_unchanged();
         let (parts, body) = request.into_parts();
         let query = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        let Some(query) = query.strip_prefix(&self.under) else {
+            return Ok((StatusCode::NOT_FOUND, "nothing is here").into_response());
+        };
+        let query = query.to_owned();
         let answer = self
             .client
             .request(parts.method, format!("{}{query}", self.to))

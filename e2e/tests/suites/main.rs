@@ -9,6 +9,7 @@ mod chaos;
 mod chart;
 mod dashboards_live;
 mod doctor;
+mod field;
 mod journeys;
 mod least_rights;
 mod manifests;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         serve::suite(),
         rotation::suite(),
         doctor::suite(),
+        field::suite(),
         pki::suite(),
         alerts_live::suite(),
         chaos::suite(),

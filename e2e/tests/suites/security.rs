@@ -10,7 +10,7 @@ mod numbers;
 mod ownership;
 mod redirects;
 mod shown;
-mod tls;
+pub(crate) mod tls;
 mod vault;
 
 use std::time::Duration;

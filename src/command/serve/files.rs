@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::config::{Access, Auth, Config, MetricsSource, TokenSource};
+use crate::config::{Access, Auth, Config, HeaderSource, MetricsSource, TokenSource};
 use crate::{kubernetes, wire};
 
 /// How often they are looked at.
@@ -185,7 +185,12 @@ async fn named(config: &Config) -> Vec<(PathBuf, Use)> {
         config.vault.ca_file.as_ref(),
         access.and_then(|access| access.ca_file.as_ref()),
     ];
-    let clients = authorities.into_iter().flatten().cloned();
+    let headers = config.vault.headers.iter();
+    let headers = headers.filter_map(|header| match &header.value {
+        HeaderSource::File(file) => Some(file),
+        HeaderSource::Value(_) | HeaderSource::Env(_) => None,
+    });
+    let clients = authorities.into_iter().flatten().chain(headers).cloned();
     let clients = clients.chain(kube.unwrap_or_default());
     let logins = match &config.vault.auth {
         Auth::Token(TokenSource::File(file)) => vec![file],

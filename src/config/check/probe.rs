@@ -3,13 +3,21 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use super::Checker;
+use super::{Checker, Shared};
 use crate::config::problem::{listed, quoted};
 use crate::config::{
     DynamicTarget, PkiTarget, PostgresTarget, Probe, Refresh, StaticTarget, Target, duration, raw,
     rule,
 };
 use crate::model::{Kind, Step};
+
+/// What a target has of its probe.
+struct Base {
+    /// The `VaultAuth` where none is named.
+    auth: String,
+    /// The Vault namespace, if it is written.
+    namespace: Option<String>,
+}
 
 /// The threshold of a step where none is written.
 const fn usual(step: Step) -> Duration {
@@ -21,7 +29,7 @@ const fn usual(step: Step) -> Duration {
 }
 
 impl Checker {
-    pub(super) fn probes(&mut self, list: &[raw::Probe]) -> Vec<Probe> {
+    pub(super) fn probes(&mut self, list: &[raw::Probe], shared: &Shared) -> Vec<Probe> {
         let mut first: HashMap<&str, String> = HashMap::new();
         let mut probes = Vec::new();
         for (index, raw) in list.iter().enumerate() {
@@ -40,23 +48,37 @@ impl Checker {
                     first.insert(name, at);
                 }
             }
-            probes.extend(self.probe(&path, raw));
+            probes.extend(self.probe(&path, raw, shared));
         }
         probes
     }
 
-    fn probe(&mut self, path: &str, raw: &raw::Probe) -> Option<Probe> {
+    fn probe(&mut self, path: &str, raw: &raw::Probe, shared: &Shared) -> Option<Probe> {
         let at = |key: &str| format!("{path}.{key}");
+        // What the operator takes where a resource names no VaultAuth.
+        let operators = shared.operators.as_deref();
+        let operators = operators.unwrap_or(raw::OPERATOR_NAMESPACE);
+        let base = &Base {
+            auth: format!("{operators}/{}", raw::AUTH_REF),
+            namespace: self.by(
+                &at("vaultNamespace"),
+                raw.vault_namespace.as_deref(),
+                |text| rule::vault_namespace(text, shared.vault.as_deref()),
+            ),
+        };
         let name = self.by(&at("name"), raw.name.as_deref(), rule::name);
         let fixed = raw
             .fixed
             .as_ref()
-            .and_then(|raw| self.fixed(&at("static"), raw));
+            .and_then(|raw| self.fixed(&at("static"), raw, base));
         let dynamic = raw
             .dynamic
             .as_ref()
-            .and_then(|raw| self.dynamic(&at("dynamic"), raw));
-        let pki = raw.pki.as_ref().and_then(|raw| self.pki(&at("pki"), raw));
+            .and_then(|raw| self.dynamic(&at("dynamic"), raw, base));
+        let pki = raw
+            .pki
+            .as_ref()
+            .and_then(|raw| self.pki(&at("pki"), raw, base));
         let every = self.by_or(&at("every"), raw.every.as_deref(), raw::EVERY, rule::period);
         let timeout = self.by_or(
             &at("timeout"),
@@ -69,6 +91,7 @@ impl Checker {
             name: name?,
             target: fixed.or(dynamic).or(pki)?,
             manifest: raw.manifest.unwrap_or_default(),
+            marks: shared.marks.clone(),
             steps,
             every: every?,
             spread: raw.spread.unwrap_or(raw::SPREAD),
@@ -77,9 +100,10 @@ impl Checker {
         })
     }
 
-    fn fixed(&mut self, path: &str, raw: &raw::Static) -> Option<Target> {
+    fn fixed(&mut self, path: &str, raw: &raw::Static, base: &Base) -> Option<Target> {
         let at = |key: &str| format!("{path}.{key}");
-        let auth_ref = self.by(&at("authRef"), raw.auth_ref.as_deref(), rule::auth_ref);
+        let auth_ref = raw.auth_ref.as_deref();
+        let auth_ref = self.by_or(&at("authRef"), auth_ref, &base.auth, rule::auth_ref);
         let mount = self.by(&at("mount"), raw.mount.as_deref(), rule::vault_path);
         let folder = self.by(&at("path"), raw.path.as_deref(), rule::vault_path);
         let refresh_after = self.by(
@@ -89,6 +113,7 @@ impl Checker {
         );
         Some(Target::Static(StaticTarget {
             auth_ref: auth_ref?,
+            namespace: base.namespace.clone(),
             mount: mount?,
             version: raw.version?,
             path: folder?,
@@ -97,11 +122,13 @@ impl Checker {
         }))
     }
 
-    fn dynamic(&mut self, path: &str, raw: &raw::Dynamic) -> Option<Target> {
+    fn dynamic(&mut self, path: &str, raw: &raw::Dynamic, base: &Base) -> Option<Target> {
         let at = |key: &str| format!("{path}.{key}");
-        let auth_ref = self.by(&at("authRef"), raw.auth_ref.as_deref(), rule::auth_ref);
+        let auth_ref = raw.auth_ref.as_deref();
+        let auth_ref = self.by_or(&at("authRef"), auth_ref, &base.auth, rule::auth_ref);
         let mount = self.by(&at("mount"), raw.mount.as_deref(), rule::vault_path);
-        let credentials = self.by(&at("path"), raw.path.as_deref(), rule::vault_path);
+        let credentials = self.by(&at("path"), raw.path.as_deref(), rule::leased_path);
+        let params = raw.params.clone().unwrap_or_default();
         let postgres = raw
             .verify
             .as_ref()
@@ -115,8 +142,11 @@ impl Checker {
         let verify = postgres.and_then(|raw| self.postgres(&at("verify.postgres"), raw));
         Some(Target::Dynamic(DynamicTarget {
             auth_ref: auth_ref?,
+            namespace: base.namespace.clone(),
             mount: mount?,
             path: credentials?,
+            params,
+            method: raw.request_http_method,
             renewal_percent: raw.renewal_percent,
             revoke: raw.revoke.unwrap_or(true),
             max_ttl: max_ttl?,
@@ -139,13 +169,25 @@ impl Checker {
         })
     }
 
-    fn pki(&mut self, path: &str, raw: &raw::Pki) -> Option<Target> {
+    fn pki(&mut self, path: &str, raw: &raw::Pki, base: &Base) -> Option<Target> {
         let at = |key: &str| format!("{path}.{key}");
-        let auth_ref = self.by(&at("authRef"), raw.auth_ref.as_deref(), rule::auth_ref);
+        let auth_ref = raw.auth_ref.as_deref();
+        let auth_ref = self.by_or(&at("authRef"), auth_ref, &base.auth, rule::auth_ref);
         let mount = self.by(&at("mount"), raw.mount.as_deref(), rule::vault_path);
         let role = self.by(&at("role"), raw.role.as_deref(), rule::role);
         let common_name = self.by(&at("commonName"), raw.common_name.as_deref(), rule::line);
-        let ttl = self.by(&at("ttl"), raw.ttl.as_deref(), rule::refresh);
+        let listed = raw.alt_names.iter().flatten().enumerate();
+        let alt_names: Vec<_> = listed
+            .filter_map(|(index, name)| {
+                self.by(&format!("{path}.altNames[{index}]"), Some(name), rule::line)
+            })
+            .collect();
+        if !self.places.written(&at("commonName")) && alt_names.is_empty() {
+            let message =
+                format!("`{path}` has neither `commonName` nor `altNames`; one of them is needed");
+            self.report_key(path, message);
+        }
+        let ttl = self.by(&at("ttl"), raw.ttl.as_deref(), rule::ttl);
         let not_after = self.by(&at("notAfter"), raw.not_after.as_deref(), rule::period);
         let expiry_offset = self.by(
             &at("expiryOffset"),
@@ -161,9 +203,11 @@ impl Checker {
         }
         Some(Target::Pki(PkiTarget {
             auth_ref: auth_ref?,
+            namespace: base.namespace.clone(),
             mount: mount?,
             role: role?,
-            common_name: common_name?,
+            common_name,
+            alt_names,
             ttl,
             not_after,
             expiry_offset,

@@ -1,11 +1,15 @@
 //! A probe as the user writes it.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::config::{KvVersion, Manifest, SslMode};
+use crate::config::{KvVersion, Manifest, RequestMethod, SslMode};
 use crate::model::Step;
 
+/// The `VaultAuth` in the operator's namespace that is meant where none is named.
+pub(in crate::config) const AUTH_REF: &str = "default";
 /// The mean time between two runs.
 pub(in crate::config) const EVERY: &str = "60s";
 /// How far a gap may lie from the mean.
@@ -38,6 +42,10 @@ pub(in crate::config) struct Probe {
     pub(in crate::config) dynamic: Option<Dynamic>,
     /// The canaries are certificates, synced by a `VaultPKISecret`.
     pub(in crate::config) pki: Option<Pki>,
+    /// The Vault namespace of the secret (`spec.namespace` of the resource): the prober's own, which is the default, or
+    /// one below it.
+    #[schemars(length(min = 1), extend("examples" = ["team-a/app"]))]
+    pub(in crate::config) vault_namespace: Option<String>,
     /// How the resource is written.
     #[schemars(extend("default" = "canonical"))]
     pub(in crate::config) manifest: Option<Manifest>,
@@ -61,9 +69,10 @@ pub(in crate::config) struct Probe {
 /// A KV secret.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("required" = ["authRef", "mount", "type", "path"]))]
+#[schemars(extend("required" = ["mount", "type", "path"]))]
 pub(in crate::config) struct Static {
-    /// The `VaultAuth` that the operator logs in with: `name` or `namespace/name`.
+    /// The `VaultAuth` that the operator logs in with: `name` or `namespace/name`. The default is the operator's own:
+    /// `default` in its namespace.
     #[schemars(length(min = 1), extend("examples" = ["probe"]))]
     pub(in crate::config) auth_ref: Option<String>,
     /// The mount of the KV engine.
@@ -90,9 +99,10 @@ pub(in crate::config) struct Static {
 /// A credential with a lease.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("required" = ["authRef", "mount", "path"]))]
+#[schemars(extend("required" = ["mount", "path"]))]
 pub(in crate::config) struct Dynamic {
-    /// The `VaultAuth` that the operator logs in with: `name` or `namespace/name`.
+    /// The `VaultAuth` that the operator logs in with: `name` or `namespace/name`. The default is the operator's own:
+    /// `default` in its namespace.
     #[schemars(length(min = 1), extend("examples" = ["probe"]))]
     pub(in crate::config) auth_ref: Option<String>,
     /// The mount of the secrets engine.
@@ -101,6 +111,11 @@ pub(in crate::config) struct Dynamic {
     /// The path of the credentials under the mount.
     #[schemars(length(min = 1), extend("examples" = ["creds/probe"]))]
     pub(in crate::config) path: Option<String>,
+    /// The parameters of the request, for a path that takes some.
+    pub(in crate::config) params: Option<BTreeMap<String, String>>,
+    /// The method of the request; the default is `GET`, or `PUT` where there are `params`.
+    #[serde(rename = "requestHTTPMethod")]
+    pub(in crate::config) request_http_method: Option<RequestMethod>,
     /// When the operator renews, in percent of the lease's duration; the operator's own default is 67.
     #[schemars(range(min = 0, max = 90), extend("examples" = [67]))]
     pub(in crate::config) renewal_percent: Option<u8>,
@@ -146,9 +161,10 @@ pub(in crate::config) struct Postgres {
 /// A certificate.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("required" = ["authRef", "mount", "role", "commonName"]))]
+#[schemars(extend("required" = ["mount", "role"]))]
 pub(in crate::config) struct Pki {
-    /// The `VaultAuth` that the operator logs in with: `name` or `namespace/name`.
+    /// The `VaultAuth` that the operator logs in with: `name` or `namespace/name`. The default is the operator's own:
+    /// `default` in its namespace.
     #[schemars(length(min = 1), extend("examples" = ["probe"]))]
     pub(in crate::config) auth_ref: Option<String>,
     /// The mount of the PKI engine.
@@ -157,13 +173,16 @@ pub(in crate::config) struct Pki {
     /// The PKI role.
     #[schemars(length(min = 1), extend("examples" = ["probe"]))]
     pub(in crate::config) role: Option<String>,
-    /// The common name to request.
+    /// The common name to request. It may be left out where there are `altNames`, and the role allows that.
     #[schemars(length(min = 1), extend("examples" = ["canary.example"]))]
     pub(in crate::config) common_name: Option<String>,
-    /// The certificate's time to live: one number with one unit (`s`, `m`, `h`); the default is the role's.
+    /// The other names to request: of hosts, or of mail boxes.
+    #[schemars(inner(length(min = 1)), extend("examples" = [["other.example"]]))]
+    pub(in crate::config) alt_names: Option<Vec<String>>,
+    /// The certificate's time to live: one number with one unit (`s`, `m`, `h`, `d`); the default is the role's.
     #[schemars(
         length(min = 1),
-        extend("pattern" = r"^([0-9]+(\.[0-9]+)?(s|m|h))$", "examples" = ["1h"])
+        extend("pattern" = r"^([0-9]+(\.[0-9]+)?(s|m|h|d))$", "examples" = ["1h"])
     )]
     pub(in crate::config) ttl: Option<String>,
     /// When the certificate ends, as a time from its issue. `OpenBao` needs it.

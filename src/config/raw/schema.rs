@@ -34,7 +34,7 @@ fn forbid_empty_scalars(schema: &mut Value, definitions: &Value) {
             if let Some(Value::Array(types)) = object.get("type")
                 && let Some(scalar) = types
                     .iter()
-                    .find(|name| *name != "null" && *name != "array")
+                    .find(|name| !["null", "array", "object"].iter().any(|kept| name == kept))
             {
                 let scalar = scalar.clone();
                 object.insert("type".to_owned(), scalar);

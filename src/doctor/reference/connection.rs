@@ -6,6 +6,7 @@ use kube::api::Api;
 use super::super::ask::{Asked, get};
 use super::super::fix::{Fix, Line, Manifest, Name, Patch};
 use super::super::{Cluster, Known, Ledger, Topic};
+use super::global::unseen;
 use super::patched;
 use crate::config::Config;
 use crate::operator::DEFAULT;
@@ -37,7 +38,9 @@ pub(super) async fn look(
             let text = format!("tried to {what}: it does not exist");
             return ledger.finding(topic, &full, text, connect(config, namespace, name));
         }
-        Asked::Denied => return ledger.skipped(topic, &full, "the prober has no right to get it"),
+        Asked::Denied => {
+            return unseen(config, "vaultconnections", &full, namespace, topic, ledger);
+        }
         Asked::Failed(text) => return ledger.unknown(topic, &full, text),
     };
     let status = connection.status.unwrap_or_default();

@@ -14,17 +14,17 @@ use crate::vault::inquiry::Mount;
 
 /// Looks at the engine and the role of each probe.
 pub(super) async fn look(vault: &Vault, config: &Config, ledger: &mut Ledger) {
-    let mut known: BTreeMap<&str, bool> = BTreeMap::new();
+    let mut known: BTreeMap<&str, Option<String>> = BTreeMap::new();
     for probe in &config.probes {
         let mount = mount(&probe.target);
         let there = match known.get(mount) {
-            Some(there) if !matches!(probe.target, Target::Static(_)) => *there,
+            Some(there) if !matches!(probe.target, Target::Static(_)) => there.clone(),
             _ => engine(vault, config, probe, ledger).await,
         };
-        known.insert(mount, there);
+        known.insert(mount, there.clone());
         if let Some(path) = role_path(&probe.target) {
-            if there {
-                role(vault, config, probe, &path, ledger).await;
+            if let Some(engine) = there {
+                role(vault, config, probe, &engine, &path, ledger).await;
             } else {
                 ledger.skipped(Topic::VaultRole, &path, "the mount has a problem");
             }
@@ -41,16 +41,40 @@ const fn wanted(kind: Kind) -> Option<&'static str> {
     }
 }
 
-async fn engine(vault: &Vault, config: &Config, probe: &Probe, ledger: &mut Ledger) -> bool {
+/// The engines that give nothing with a lease.
+const WITHOUT_LEASE: [&str; 8] = [
+    "cubbyhole",
+    "identity",
+    "kv",
+    "pki",
+    "system",
+    "totp",
+    "transform",
+    "transit",
+];
+
+/// Looks at the engine of a probe. Returns its type, if it suits.
+async fn engine(
+    vault: &Vault,
+    config: &Config,
+    probe: &Probe,
+    ledger: &mut Ledger,
+) -> Option<String> {
     let topic = Topic::VaultMount;
     let mount = mount(&probe.target);
     let subject = format!("{mount}/ ({})", probe.name);
-    match ask("read the mount", vault.mount(mount)).await {
-        Ok(Some(found)) => suits(probe, mount, &subject, &found, ledger),
+    match ask(
+        "read the mount",
+        vault.mount(mount, probe.target.namespace()),
+    )
+    .await
+    {
+        Ok(Some(found)) => suits(probe, mount, &subject, &found, ledger).then_some(found.engine),
         Ok(None) => {
             // It is not told apart from one that the token may do nothing with; a request tells.
             let path = allowed_path(config, probe).unwrap_or_else(|| mount.to_owned());
-            match ask("read a path of the mount", vault.try_read(&path)).await {
+            let read = vault.try_read(&path, probe.target.namespace());
+            match ask("read a path of the mount", read).await {
                 Ok(reply)
                     if reply
                         .errors
@@ -63,6 +87,12 @@ async fn engine(vault: &Vault, config: &Config, probe: &Probe, ledger: &mut Ledg
                     );
                     ledger.finding(topic, &subject, text, enable(config, probe, mount));
                 }
+                Ok(reply) if reply.status != 403 => {
+                    let text = format!(
+                        "`{path}` may be read; Vault does not say what is mounted, as for a mount of another namespace"
+                    );
+                    ledger.good(topic, &subject, text);
+                }
                 Ok(_) => ledger.skipped(
                     topic,
                     &subject,
@@ -70,11 +100,11 @@ async fn engine(vault: &Vault, config: &Config, probe: &Probe, ledger: &mut Ledg
                 ),
                 Err(obstacle) => ledger.unknown(topic, &subject, obstacle.text),
             }
-            false
+            None
         }
         Err(obstacle) => {
             ledger.unknown(topic, &subject, obstacle.text);
-            false
+            None
         }
     }
 }
@@ -86,6 +116,7 @@ fn allowed_path(config: &Config, probe: &Probe) -> Option<String> {
             mount,
             version,
             path,
+            ..
         } = kv_folder(&probe.target, &config.instance)?;
         Some(match version {
             KvVersion::V1 => format!("{mount}/{path}/doctor"),
@@ -104,13 +135,34 @@ fn suits(probe: &Probe, mount: &str, subject: &str, found: &Mount, ledger: &mut 
         &found.engine
     };
     let kind = probe.target.kind();
-    let misfit = match wanted(kind) {
-        Some(wanted) => engine != wanted,
-        None => ["kv", "cubbyhole", "system"].contains(&engine),
+    let root = found.path.trim_matches('/');
+    if !root.is_empty() && root != mount {
+        let text = format!(
+            "asked Vault what is mounted at `{mount}/`: that is a path of the engine at `{root}/`, and what is written below \
+             it is not deleted again"
+        );
+        let fix = Fix::words(format!(
+            "set `{kind}.mount` of the probe `{}` to `{root}`",
+            probe.name
+        ));
+        ledger.finding(topic, subject, text, fix);
+        return false;
+    }
+    let misfit = match &probe.target {
+        Target::Dynamic(target) => {
+            WITHOUT_LEASE.contains(&engine)
+                || (engine == "ssh" && !target.path.starts_with("creds/"))
+        }
+        Target::Static(_) | Target::Pki(_) => wanted(kind).is_some_and(|wanted| engine != wanted),
     };
     if misfit {
+        let why = if kind == Kind::Dynamic {
+            ": it gives nothing with a lease"
+        } else {
+            ""
+        };
         let text = format!(
-            "asked Vault what is mounted at `{mount}/`: `{engine}`, which a {kind} probe can't use"
+            "asked Vault what is mounted at `{mount}/`: `{engine}`, which a {kind} probe can't use{why}"
         );
         let fix = Fix::words(format!(
             "set `{kind}.mount` of the probe `{}` to the right mount; `vault secrets list` lists them",
@@ -155,7 +207,13 @@ fn enable(config: &Config, probe: &Probe, mount: &str) -> Fix {
             KvVersion::V1 => "-version=1 kv",
             KvVersion::V2 => "-version=2 kv",
         },
-        Target::Dynamic(_) => "database",
+        Target::Dynamic(_) => {
+            return Fix::words(format!(
+                "mount the engine that the probe `{}` is for at `{mount}/` (`vault secrets enable -path=… TYPE`), or set its \
+                 `dynamic.mount`; `vault secrets list` lists those that are there",
+                probe.name
+            ));
+        }
         Target::Pki(_) => "pki",
     };
     let script = || {
@@ -173,9 +231,21 @@ fn enable(config: &Config, probe: &Probe, mount: &str) -> Fix {
     )
 }
 
-async fn role(vault: &Vault, config: &Config, probe: &Probe, path: &str, ledger: &mut Ledger) {
+async fn role(
+    vault: &Vault,
+    config: &Config,
+    probe: &Probe,
+    engine: &str,
+    path: &str,
+    ledger: &mut Ledger,
+) {
     let topic = Topic::VaultRole;
-    match ask("read the role", vault.try_read(path)).await {
+    match ask(
+        "read the role",
+        vault.try_read(path, probe.target.namespace()),
+    )
+    .await
+    {
         Ok(reply) if reply.status < 300 => ledger.good(topic, path, "is there"),
         Ok(reply) if reply.status == 403 => {
             ledger.skipped(
@@ -189,7 +259,7 @@ async fn role(vault: &Vault, config: &Config, probe: &Probe, path: &str, ledger:
                 "tried to read `{path}`, the role of the probe `{}`: it does not exist",
                 probe.name
             );
-            ledger.finding(topic, path, text, make_role(config, probe, path));
+            ledger.finding(topic, path, text, make_role(config, probe, engine, path));
         }
         Ok(reply) => ledger.unknown(
             topic,
@@ -205,25 +275,33 @@ async fn role(vault: &Vault, config: &Config, probe: &Probe, path: &str, ledger:
 }
 
 /// What makes the role, as far as that can be known from here.
-fn make_role(config: &Config, probe: &Probe, path: &str) -> Fix {
-    made_role(config, probe, path).map_or_else(
+fn make_role(config: &Config, probe: &Probe, engine: &str, path: &str) -> Fix {
+    made_role(config, probe, engine, path).map_or_else(
         || {
             Fix::words(format!(
-                "create the role `{path}` for what the probe requests"
+                "create the role `{path}` of the engine `{engine}` for what the probe requests"
             ))
         },
         Fix::from,
     )
 }
 
-fn made_role(config: &Config, probe: &Probe, path: &str) -> Option<Script> {
+fn made_role(config: &Config, probe: &Probe, engine: &str, path: &str) -> Option<Script> {
     const STATEMENT: &str =
         "CREATE ROLE \"{{name}}\" WITH LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}';";
     let write = Command::vault(config, "write")?.arg(&Plain::parse(path)?);
     if let Target::Pki(target) = &probe.target {
-        let domains = Word::pair("allowed_domains", &Plain::parse(&target.common_name)?);
+        let names = target.names();
+        let names: Option<Vec<_>> = names
+            .into_iter()
+            .map(|name| Plain::parse(name).as_ref().map(Word::from))
+            .collect();
+        let domains = Word::pair("allowed_domains", Word::list(names?));
         let rest = "allow_bare_domains=true allow_subdomains=true max_ttl=24h";
         return Some(Script::default().run(write.arg(domains).args(rest)));
+    }
+    if engine != "database" {
+        return None;
     }
     let connection = Variable::parse("connection")?;
     let connections = Word::from(&Plain::parse(mount(&probe.target))?).then("/config");

@@ -53,7 +53,9 @@ pub(super) async fn look(
     let token = ask("look up the prober's own token", vault.own_token()).await;
     let text = match token {
         Ok(Some(token)) => {
-            if token.ttl > 0 && token.ttl < SOON && !token.renewable && token.period == 0 {
+            // Whoever logs in gets another one in time.
+            let given = matches!(config.vault.auth, Auth::Token(_));
+            if given && token.ttl > 0 && token.ttl < SOON && !token.renewable && token.period == 0 {
                 let text = format!(
                     "the token ends in {} and can't be renewed",
                     lifetime(&token)

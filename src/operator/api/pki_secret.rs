@@ -33,6 +33,9 @@ pub struct VaultPKISecretSpec {
     /// The common name to request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub common_name: Option<String>,
+    /// The other names to request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alt_names: Option<Vec<String>>,
     /// The time to live to ask for, one number with one unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<String>,

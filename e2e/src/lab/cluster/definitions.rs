@@ -12,7 +12,8 @@ use kube::{Client, CustomResourceExt};
 use serde_json::Value;
 use tokio::time::{Instant, interval, timeout};
 use vso_prober::operator::api::{
-    VaultAuth, VaultConnection, VaultDynamicSecret, VaultPKISecret, VaultStaticSecret,
+    VaultAuth, VaultAuthGlobal, VaultConnection, VaultDynamicSecret, VaultPKISecret,
+    VaultStaticSecret,
 };
 
 use super::post;
@@ -31,6 +32,7 @@ pub(super) async fn create(client: &Client, crds: Option<&Path>) -> Result<Insta
         None => [
             VaultConnection::crd(),
             VaultAuth::crd(),
+            VaultAuthGlobal::crd(),
             VaultStaticSecret::crd(),
             VaultDynamicSecret::crd(),
             VaultPKISecret::crd(),

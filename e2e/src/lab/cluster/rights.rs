@@ -24,7 +24,11 @@ pub(super) async fn grant(client: &Client) -> Result<()> {
             &canaries,
             &["create", "get", "list", "watch", "delete", "patch"],
         ),
-        rule(GROUP, &["vaultauths", "vaultconnections"], &["get"]),
+        rule(
+            GROUP,
+            &["vaultauthglobals", "vaultauths", "vaultconnections"],
+            &["get"],
+        ),
         rule(
             "",
             &["secrets"],
@@ -37,7 +41,7 @@ pub(super) async fn grant(client: &Client) -> Result<()> {
     let prober_at_operator = [
         rule("", &["pods"], &["get", "list"]),
         rule(LEASES, &["leases"], &["get"]),
-        rule(GROUP, &["vaultconnections"], &["get"]),
+        rule(GROUP, &["vaultauthglobals", "vaultconnections"], &["get"]),
     ];
     // As it is shipped, so that what is shipped comes in its place.
     let at_operator = format!("{PROBER}.{NAMESPACE}");

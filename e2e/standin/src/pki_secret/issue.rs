@@ -149,7 +149,8 @@ impl PkiSecrets {
         };
         let mut body = json!({
             "common_name": spec.common_name.as_deref().unwrap_or_default(),
-            "alt_names": "", "ip_sans": "", "uri_sans": "", "other_sans": "", "user_ids": "",
+            "alt_names": spec.alt_names.as_deref().unwrap_or_default().join(","),
+            "ip_sans": "", "uri_sans": "", "other_sans": "", "user_ids": "",
             "ttl": spec.ttl.as_deref().unwrap_or_default(),
             "not_after": spec.not_after.as_deref().unwrap_or_default(),
             "exclude_cn_from_sans": spec.exclude_cn_from_sans.unwrap_or_default(),

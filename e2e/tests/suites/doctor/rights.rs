@@ -78,7 +78,7 @@ pub(super) async fn each_rule(scene: &Scene) -> Result<()> {
     let (fix, _) = missed_rule(scene, &patient, "nonResourceURL", false).await?;
     shell_apply(scene, &fix).await?;
     patient.is_well().await?;
-    ensure!(missed == 12, "{missed} rules");
+    ensure!(missed == 14, "{missed} rules");
     let left: Vec<_> = roles
         .list(&kube::api::ListParams::default())
         .await?

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -14,14 +14,19 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
 /// A CA, and a certificate of it for the machine itself.
-pub(super) struct Authority {
+pub(crate) struct Authority {
     /// Its own certificate.
-    pub(super) pem: String,
+    pub(crate) pem: String,
     acceptor: TlsAcceptor,
 }
 
 impl Authority {
-    pub(super) fn new(name: &str) -> Result<Self> {
+    pub(crate) fn new(name: &str) -> Result<Self> {
+        Self::of(name, &["localhost", "127.0.0.1"])
+    }
+
+    /// One whose certificate is for these names.
+    pub(crate) fn of(name: &str, names: &[&str]) -> Result<Self> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params
@@ -29,8 +34,22 @@ impl Authority {
             .push(rcgen::DnType::CommonName, name);
         let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
         let key = KeyPair::generate()?;
-        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
         let certificate = CertificateParams::new(names)?.signed_by(&key, &authority)?;
+        Self::serving(authority.pem(), &certificate, &key)
+    }
+
+    /// A certificate for the machine itself that is its own CA, as `openssl req -x509` makes it.
+    pub(crate) fn its_own() -> Result<Self> {
+        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let mut params = CertificateParams::new(names)?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate()?;
+        let certificate = params.self_signed(&key)?;
+        Self::serving(certificate.pem(), &certificate, &key)
+    }
+
+    fn serving(pem: String, certificate: &Certificate, key: &KeyPair) -> Result<Self> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
@@ -40,15 +59,15 @@ impl Authority {
                 PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes())?,
             )?;
         Ok(Self {
-            pem: authority.pem(),
+            pem,
             acceptor: TlsAcceptor::from(Arc::new(config)),
         })
     }
 }
 
 /// Ends TLS and forwards. Dropping it closes it.
-pub(super) struct Front {
-    pub(super) port: u16,
+pub(crate) struct Front {
+    pub(crate) port: u16,
     current: Arc<Mutex<Current>>,
     task: JoinHandle<()>,
 }
@@ -60,7 +79,7 @@ struct Current {
 
 impl Front {
     /// Before `address`, an `http://` URL, with a certificate of this authority.
-    pub(super) async fn start(address: &str, authority: &Authority) -> Result<Self> {
+    pub(crate) async fn start(address: &str, authority: &Authority) -> Result<Self> {
         let to = address.strip_prefix("http://").context("plain HTTP")?;
         let to: SocketAddr = to.parse()?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -89,7 +108,7 @@ impl Front {
     }
 
     /// Takes another authority's certificate from now on, and cuts what is open.
-    pub(super) fn rotate(&self, authority: &Authority) {
+    pub(crate) fn rotate(&self, authority: &Authority) {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         current.acceptor = authority.acceptor.clone();
         current.connections.abort_all();
