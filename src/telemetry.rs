@@ -97,7 +97,8 @@ fn may_speak(target: &str, level: tracing::Level) -> bool {
         // The last one reports each certificate that it does not trust, which the error says already.
         "vaultrs" | "rustify" | "rustls_platform_verifier" => false,
         // It warns of an answer that it can't read by printing it whole.
-        "kube_client" => level <= LevelFilter::ERROR,
+        // And of a request that failed, which the error says already.
+        "kube_client" => level <= LevelFilter::ERROR && target != "kube_client::client::builder",
         _ => level <= LevelFilter::INFO,
     }
 }

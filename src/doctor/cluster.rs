@@ -90,7 +90,7 @@ async fn reach(
                     "renew the credential in the kubeconfig, e.g. with `kubectl create token vso-prober`"
                 }
                 _ => {
-                    "check `server` and the CA in the kubeconfig (`kubectl config view --minify`), and the network to it"
+                    "check `server`, `proxy-url` and the CA in the kubeconfig (`kubectl config view --minify`), HTTPS_PROXY and NO_PROXY, and the network to it"
                 }
             };
             ledger.finding(topic, &subject, obstacle.text, Fix::words(fix));

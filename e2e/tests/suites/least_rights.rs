@@ -352,9 +352,9 @@ async fn canaries(scene: &Scene) -> Result<()> {
 async fn every_rule(scene: &Scene) -> Result<()> {
     install(scene).await?;
     let tried = [
-        (NAMESPACE, PROBER, 9),
+        (NAMESPACE, PROBER, 10),
         (NAMESPACE, "vso-prober-doctor", 2),
-        (OPERATOR_NAMESPACE, AT_OPERATOR, 3),
+        (OPERATOR_NAMESPACE, AT_OPERATOR, 4),
     ];
     for (namespace, name, count) in tried {
         let roles: Api<Role> = Api::namespaced(scene.lab().client(), namespace);
