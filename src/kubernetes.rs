@@ -3,6 +3,7 @@
 mod bound;
 mod denial;
 mod files;
+pub mod hands;
 pub mod read;
 mod way;
 

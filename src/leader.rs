@@ -1,5 +1,6 @@
 //! Leader election: of several replicas, the holder of the Lease runs the probes.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,7 +16,7 @@ use crate::health::{Health, Promise};
 use crate::kubernetes;
 use crate::model::record::Peer;
 use crate::model::time::Moment as _;
-use crate::shutdown::Shutdown;
+use crate::shutdown::{Shutdown, Tenure};
 use crate::wire;
 
 /// How long a Lease holds without being renewed, as written in it.
@@ -28,6 +29,8 @@ const RENEWAL_LIMIT: Duration = Duration::from_secs(9);
 const RENEW_EVERY: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const REQUEST_LIMIT: Duration = Duration::from_secs(3);
+/// How often the Lease is read and written in one go, where somebody changes it meanwhile.
+const TRIES: u32 = 3;
 /// How long contention may stand still before it is called stuck.
 const STUCK: Duration = Duration::from_secs(30);
 /// What it is called where it is missed.
@@ -36,6 +39,7 @@ const WHO: &str = "leader election";
 /// A replica in contention for a Lease.
 pub struct Leadership {
     leading: watch::Receiver<bool>,
+    tenure: Tenure,
     resigned: Shutdown,
     task: JoinHandle<()>,
 }
@@ -59,7 +63,8 @@ impl Leadership {
             identity: identity.to_owned(),
             seen: None,
         };
-        let contended = candidate.contend(sender, promise, resigned.clone());
+        let tenure = Tenure::default();
+        let contended = candidate.contend(sender, tenure.clone(), promise, resigned.clone());
         let may_end = {
             let resigned = resigned.clone();
             move || resigned.asked()
@@ -67,9 +72,15 @@ impl Leadership {
         let task = tokio::spawn(health.clone().keep(WHO.to_owned(), may_end, contended));
         Self {
             leading,
+            tenure,
             resigned,
             task,
         }
+    }
+
+    /// How long this replica may do what only the leader does.
+    pub fn tenure(&self) -> &Tenure {
+        &self.tenure
     }
 
     /// Whether this replica leads, now and at every change.
@@ -94,12 +105,44 @@ struct Candidate {
 }
 
 impl Candidate {
-    async fn contend(mut self, leading: watch::Sender<bool>, promise: Promise, resigned: Shutdown) {
+    async fn contend(
+        mut self,
+        leading: watch::Sender<bool>,
+        tenure: Tenure,
+        promise: Promise,
+        resigned: Shutdown,
+    ) {
         let mut renewed: Option<Instant> = None;
         let mut trouble = None;
+        let (lease, identity) = (self.name.clone(), self.identity.clone());
+        let tell = |until: Option<Instant>| {
+            tenure.set(until);
+            let leads = until.is_some();
+            if leading.send_if_modified(|led| std::mem::replace(led, leads) != leads) {
+                let what = if leads {
+                    "leading"
+                } else {
+                    "no longer leading"
+                };
+                tracing::info!(lease, identity, "{what}");
+            }
+        };
         while !resigned.asked() {
             let asked = Instant::now();
-            match self.attempt().await {
+            let ends = renewed.map(|at| at.later(RENEWAL_LIMIT));
+            let outcome = {
+                let mut attempt = pin!(self.attempt());
+                tokio::select! {
+                    biased;
+                    outcome = &mut attempt => outcome,
+                    // However long the answer takes.
+                    () = sleep_until(ends.unwrap_or(asked)), if ends.is_some() => {
+                        tell(None);
+                        attempt.await
+                    }
+                }
+            };
+            match outcome {
                 Ok(true) => (renewed, trouble) = (Some(asked), None),
                 Ok(false) => (renewed, trouble) = (None, None),
                 Err(text) => {
@@ -110,22 +153,21 @@ impl Candidate {
                 }
             }
             let now = Instant::now();
-            let holds = renewed.is_some_and(|at| now < at.later(RENEWAL_LIMIT));
-            if leading.send_if_modified(|leads| std::mem::replace(leads, holds) != holds) {
-                let what = if holds {
-                    "leading"
-                } else {
-                    "no longer leading"
-                };
-                tracing::info!(lease = self.name, identity = self.identity, "{what}");
-            }
+            let until = renewed.map(|at| at.later(RENEWAL_LIMIT));
+            let until = until.filter(|until| now < *until);
+            tell(until);
             promise.renew(now.later(STUCK));
-            let pause = if holds { RENEW_EVERY } else { LOOK_EVERY };
+            let pause = if until.is_some() {
+                RENEW_EVERY
+            } else {
+                LOOK_EVERY
+            };
             tokio::select! {
                 () = resigned.wait() => {}
                 () = sleep_until(asked.later(pause)) => {}
             }
         }
+        tell(None);
         if renewed.is_some()
             && let Err(text) = self.release().await
         {
@@ -133,14 +175,18 @@ impl Candidate {
         }
     }
 
-    /// Takes or renews the Lease if that is possible. Returns whether this replica holds it now.
+    /// Takes or renews the Lease if that is possible. Returns whether this replica holds it now. If somebody changed the
+    /// Lease meanwhile, who holds it is looked at again: it may still be this replica.
     async fn attempt(&mut self) -> Result<bool, String> {
-        self.limited("get", self.leases.get_opt(&self.name))
-            .await
-            .map(|lease| lease.map(|lease| (lease.spec.clone().unwrap_or_default(), lease)))
-            .map(|found| self.consider(found, Instant::now()))?
-            .write(self)
-            .await
+        for _ in 0..TRIES {
+            let lease = self.limited("get", self.leases.get_opt(&self.name)).await?;
+            let found = lease.map(|lease| (lease.spec.clone().unwrap_or_default(), lease));
+            let next = self.consider(found, Instant::now());
+            if let Some(holds) = next.write(self).await? {
+                return Ok(holds);
+            }
+        }
+        Err(format!("Lease `{}` changes at every try", self.name))
     }
 
     /// What is to be done about the Lease as it was found.
@@ -233,12 +279,12 @@ enum Move {
 }
 
 impl Move {
-    /// Does it. Returns whether the Lease is held now.
-    async fn write(self, candidate: &Candidate) -> Result<bool, String> {
+    /// Does it. Returns whether the Lease is held now; none if somebody changed it meanwhile.
+    async fn write(self, candidate: &Candidate) -> Result<Option<bool>, String> {
         let params = PostParams::default();
         let Candidate { leases, name, .. } = candidate;
         match self {
-            Self::Wait => Ok(false),
+            Self::Wait => Ok(Some(false)),
             Self::Create(spec) => {
                 let metadata = ObjectMeta {
                     name: Some(name.clone()),
@@ -257,11 +303,11 @@ impl Move {
     }
 }
 
-/// Whether a write went through; where another was faster, it did not.
-fn won(written: kube::Result<Lease>) -> kube::Result<bool> {
+/// That a write went through; none where another was faster.
+fn won(written: kube::Result<Lease>) -> kube::Result<Option<bool>> {
     match written {
-        Ok(_) => Ok(true),
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+        Ok(_) => Ok(Some(true)),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
         Err(error) => Err(error),
     }
 }

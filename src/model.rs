@@ -123,6 +123,14 @@ impl Step {
         }
     }
 
+    /// Whether its stimulus is an object of Kubernetes', which the prober's watch echoes.
+    pub const fn echoes(self) -> bool {
+        match self {
+            Self::Create | Self::Tamper | Self::Recreate | Self::Delete => true,
+            Self::Update | Self::Renew | Self::Rotate => false,
+        }
+    }
+
     /// Whether the operator learns of the stimulus only at its next poll, so that lateness and not
     /// latency is what it can be judged by.
     pub const fn poll_driven(self) -> bool {
@@ -153,16 +161,19 @@ pub enum Stage {
     Reconcile,
     /// The rest: from the write to the prober's watch.
     Deliver,
+    /// The rest of a step that was given up: nobody delivered anything.
+    Unexplained,
 }
 
 impl Stage {
     /// Every stage, in order.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Submit,
         Self::Wait,
         Self::Queue,
         Self::Reconcile,
         Self::Deliver,
+        Self::Unexplained,
     ];
 
     /// The one spelling, used as label and JSON key.
@@ -173,6 +184,7 @@ impl Stage {
             Self::Queue => "queue",
             Self::Reconcile => "reconcile",
             Self::Deliver => "deliver",
+            Self::Unexplained => "unexplained",
         }
     }
 }
@@ -228,6 +240,12 @@ impl Mark {
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
+    }
+
+    /// The mark `by` earlier, but not before the epoch.
+    #[must_use]
+    pub fn less(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(by))
     }
 
     /// The mark `by` later.

@@ -6,6 +6,7 @@ mod event;
 mod follow;
 mod pulse;
 mod read;
+mod source;
 mod watched;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -23,7 +24,8 @@ use tokio::time::Instant;
 use crate::canary::{self, Canary, Salt};
 use crate::health::Health;
 use crate::model::record::{Hindrance, Obstacle, Peer};
-use crate::model::timeline::{Resource, Seen, Sighting};
+use crate::model::text::Text;
+use crate::model::timeline::{Content, Resource, Seen, Sighting};
 use crate::model::{Kind, Mark};
 use crate::operator::api::{VaultDynamicSecret, VaultPKISecret, VaultStaticSecret};
 use crate::wire::limited;
@@ -89,10 +91,13 @@ struct Inner {
 }
 
 struct Subscriber {
+    kind: Kind,
     salt: Salt,
     epoch: Instant,
     sightings: mpsc::UnboundedSender<Sighting>,
     last: Option<Resource>,
+    /// The Secret as it was told last.
+    secret: Option<(String, Content)>,
     /// How many more sightings are told of its objects.
     left: usize,
     /// Looks at the certificates, where there are some.
@@ -186,10 +191,12 @@ impl Observer {
     pub fn subscribe(&self, canary: &Canary, epoch: Instant) -> Subscription {
         let (sender, sightings) = mpsc::unbounded_channel();
         let subscriber = Subscriber {
+            kind: canary.kind(),
             salt: canary.salt(),
             epoch,
             sightings: sender,
             last: None,
+            secret: None,
             left: SIGHTINGS,
             inspector: None,
         };
@@ -283,21 +290,49 @@ impl Shared {
         }
     }
 
-    /// Tells a canary of its Secret, and of the certificate in it.
-    fn tell_secret(&self, secret: &Secret, at: Instant, relisted: bool) {
-        let mut inner = self.lock();
-        let Some(subscriber) = inner.canaries.get_mut(&secret.name_any()) else {
+    /// Tells a canary of its Secret, and of the certificate in it; `toucher` changed it last, and none of its data.
+    fn tell_secret(&self, secret: &Secret, at: Instant, relisted: bool, toucher: Option<Text>) {
+        let name = secret.name_any();
+        let wanted = |inner: &Inner| {
+            let subscriber = inner.canaries.get(&name)?;
+            Some((subscriber.salt, subscriber.inspector.clone()))
+        };
+        // What takes long is done outside the lock, which everybody waits for.
+        let Some((salt, inspector)) = wanted(&self.lock()) else {
             return;
         };
-        let (uid, content) = secret_content(secret, subscriber.salt);
-        let certificate = subscriber
-            .inspector
-            .as_ref()
-            .map(|inspector| inspector.certificate(secret, at));
+        let (uid, content) = secret_content(secret, salt);
+        let certificate = inspector.map(|inspector| inspector.certificate(secret, at));
+        let mut inner = self.lock();
+        let Some(subscriber) = inner.canaries.get_mut(&name) else {
+            return;
+        };
+        let now = (uid, content);
+        let same = subscriber.secret.as_ref() == Some(&now);
+        if let Some(by) = toucher.filter(|_| same && !relisted) {
+            return subscriber.tell(at, relisted, Seen::SecretTouched(by));
+        }
+        let (uid, content) = now.clone();
+        subscriber.secret = Some(now);
         subscriber.tell(at, relisted, Seen::Secret { uid, content });
         if let Some(certificate) = certificate {
             subscriber.tell(at, relisted, Seen::Certificate(certificate));
         }
+    }
+
+    /// Tells the canaries of a kind, or all, that a watch missed something.
+    fn lost(&self, kind: Option<Kind>, why: Text) {
+        let at = Instant::now();
+        for subscriber in self.lock().canaries.values_mut() {
+            if kind.is_none_or(|kind| kind == subscriber.kind) {
+                subscriber.send(at, false, Seen::WatchLost(why.clone()));
+            }
+        }
+    }
+
+    /// Tells one canary so.
+    fn lost_one(&self, name: &str, why: Text) {
+        self.tell(name, Instant::now(), false, Seen::WatchLost(why));
     }
 
     fn tell_all(&self, at: Instant, what: &Seen) {

@@ -307,7 +307,7 @@ impl Journey<'_> {
         self.bounded(peer, what, limit, sent).await
     }
 
-    /// Runs a request of the prober's own, no longer than `limit` and not beyond a shutdown.
+    /// Runs a request of the prober's own, no longer than `limit` and not beyond a shutdown, nor after one.
     async fn bounded<T>(
         &self,
         peer: Peer,
@@ -315,6 +315,9 @@ impl Journey<'_> {
         limit: Duration,
         request: impl Future<Output = Result<T, Obstacle>>,
     ) -> Result<T, End> {
+        if self.shutdown.asked() {
+            return Err(End::Interrupted);
+        }
         tokio::select! {
             result = wire::limited(peer, what, limit, request) => result.map_err(End::Met),
             () = self.shutdown.wait() => Err(End::Interrupted),
@@ -387,13 +390,12 @@ impl Journey<'_> {
     }
 }
 
-/// What is waited for, and for how long.
+/// What is waited for, and when it is given up, whatever the operator still announces: at `last`.
 struct Wait<'a> {
     proof: &'a Proof,
     promise: Promise,
     timeout: Duration,
     started: Mark,
     submitted: Mark,
-    /// When it is given up, whatever the operator still announces.
     last: Instant,
 }

@@ -10,6 +10,7 @@ mod pki;
 mod send;
 mod session;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -48,6 +49,8 @@ pub struct Vault {
     /// What requests in the words of `vaultrs` bear, which is no token.
     middle: EndpointMiddleware,
     session: watch::Sender<Option<Arc<Session>>>,
+    /// The CAs that were read, by their Vault namespace and path: they never change.
+    issuers: std::sync::Mutex<HashMap<(String, String), String>>,
     /// Held by whoever logs in: why the last login failed, if it did.
     entrance: Mutex<Option<Obstacle>>,
     /// How many logins came to an end.
@@ -77,6 +80,7 @@ impl Vault {
             },
             config: config.clone(),
             session: watch::Sender::default(),
+            issuers: std::sync::Mutex::default(),
             entrance: Mutex::default(),
             logins: AtomicU64::default(),
         })
@@ -141,6 +145,9 @@ fn refusal(address: &str, what: &str, code: u16, errors: &[String]) -> Obstacle 
     let how = match code {
         503 if sealed => Hindrance::Sealed,
         500.. => Hindrance::Failed,
+        429 => Hindrance::Limited,
+        // A login is refused so, too.
+        400 | 405 | 412 | 422 if !what.starts_with(login::WHAT) => Hindrance::Rejected,
         _ => Hindrance::Denied,
     };
     let said = if said.is_empty() {

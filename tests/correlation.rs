@@ -22,9 +22,18 @@ fn some(values: &[f64]) -> Vec<Option<f64>> {
     values.iter().copied().map(Some).collect()
 }
 
+/// The coefficients of signals, all told over the same time.
+fn related(
+    measured: &[f64],
+    signals: &[(Signal, Vec<Option<f64>>)],
+    matters: f64,
+) -> Vec<Coefficient> {
+    correlate(measured, &vec![1.0; measured.len()], signals, matters)
+}
+
 /// The coefficient of one signal, if it has one.
 fn one(measured: &[f64], values: &[f64]) -> Option<Coefficient> {
-    correlate(measured, &[(Signal::QueueSeconds, some(values))], ANY)
+    related(measured, &[(Signal::QueueSeconds, some(values))], ANY)
         .into_iter()
         .next()
 }
@@ -78,7 +87,8 @@ proptest! {
         };
         prop_assert!((found.spearman - spearman(&measured, &values)).abs() < 1e-9);
         let logarithms: Vec<_> = measured.iter().map(|one| one.ln()).collect();
-        prop_assert!((found.pearson - pearson(&logarithms, &values)).abs() < 1e-9);
+        let told = found.pearson.expect("both vary");
+        prop_assert!((told - pearson(&logarithms, &values)).abs() < 1e-9);
         prop_assert!(found.samples <= f64::from(u16::try_from(measured.len())?));
         let [low, high] = found.interval;
         prop_assert!(-1.0 <= low && low <= found.spearman && found.spearman <= high && high <= 1.0);
@@ -105,8 +115,9 @@ proptest! {
         pairs in prop::collection::vec((any::<f64>(), prop::option::of(any::<f64>())), 0..80),
     ) {
         let (measured, values): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
-        for found in correlate(&measured, &[(Signal::CpuSeconds, values)], ANY) {
-            prop_assert!(found.spearman.is_finite() && found.pearson.is_finite());
+        let signals = [(Signal::CpuSeconds, values.clone()), (Signal::VaultErrors, values)];
+        for found in correlate(&measured, &measured, &signals, ANY) {
+            prop_assert!(found.spearman.is_finite() && found.pearson.is_none_or(f64::is_finite));
             prop_assert!(found.interval.iter().all(|end| end.is_finite()));
         }
     }
@@ -121,7 +132,7 @@ fn too_few_and_constant_ones_have_none() {
     assert!(one(&[0.1; MINIMUM], &measured).is_none());
     let mut gaps = some(&measured);
     gaps[3] = None;
-    assert!(correlate(&measured, &[(Signal::QueueSeconds, gaps)], ANY).is_empty());
+    assert!(related(&measured, &[(Signal::QueueSeconds, gaps)], ANY).is_empty());
 }
 
 /// A latency of which a signal makes a known share is recovered with it, and the signal is named.
@@ -143,11 +154,11 @@ fn known_shares_are_recovered() {
             let signals: Vec<_> = std::iter::once((Signal::ReconcileSeconds, some(&cause)))
                 .chain(others)
                 .collect();
-            let found = correlate(&latencies, &signals, ANY);
+            let found = related(&latencies, &signals, ANY);
             assert_eq!(found[0].signal, Signal::ReconcileSeconds);
             assert!(found[0].strong, "{found:?}");
             assert!(found[0].spearman > least, "{found:?}");
-            sum += found[0].pearson;
+            sum += found[0].pearson.expect("both vary");
         }
         assert!((sum / 50.0 - share).abs() < 0.02, "{share}: {}", sum / 50.0);
     }
@@ -169,7 +180,7 @@ fn named(
             .into_iter()
             .map(|one| (one, some(&signal(rng, length))))
             .collect();
-        let strong = correlate(&measured, &beside, ANY)
+        let strong = related(&measured, &beside, ANY)
             .iter()
             .filter(|found| found.strong)
             .count();
@@ -210,11 +221,79 @@ fn what_has_nothing_to_do_with_it_is_hardly_ever_named() {
     }
 }
 
+/// How many events fall into a time at this rate (Knuth's way, for small numbers).
+fn events(rng: &mut StdRng, mean: f64) -> f64 {
+    let (limit, mut product, mut count) = ((-mean).exp(), 1.0, -1.0);
+    while product > limit {
+        product *= rng.random::<f64>();
+        count += 1.0;
+    }
+    count
+}
+
+/// How often a count of errors, logins, misses or refusals is named after windows of `length` log-normal latencies; with
+/// `extra`, slow ones have so many more events for each second above the median.
+fn counts_named(seed: u64, length: usize, rate: f64, extra: f64) -> f64 {
+    let counts = [
+        Signal::VaultErrors,
+        Signal::VaultLogins,
+        Signal::CacheMisses,
+        Signal::ApiThrottled,
+    ];
+    let trials = 200_u32;
+    let rng = &mut StdRng::seed_from_u64(seed);
+    let mut named = 0_u32;
+    for _ in 0..trials {
+        let latencies = positive(series(rng, length, |_, noise| 4.0 * noise));
+        let times: Vec<_> = latencies.iter().map(|latency| latency + 0.05).collect();
+        let beside: Vec<_> = counts
+            .into_iter()
+            .map(|signal| {
+                let mut count =
+                    |time: &f64| events(rng, rate * time + extra * (time - 1.0).max(0.0));
+                let values: Vec<_> = times.iter().map(&mut count).collect();
+                (signal, some(&values))
+            })
+            .collect();
+        let found = correlate(&latencies, &times, &beside, ANY);
+        named += u32::try_from(found.iter().filter(|one| one.strong).count()).expect("four");
+    }
+    f64::from(named) / f64::from(trials * 4)
+}
+
+/// What goes on all the time is the more the longer a step takes, and has nothing to do with it.
+#[test]
+fn a_background_of_events_is_hardly_ever_named() {
+    for (seed, rate) in (20..).zip([0.05, 0.2, 1.0, 5.0]) {
+        for length in [60, WINDOW] {
+            let named = counts_named(seed, length, rate, 0.0);
+            assert!(named <= 0.03, "{rate} a second, {length}: {named}");
+        }
+        let named = counts_named(seed, WINDOW, rate, 1.0);
+        let least = if rate < 0.5 { 0.9 } else { 0.1 };
+        assert!(named >= least, "a cause beside {rate} a second: {named}");
+    }
+}
+
+/// Each run looks at the window again: what was strong in one look alone is not named.
+#[test]
+fn a_name_is_told_once_it_has_held() {
+    let rng = &mut StdRng::seed_from_u64(12);
+    let mut windows = Windows::default();
+    let mut first = None;
+    for number in 1..=60 {
+        let read = rng.random_range(0.0..0.8);
+        let (_, named) = observe(&mut windows, reads(rng, read));
+        first = first.or(named.map(|_| number));
+    }
+    assert_eq!(first, Some(MINIMUM + 2));
+}
+
 #[test]
 fn latencies_that_hardly_differ_are_not_worth_a_name() {
     let signal: Vec<_> = (0..100).map(|at| f64::from(at * 37 % 100)).collect();
     let measured: Vec<_> = signal.iter().map(|value| 0.010 + value / 1e5).collect();
-    let found = |matters| correlate(&measured, &[(Signal::QueueSeconds, some(&signal))], matters);
+    let found = |matters| related(&measured, &[(Signal::QueueSeconds, some(&signal))], matters);
     assert!(found(0.0005)[0].strong);
     let found = found(0.1)[0];
     assert!(!found.strong && found.spearman > 0.99, "{found:?}");
@@ -243,6 +322,8 @@ fn run(latency: f64, operator: OperatorDelta) -> Run {
         explained_ratio: None,
         moves_with: None,
         watch_delay_seconds: None,
+        watch_delay_most_seconds: None,
+        sync_seconds: None,
         cause: None,
         party: None,
         evidence: Vec::new(),
@@ -387,7 +468,7 @@ fn what_was_given_up_ranks_top() {
         .iter()
         .find(|one| one.signal == Signal::VaultReadSeconds);
     assert!(
-        read.is_some_and(|read| read.spearman > 0.7 && read.pearson > 0.9),
+        read.is_some_and(|read| read.spearman > 0.7 && read.pearson.is_some_and(|one| one > 0.9)),
         "{found:#?}"
     );
 }

@@ -244,6 +244,7 @@ fn example(cause: Cause) -> Record {
         Cause::ResourceIgnored => {
             let mut record = unproven(Step::Create, Kind::Static);
             measured(&mut record, numbers(12.0, 0.3, 0.0, 0.0));
+            record.steps[0].findings.others_reconciled = true;
             record
         }
         Cause::StaleContent => {
@@ -353,6 +354,7 @@ fn example(cause: Cause) -> Record {
                 name: "VaultAuth `vso-probe/probe`".into(),
                 exists: Answer::Is(false),
                 valid: None,
+                said: None,
             }];
         }),
         Cause::LoginFailed => told(
@@ -362,6 +364,14 @@ fn example(cause: Cause) -> Record {
         Cause::VaultDenied => told(
             "VaultClientError",
             "Error making API request. URL: GET http://vault/v1/kvv2/data/x Code: 403. Errors: * permission denied",
+        ),
+        Cause::VaultRejected => told(
+            "VaultClientError",
+            "Error making API request. URL: GET http://vault/v1/ssh/sign/x Code: 405. Errors: * unsupported operation",
+        ),
+        Cause::VaultLimited => told(
+            "VaultClientError",
+            "Error making API request. URL: GET http://vault/v1/database/creds/x Code: 429. Errors: * rate limit quota exceeded",
         ),
         Cause::VaultPathMissing => told(
             "VaultClientError",

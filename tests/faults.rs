@@ -7,7 +7,13 @@ use std::path::{Path, PathBuf};
 use vso_prober::model::cause::Cause;
 
 /// The suites whose every trial has a row.
-const WHOLE: [&str; 4] = ["causes", "operator_faults", "vault_outages", "own_faults"];
+const WHOLE: [&str; 5] = [
+    "causes",
+    "innocent",
+    "operator_faults",
+    "vault_outages",
+    "own_faults",
+];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

@@ -243,6 +243,8 @@ fn the_probers_own_obstacles_are_its_own() {
             Cause::ProberVaultUnreachable,
         ),
         (Peer::Vault, Hindrance::Denied, Cause::ProberVaultDenied),
+        (Peer::Vault, Hindrance::Rejected, Cause::VaultRejected),
+        (Peer::Vault, Hindrance::Limited, Cause::VaultLimited),
         (Peer::Vault, Hindrance::Sealed, Cause::VaultSealed),
         (Peer::Vault, Hindrance::Failed, Cause::VaultError),
         (
@@ -440,6 +442,7 @@ fn objects_and_pods_name_the_cause() {
         name: "VaultAuth `ns/x`".into(),
         exists: Answer::Is(false),
         valid: None,
+        said: None,
     };
     failing(
         |step| step.findings.references = vec![missing],
@@ -470,6 +473,7 @@ fn a_connection_that_the_operator_calls_dead_is_vaults() {
         name: "VaultConnection `ns/x`".into(),
         exists: Answer::Is(true),
         valid: Some(false),
+        said: None,
     };
     failing(
         |step| {
@@ -572,6 +576,7 @@ fn what_the_prober_may_not_ask_is_not_the_operators_fault() {
         name: "VaultAuth `ns/x`".into(),
         exists: Answer::Obstructed(denied()),
         valid: None,
+        said: None,
     };
     failing(|step| step.findings.references = vec![unread], cause);
     let removed = Answer::Is(None);
@@ -619,14 +624,110 @@ fn what_goes_back_to_what_it_was_must_first_have_been_something_else() {
 }
 
 #[test]
-fn a_late_effect_on_a_cut_watch_may_only_have_been_seen_late() {
-    let seen = vec![
-        sighting(150, Seen::WatchLost("cut".into())),
-        sighting(3000, secret("new")),
+fn a_late_effect_that_the_watch_brought_is_late_whatever_befell_the_watch_before() {
+    let late = |relisted| {
+        let seen = vec![
+            sighting(150, Seen::WatchLost("Secrets: cut".into())),
+            Sighting {
+                relisted,
+                ..sighting(3000, secret("new"))
+            },
+        ];
+        record(proven(Step::Create, proof()), seen)
+    };
+    check(&late(false), Some(Cause::TooSlow));
+    check(&late(true), Some(Cause::ProberWatchLost));
+}
+
+/// A creation that came late by 1 s, with an absence at another time than that.
+#[test]
+fn an_absence_excuses_nothing_that_came_late_after_it() {
+    let mut step = proven(Step::Update, proof());
+    step.promise = Promise::NextPoll(Duration::from_secs(4));
+    let poll = |milliseconds, beat| {
+        sighting(
+            milliseconds,
+            Seen::Resource(status(true, "Secret synced, horizon=3s", beat)),
+        )
+    };
+    for what in [Seen::Starved, Seen::Silence, Seen::VaultSilence] {
+        let seen = |away_at| {
+            vec![
+                poll(90, "a"),
+                sighting(away_at, what(Duration::from_millis(1500))),
+                sighting(6500, secret("new")),
+            ]
+        };
+        let judged = |away_at| judge(&record(step.clone(), seen(away_at))).steps[0].cause;
+        // Due at about 3.7 s at the latest, so late from 5.7 s on.
+        assert_eq!(
+            judged(2800),
+            Some(Cause::TooSlow),
+            "it was over when the effect was due"
+        );
+        assert_ne!(judged(6400), Some(Cause::TooSlow), "it was not");
+    }
+}
+
+#[test]
+fn what_was_gone_before_it_had_to_go_is_gone() {
+    let delete = || proven(Step::Delete, Proof::Gone);
+    let gone = vec![
+        sighting(50, secret("new")),
+        sighting(60, Seen::SecretGone),
+        sighting(300, Seen::ResourceGone),
     ];
-    check(
-        &record(proven(Step::Create, proof()), seen),
-        Some(Cause::ProberWatchLost),
+    check(&record(delete(), gone.clone()), None);
+    let mut back = gone;
+    back.insert(2, sighting(80, secret("new")));
+    assert_eq!(
+        operator::effect(&Proof::Gone, &back.into_iter().collect(), at(100)),
+        None
+    );
+}
+
+#[test]
+fn what_others_touched_is_no_write_of_the_operators() {
+    let touched = |milliseconds| sighting(milliseconds, Seen::SecretTouched("kubectl".into()));
+    let seen: Timeline = [sighting(140, secret("new")), touched(150), touched(160)]
+        .into_iter()
+        .collect();
+    assert_eq!(seen.secret_writes(&[]), 1);
+}
+
+#[test]
+fn what_the_operator_says_and_nobody_knows_is_not_the_operators_fault() {
+    let event = |reason: &str, message: &str| Event {
+        kind: "Warning".into(),
+        reason: reason.into(),
+        message: message.into(),
+        count: 1,
+    };
+    let told = |events: Vec<Event>, cause| {
+        failing(|step| step.findings.events = Answer::Is(events), cause)
+    };
+    told(
+        vec![event(
+            "VaultClientConfigError",
+            "Failed to get Vault auth login: secrets \"approle\" not found",
+        )],
+        Cause::LoginFailed,
+    );
+    told(
+        vec![event("VaultClientError", "the moon is full")],
+        Cause::VaultRejected,
+    );
+    // An event alone that says nothing known is easily made up.
+    told(
+        vec![event("Odd", "the moon is full")],
+        Cause::OperatorStalled,
+    );
+    failing(
+        |step| {
+            let said = status(false, "the moon is full", "a");
+            step.findings.resource = Answer::Is(Some(said));
+        },
+        Cause::ProbeUnfit,
     );
 }
 

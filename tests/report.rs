@@ -29,6 +29,8 @@ fn step(step: Step, started: &str, stages: &[(Stage, f64)]) -> StepReport {
         explained_ratio: None,
         moves_with: None,
         watch_delay_seconds: None,
+        watch_delay_most_seconds: None,
+        sync_seconds: None,
         cause: None,
         party: None,
         evidence: Vec::new(),

@@ -58,14 +58,19 @@ pub(super) fn of_obstacle(obstacle: &Obstacle) -> Blame {
         (_, Hindrance::Unfit) => Cause::ProbeUnfit,
         (Peer::Vault, Hindrance::Unreachable) => Cause::ProberVaultUnreachable,
         (Peer::Vault, Hindrance::Denied) => Cause::ProberVaultDenied,
+        (Peer::Vault, Hindrance::Rejected) => Cause::VaultRejected,
+        (Peer::Vault, Hindrance::Limited) => Cause::VaultLimited,
         (Peer::Vault, Hindrance::Sealed) => Cause::VaultSealed,
         (Peer::Vault, Hindrance::Failed) => Cause::VaultError,
         (Peer::Postgres, _) => Cause::ProberPostgresUnreachable,
         (Peer::Prober, _) => Cause::ProberBug,
-        (Peer::Kubernetes, Hindrance::Denied) => Cause::ProberKubernetesDenied,
-        (Peer::Kubernetes, Hindrance::Unreachable | Hindrance::Sealed | Hindrance::Failed) => {
-            Cause::ProberKubernetesUnreachable
+        (Peer::Kubernetes, Hindrance::Denied | Hindrance::Rejected) => {
+            Cause::ProberKubernetesDenied
         }
+        (
+            Peer::Kubernetes,
+            Hindrance::Unreachable | Hindrance::Limited | Hindrance::Sealed | Hindrance::Failed,
+        ) => Cause::ProberKubernetesUnreachable,
     };
     let source = match obstacle.at {
         Peer::Vault => Source::Vault,

@@ -3,7 +3,8 @@
 //! It says "moves with", never "caused by": `reconcile_seconds` contains `vault_read_seconds`, so where the one
 //! moves, the other does. Nor is all that moves with a latency worth a name: every signal is of work or of
 //! trouble, so only what rises with the latency can have to do with it. What falls does so because the latency is
-//! the time that it is told over: one reconcile over a long step is a low rate.
+//! the time that it is told over: one reconcile over a long step is a low rate. And what is counted over the latency is the
+//! more the longer that takes: a count is named only if the slower half has more of it than its time explains.
 
 mod statistics;
 
@@ -14,7 +15,7 @@ use crate::model::delta::OperatorDelta;
 use crate::model::run::{Run, StepReport};
 use crate::model::signal::Signal;
 use crate::model::{Step, Verdict};
-use statistics::{Related, differences, relate};
+use statistics::{ONE_PERCENT, Related, differences, excess, relate};
 
 /// How many samples a window holds.
 pub const WINDOW: usize = 240;
@@ -25,10 +26,21 @@ const FALSE_DISCOVERIES: f64 = 0.05;
 /// How far the latencies must lie apart (from the 10th to the 90th percentile) to be worth explaining, as a
 /// share of the step's threshold: below it all is well whatever they move with.
 const MATTERS: f64 = 0.02;
+/// In how many runs in a row a signal must be strong to be named: a window that slides is looked at again with each run,
+/// and one look in a hundred is deceived.
+const IN_A_ROW: u32 = 3;
 
 /// The latest samples of every step of every probe.
 #[derive(Debug, Default)]
-pub struct Windows(HashMap<String, BTreeMap<Step, VecDeque<Sample>>>);
+pub struct Windows(HashMap<String, BTreeMap<Step, Window>>);
+
+/// The latest samples of a step.
+#[derive(Debug, Default)]
+struct Window {
+    samples: VecDeque<Sample>,
+    /// For how many runs in a row each signal was strong.
+    strong: BTreeMap<Signal, u32>,
+}
 
 #[derive(Clone, Debug)]
 struct Sample {
@@ -46,22 +58,37 @@ impl Windows {
         let mut all = BTreeMap::new();
         for report in &mut run.steps {
             let window = windows.entry(report.step).or_default();
-            if let Some(sample) = sample(report) {
-                if window.len() == WINDOW {
-                    window.pop_front();
-                }
-                window.push_back(sample);
+            let sample = sample(report);
+            let sampled = sample.is_some();
+            if window.samples.len() == WINDOW && sampled {
+                window.samples.pop_front();
             }
-            let coefficients = window_of(window, report.within_seconds);
+            window.samples.extend(sample);
+            let mut coefficients = coefficients(&window.samples, report.within_seconds);
+            window.hold(&mut coefficients, sampled);
             report.moves_with = coefficients.iter().find(|one| one.strong).copied();
             all.insert(report.step, coefficients);
         }
         all
     }
 
-    /// Forgets all probes but these.
+    /// Forgets all probes but these, which measure what they did before.
     pub fn retain(&mut self, stays: impl Fn(&str) -> bool) {
         self.0.retain(|probe, _| stays(probe));
+    }
+}
+
+impl Window {
+    /// Calls strong only what has been so for several runs.
+    fn hold(&mut self, coefficients: &mut [Coefficient], sampled: bool) {
+        let mut strong = BTreeMap::new();
+        for one in coefficients.iter_mut().filter(|one| one.strong) {
+            let before = self.strong.get(&one.signal).copied().unwrap_or_default();
+            let runs = before.saturating_add(u32::from(sampled));
+            one.strong = runs >= IN_A_ROW;
+            strong.insert(one.signal, runs);
+        }
+        self.strong = strong;
     }
 }
 
@@ -78,8 +105,12 @@ fn sample(report: &StepReport) -> Option<Sample> {
     Some(Sample { measured, operator })
 }
 
-fn window_of(window: &VecDeque<Sample>, within: f64) -> Vec<Coefficient> {
+fn coefficients(window: &VecDeque<Sample>, within: f64) -> Vec<Coefficient> {
     let measured: Vec<_> = window.iter().map(|sample| sample.measured).collect();
+    let times: Vec<_> = window
+        .iter()
+        .map(|sample| sample.operator.window_seconds)
+        .collect();
     let values = |signal| {
         let values = window
             .iter()
@@ -87,24 +118,26 @@ fn window_of(window: &VecDeque<Sample>, within: f64) -> Vec<Coefficient> {
         (signal, values.collect())
     };
     let signals: Vec<_> = Signal::ALL.into_iter().map(values).collect();
-    correlate(&measured, &signals, MATTERS * within)
+    correlate(&measured, &times, &signals, MATTERS * within)
 }
 
 /// The coefficients of signals with the latencies (or latenesses) of a window, the strongest first and what falls
 /// as they rise last.
 ///
-/// `measured` is in seconds and in order of time; each signal has one value for each of it, or none. Only signals
-/// with [`MINIMUM`] values that are not all the same have a coefficient. Strong is one above 0 whose interval
-/// excludes it with all signals considered (Benjamini-Hochberg), whose changes from one sample to the next move
-/// alike (two that drift have no such changes in common), where the latencies are at least `matters`
-/// seconds apart.
+/// `measured` is in seconds and in order of time; `times` are the seconds over which the signals are told; each signal
+/// has one value for each of these, or none. Only signals with [`MINIMUM`] values that are not all the same have a
+/// coefficient. Strong is one above 0 whose interval excludes it with all signals considered (Benjamini-Hochberg), whose
+/// changes from one sample to the next move alike (two that drift have no such changes in common), where the latencies are at
+/// least `matters` seconds apart. A count is strong where the slower half of the samples has more of it than its share of
+/// the time explains.
 pub fn correlate(
     measured: &[f64],
+    times: &[f64],
     signals: &[(Signal, Vec<Option<f64>>)],
     matters: f64,
 ) -> Vec<Coefficient> {
     let worth = statistics::spread(measured) >= matters;
-    let mut related: Vec<(Signal, Related, bool)> = signals
+    let (mut counts, mut related): (Vec<_>, Vec<_>) = signals
         .iter()
         .filter_map(|(signal, values)| {
             let pairs: Vec<_> = measured
@@ -120,30 +153,32 @@ pub fn correlate(
                 changes.spearman.signum() == related.spearman.signum()
                     && changes.chance() <= FALSE_DISCOVERIES
             });
-            Some((*signal, related, alike))
+            let more = || excess(measured, times, values).is_some_and(|z| z > ONE_PERCENT);
+            Some((*signal, related, alike && (!signal.is_count() || more())))
         })
-        .collect();
+        .partition(|(signal, ..): &(Signal, Related, bool)| signal.is_count());
     related.sort_by(|(_, a, _), (_, b, _)| a.chance().total_cmp(&b.chance()));
-    let discovered = discoveries(related.iter().map(|(_, related, _)| related.chance()));
-    let mut coefficients: Vec<_> = related
-        .into_iter()
-        .enumerate()
-        .map(|(rank, (signal, related, alike))| Coefficient {
-            signal,
-            spearman: related.spearman,
-            pearson: related.pearson,
-            samples: related.samples,
-            interval: related.interval(),
-            strong: worth && alike && related.spearman > 0.0 && rank < discovered,
-        })
-        .collect();
+    let all = related.len() + counts.len();
+    let discovered = discoveries(related.iter().map(|(_, related, _)| related.chance()), all);
+    for (_, _, alike) in related.iter_mut().skip(discovered) {
+        *alike = false;
+    }
+    related.append(&mut counts);
+    let coefficient = |(signal, related, strong): (Signal, Related, bool)| Coefficient {
+        signal,
+        spearman: related.spearman,
+        pearson: related.pearson,
+        samples: related.samples,
+        interval: related.interval(),
+        strong: worth && strong && related.spearman > 0.0,
+    };
+    let mut coefficients: Vec<_> = related.into_iter().map(coefficient).collect();
     coefficients.sort_by(|a, b| b.spearman.total_cmp(&a.spearman));
     coefficients
 }
 
-/// How many of these probabilities, in ascending order, are no chance (Benjamini-Hochberg).
-fn discoveries(chances: impl ExactSizeIterator<Item = f64>) -> usize {
-    let all = chances.len();
+/// How many of these probabilities, in ascending order, are no chance among `all` (Benjamini-Hochberg).
+fn discoveries(chances: impl Iterator<Item = f64>, all: usize) -> usize {
     let allowed = |rank: usize| FALSE_DISCOVERIES * statistics::share(rank, all);
     chances
         .enumerate()

@@ -33,6 +33,8 @@ fn figures(cause: Cause, kind: Kind, numbers: &OperatorDelta, told: &Told) -> Op
         | Cause::VaultError
         | Cause::LoginFailed
         | Cause::VaultDenied
+        | Cause::VaultRejected
+        | Cause::VaultLimited
         | Cause::VaultPathMissing => failures(numbers.vault_errors, numbers, "request", "to Vault"),
         Cause::SecretWriteDenied | Cause::TransformationFailed => {
             let of = format!("of a {}", kind.resource());

@@ -14,7 +14,6 @@ use crate::model::proof::Proof;
 pub(super) const PROVEN: &[Rule] = &[
     ("late_while_starved", late_while_starved),
     ("late_while_blind", late_while_blind),
-    ("late_on_a_cut_watch", late_on_a_cut_watch),
     ("found_by_a_list", found_by_a_list),
     ("lease_lost", lease::lost),
     ("rotated_late", lease::rotated_late),
@@ -47,18 +46,11 @@ fn late_while_blind(case: &Case<'_>) -> Option<Blame> {
     outages::kubernetes(case, beyond(case)?)
 }
 
-/// Whether it came late or was only seen late can't be told.
-fn late_on_a_cut_watch(case: &Case<'_>) -> Option<Blame> {
-    beyond(case)?;
-    let mut cuts = case.cuts().into_iter();
-    let first = cuts.next()?;
-    Some(Blame::new(Cause::ProberWatchLost, first).and(cuts))
-}
-
-/// A list after a cut shows what is there, and not since when.
+/// What comes at once when a watch is opened again, or by a list, shows what is there, and not since when. A proof that the
+/// watch brings at its time counts, whatever befell the watch before.
 fn found_by_a_list(case: &Case<'_>) -> Option<Blame> {
     case.proven.filter(|proven| proven.relisted)?;
-    let text = "a watch was interrupted and only a later list showed the effect, so it is not known when it came";
+    let text = "the effect came while the watch was interrupted, so it is not known when";
     Some(Blame::new(Cause::ProberWatchLost, status(text)).and(case.cuts()))
 }
 

@@ -32,14 +32,20 @@ pub(super) fn tell(step: &StepRecord, account: &StepAccount, proven: Option<Prov
         let reconcile = seconds(window.delta.reconcile_seconds * window.share);
         let reconcile = reconcile.saturating_sub(window.after_proof);
         split.take(Stage::Reconcile, reconcile);
-        let queue = seconds(window.delta.queue_seconds / window.delta.queued);
+        let queue = window.delta.queue_seconds / window.delta.queued;
+        let queue = seconds(queue * window.tries);
         split.take(Stage::Queue, queue);
         let left = split.rest.saturating_sub(account.delivery);
         split.take(Stage::Wait, account.idle.min(left));
     } else if let Some(due) = account.due {
         split.take(Stage::Wait, due.min(until).since(submitted));
     }
-    split.keep(Stage::Deliver);
+    // What nobody delivered is no delivery.
+    split.keep(if proven.is_some() {
+        Stage::Deliver
+    } else {
+        Stage::Unexplained
+    });
     let whole = until.since(step.started).as_secs_f64();
     let explained = (attribution != Attribution::None && whole > 0.0)
         .then(|| 1.0 - split.rest.as_secs_f64() / whole);

@@ -17,6 +17,8 @@ pub(super) const UNPROVEN: &[Rule] = &[
     ("came_after_all", came_after_all),
     ("unseen", unseen),
     ("removed_by_others", removed_by_others),
+    ("held_by_others", held_by_others),
+    ("changed_by_others", changed_by_others),
     ("destination_taken", destination_taken),
     ("certificate_not_written", certificate::not_written),
     ("wrong_content", wrong_content),
@@ -39,6 +41,7 @@ pub(super) const UNPROVEN: &[Rule] = &[
     ("connection_dead", connection_dead),
     ("login_refused", certificate::login_refused),
     ("obstructed", obstructed),
+    ("unknown_words", unknown_words),
     ("resource_ignored", resource_ignored),
 ];
 /// What is left where none of them applies.
@@ -102,6 +105,35 @@ fn removed_by_others(case: &Case<'_>) -> Option<Blame> {
     let removed = case.step.findings.resource == Answer::Is(None) && case.step.proof != Proof::Gone;
     removed.then(|| {
         let text = "someone else deleted the resource during the step";
+        Blame::new(Cause::CanaryRemoved, status(text))
+    })
+}
+
+/// Somebody else's finalizer keeps what the operator and the cluster let go.
+fn held_by_others(case: &Case<'_>) -> Option<Blame> {
+    let held = case.step.findings.held_by.first()?;
+    let let_go = case
+        .account
+        .resource
+        .as_ref()
+        .is_none_or(|resource| !resource.held);
+    (case.step.proof == Proof::Gone && let_go).then(|| {
+        let text = format!("someone else's finalizer {held}");
+        Blame::new(Cause::CanaryRemoved, status(text))
+    })
+}
+
+/// Somebody else wrote the Secret's data after the operator.
+fn changed_by_others(case: &Case<'_>) -> Option<Blame> {
+    let by = case.step.findings.changed_by.as_ref()?;
+    let wrong = match case.step.findings.secret.get()? {
+        Some((uid, content)) => {
+            matches!(case.step.proof, Proof::Content { .. }) && !case.step.proof.holds(uid, content)
+        }
+        None => false,
+    };
+    wrong.then(|| {
+        let text = format!("`{by}` changed the Secret's data after the operator wrote it");
         Blame::new(Cause::CanaryRemoved, status(text))
     })
 }
@@ -226,8 +258,8 @@ fn lease_unnamed(case: &Case<'_>) -> Option<Blame> {
     let unnamed =
         matches!(case.step.proof, Proof::Credential { .. }) && case.step.proof.holds(uid, content);
     unnamed.then(|| {
-        let text = "the Secret holds a credential, but the resource's status names no lease";
-        Blame::new(Cause::OperatorStalled, status(text)).and(said::warnings(case))
+        let text = "the Secret holds a credential, but the resource's status names no lease: the path in Vault issues none, as that of a static role does";
+        Blame::new(Cause::ProbeUnfit, status(text)).and(said::warnings(case))
     })
 }
 
@@ -236,8 +268,17 @@ fn lease_unnamed(case: &Case<'_>) -> Option<Blame> {
 pub(super) fn connection_dead(case: &Case<'_>) -> Option<Blame> {
     let mut references = case.step.findings.references.iter();
     let dead = references.find(|reference| reference.valid == Some(false))?;
-    let text = format!("the operator reports that {} is not valid", dead.name);
-    Some(Blame::new(Cause::VaultUnreachable, status(text)))
+    let text = status(format!(
+        "the operator reports that {} is not valid",
+        dead.name
+    ));
+    let said = case.account.words.connection.as_ref();
+    Some(match said.and_then(|said| Some((said.cause?, said))) {
+        Some((cause, said)) => Blame::new(cause, said.evidence.clone()).and([text]),
+        None => {
+            Blame::new(Cause::VaultUnreachable, text).and(said.map(|said| said.evidence.clone()))
+        }
+    })
 }
 
 /// What would tell the operator's fault from others' could not be asked for: of a VaultAuth that is not there
@@ -254,15 +295,33 @@ fn obstructed(case: &Case<'_>) -> Option<Blame> {
         .map(of_obstacle)
 }
 
-/// The operator was at work on others of the kind, and did nothing for this one.
+/// The operator was seen to be at work on others of the kind, and did nothing for this one. A mere number of reconciles does
+/// not tell whose they were: one that fails may leave no trace on its resource.
 fn resource_ignored(case: &Case<'_>) -> Option<Blame> {
-    let window = case.account.window.ok().flatten();
-    let shared = window.is_some_and(|window| window.attribution == Attribution::Shared);
-    let others = case.step.findings.others_reconciled || shared;
-    (others && !reconciled(case)).then(|| {
+    let others = case.step.findings.others_reconciled;
+    (others && !reconciled(case) && said::warnings(case).is_empty()).then(|| {
         let text = "the operator reconciled other resources of this kind during the step, but not this one";
         Blame::new(Cause::ResourceIgnored, status(text)).and(case.pods())
     })
+}
+
+/// The operator says why it failed, in words of which nothing is known: it did something, so it is not stalled.
+fn unknown_words(case: &Case<'_>) -> Option<Blame> {
+    let words = &case.account.words;
+    let window = case.account.window.ok().flatten();
+    let counted = window.is_some_and(|window| window.attribution != Attribution::None);
+    // An event alone is easily made up: that it did something is seen in its status, or its metrics.
+    let unclear = words
+        .unclear
+        .as_ref()
+        .filter(|_| counted || reconciled(case));
+    let unclear = unclear.map(|said| said.evidence.clone());
+    let first = words.unknown.clone().map(status).or(unclear)?;
+    let others = said::warnings(case)
+        .into_iter()
+        .filter(|other| *other != first);
+    let others: Vec<_> = others.collect();
+    Some(Blame::new(Cause::ProbeUnfit, first).and(others))
 }
 
 /// Nothing speaks for anyone else: the operator was told and did nothing.

@@ -28,9 +28,19 @@ pub async fn one<K: DeserializeOwned>(
     api: &Api<impl Resource>,
     name: &str,
 ) -> kube::Result<Option<K>> {
+    let value = whole(client, api, name).await?;
+    value.map(lean).transpose().map_err(kube::Error::SerdeError)
+}
+
+/// The same, as it is, with who wrote which field.
+pub async fn whole(
+    client: &Client,
+    api: &Api<impl Resource>,
+    name: &str,
+) -> kube::Result<Option<Value>> {
     let request = Request::new(api.resource_url()).get(name, &GetParams::default());
     match read::<Value>(client, request).await {
-        Ok(value) => lean(value).map(Some).map_err(kube::Error::SerdeError),
+        Ok(value) => Ok(Some(value)),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
         Err(error) => Err(error),
     }

@@ -54,7 +54,7 @@ pub struct StepAccount {
     pub certificates: Certificates,
     /// When the resource was gone.
     pub released: Option<Mark>,
-    /// For how long of the step somebody was away.
+    /// For how long somebody was away when it counted.
     pub away: Away,
     /// Why each watch was interrupted that was.
     pub cuts: Vec<Text>,
@@ -62,8 +62,10 @@ pub struct StepAccount {
     pub window: Result<Option<Window>, Void>,
     /// How long one sync waited for Vault up to the effect, on average, where that was read.
     pub in_vault: Option<Duration>,
-    /// How long the watch took to echo the prober's own write, once that was acknowledged.
-    pub echo: Option<Duration>,
+    /// How long the watch took to echo the prober's own write.
+    pub echo: Option<Echo>,
+    /// How long after that echo the effect came, or the step was given up.
+    pub sync: Option<Duration>,
     /// How long a delivery takes, as the latest echo up to this step tells.
     pub delivery: Duration,
 }
@@ -75,8 +77,14 @@ pub struct Words {
     pub status: Option<Said>,
     /// In the first status during the step that names a cause.
     pub meanwhile: Option<Said>,
+    /// In its status at the end of the step, if that is bad and says nothing that is known.
+    pub unknown: Option<Text>,
+    /// In the latest event that warns and says nothing that is known.
+    pub unclear: Option<Said>,
     /// In events that warn, the latest last.
     pub warnings: Vec<Said>,
+    /// Of the VaultConnection, if it calls that invalid and says why.
+    pub connection: Option<Said>,
     /// In its status, where it could not write the Secret and does not say why.
     pub unwritten: Option<Text>,
 }
@@ -166,7 +174,16 @@ pub struct Certificates {
     pub followed: usize,
 }
 
-/// For how long of a step somebody was away.
+/// How long a watch took to echo a write of the prober's own, which was at some moment between the request and its answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Echo {
+    /// Since the answer; zero if the echo came before it.
+    pub least: Duration,
+    /// Since the request.
+    pub most: Duration,
+}
+
+/// For how long of the times that count in a step somebody was away.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Away {
     /// The prober itself, which stood still.
@@ -177,7 +194,7 @@ pub struct Away {
     pub sealed: Duration,
     /// Vault, which gave no sign of life.
     pub silent: Duration,
-    /// Whether Vault was away at any time until the step was left.
+    /// Whether Vault was away at any time of the step, until it was left.
     pub vault: bool,
 }
 
@@ -190,6 +207,8 @@ pub struct Window {
     pub attribution: Attribution,
     /// The share of its reconciles that belongs to the step, in [0, 1].
     pub share: f64,
+    /// How often it took the resource from its queue up to the reconcile that brought the proof.
+    pub tries: f64,
     /// How long the reconcile that brought the proof went on after it.
     pub after_proof: Duration,
     /// Whether the requests to Vault in it are of the canary's own connection.

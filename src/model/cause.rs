@@ -137,21 +137,27 @@ causes! {
     /// Vault answered with a server error.
     VaultError = "vault_error", Vault,
         "check Vault's log: it answered with a server error";
+    /// Vault refuses requests that are too many.
+    VaultLimited = "vault_limited", Vault,
+        "raise Vault's rate-limit quota for the path in the evidence, or send fewer requests: Vault answered 429";
     /// Kubernetes refused the operator's write of the Secret.
     SecretWriteDenied = "secret_write_denied", Kubernetes,
         "check quotas, admission webhooks and the operator's RBAC in the canaries' namespace";
     /// The resource is gone and its Secret is not, or not in time.
     NotCollected = "not_collected", Kubernetes,
         "check kube-controller-manager: its garbage collector did not remove the Secret of a deleted owner in time";
-    /// The VaultAuth or its connection is missing, or does not allow the namespace.
+    /// The VaultAuth or its connection is missing or invalid, or does not allow the namespace.
     AuthRefInvalid = "auth_ref_invalid", Configuration,
-        "create the VaultAuth that `authRef` names and its VaultConnection, or allow the canaries' namespace in it";
+        "correct the VaultAuth that `authRef` names, or its VaultConnection, as the evidence says: one of them is missing or invalid, or closed to the canaries' namespace";
     /// Vault refused the operator's login.
     LoginFailed = "login_failed", Configuration,
-        "compare the VaultAuth's role, audience and ServiceAccount with the role in Vault";
-    /// Vault refused the operator's read.
+        "compare the VaultAuth's role, audience, ServiceAccount and Secrets with the role in Vault";
+    /// Vault refused the operator's request: 403.
     VaultDenied = "vault_denied", Configuration,
-        "allow the path in the policy of the operator's role in Vault, or allow in the PKI role what the probe requests";
+        "allow the path in the policy of the operator's role in Vault";
+    /// Vault understood a request and would not do it as asked: 400, 405, 412, 422.
+    VaultRejected = "vault_rejected", Configuration,
+        "read Vault's answer in the evidence: it understood the request and did not do it as asked; change the probe or the role in Vault to fit";
     /// There is nothing at the path in Vault.
     VaultPathMissing = "vault_path_missing", Configuration,
         "compare the probe's `mount`, `path` and `type` with Vault: there is nothing at that path";
@@ -172,7 +178,7 @@ causes! {
         "check the kubeconfig, and the network between the prober and the API server";
     /// The API server refuses the prober.
     ProberKubernetesDenied = "prober_kubernetes_denied", Prober,
-        "check that the operator's CRDs are installed, that the namespace exists, and the prober's token and RBAC in it";
+        "check that the operator's CRDs are installed, that the namespace exists, the prober's token and RBAC in it, and the quotas and policies of the cluster";
     /// The watch and a direct read disagree, or the watch was interrupted.
     ProberWatchLost = "prober_watch_lost", Prober,
         "check the connection between the prober and the API server: a watch was interrupted during the step";
@@ -188,9 +194,9 @@ causes! {
     /// A bug in the prober ended the run.
     ProberBug = "prober_bug", Prober,
         "report it with the run as JSON: a bug in the prober ended the run";
-    /// Someone else deleted or changed the canary.
+    /// Someone else deleted, changed or holds the canary.
     CanaryRemoved = "canary_removed", Prober,
-        "find out who deletes or changes objects in the canaries' namespace, or point the prober at a namespace of its own";
+        "find out who deletes, changes or holds objects in the canaries' namespace, or point the prober at a namespace of its own";
 }
 
 impl fmt::Display for Cause {

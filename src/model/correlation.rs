@@ -11,8 +11,8 @@ pub struct Coefficient {
     pub signal: Signal,
     /// Spearman's rank correlation, in [-1, 1].
     pub spearman: f64,
-    /// Pearson's correlation with the logarithm of the latency, in [-1, 1].
-    pub pearson: f64,
+    /// Pearson's correlation with the logarithm of the latency, in [-1, 1], where there is one.
+    pub pearson: Option<f64>,
     /// The effective number of samples: fewer than were taken where neighbours resemble each other.
     pub samples: f64,
     /// The interval that holds Spearman's with 95 % confidence.

@@ -166,6 +166,10 @@ pub enum Hindrance {
     Unreachable,
     /// An answer that refuses.
     Denied,
+    /// Vault understood the request and would not do it as asked.
+    Rejected,
+    /// An answer that there are too many requests.
+    Limited,
     /// Vault is sealed.
     Sealed,
     /// A server error.
@@ -238,6 +242,12 @@ pub struct Findings {
     /// When the credential or certificate that a rotation replaces comes to its end.
     #[serde(default)]
     pub old_ends: Option<Mark>,
+    /// Whoever else wrote the Secret's data last, by the manager of its fields.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_by: Option<Text>,
+    /// The finalizers of others that hold the resource or its Secret, each with what it holds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held_by: Vec<Text>,
     /// Whether another canary of this kind was reconciled during the step.
     pub others_reconciled: bool,
 }
@@ -291,6 +301,9 @@ pub struct Reference {
     pub exists: Answer<bool>,
     /// Whether the operator says that it works, where its word is worth something: of a VaultConnection.
     pub valid: Option<bool>,
+    /// Why not, as the operator says, where it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<Text>,
 }
 
 /// A pod of the operator.

@@ -57,6 +57,10 @@ pub struct StepReport {
     pub started: Timestamp,
     /// From just before the stimulus to the proof or, failing that, to the moment it was given up.
     pub latency_seconds: f64,
+    /// From the watch's echo of the stimulus to the effect, or to the moment it was given up: the same latency, without the
+    /// prober's way to the API server. None where the stimulus is nothing that is watched.
+    #[serde(default)]
+    pub sync_seconds: Option<f64>,
     /// From the stimulus to the latest moment that the operator's promise allows.
     pub due_seconds: Option<f64>,
     /// How long after that moment the effect came.
@@ -89,9 +93,12 @@ pub struct StepReport {
     pub explained_ratio: Option<f64>,
     /// What the latencies of this step most strongly move with, where they do with anything.
     pub moves_with: Option<Coefficient>,
-    /// How long the prober's watch took to echo its own write, after that had been acknowledged (zero if it
-    /// came before): the prober's own error bar. None where it wrote nothing that is watched.
+    /// How long the prober's watch took to echo its own write at least, since the write's answer (zero if it
+    /// came before that): the lower end of the prober's own error bar. None where it wrote nothing that is watched.
     pub watch_delay_seconds: Option<f64>,
+    /// The same at most, since the write's request: the upper end.
+    #[serde(default)]
+    pub watch_delay_most_seconds: Option<f64>,
     /// Why it did not come out well.
     pub cause: Option<Cause>,
     /// Whom that concerns.

@@ -48,6 +48,20 @@ impl Signal {
         Self::CpuSeconds,
     ];
 
+    /// Whether it counts events over the step's window, so that it is the larger the longer that is.
+    pub const fn is_count(self) -> bool {
+        match self {
+            Self::VaultLogins | Self::VaultErrors | Self::CacheMisses | Self::ApiThrottled => true,
+            Self::ReconcileSeconds
+            | Self::ReconcileRate
+            | Self::QueueSeconds
+            | Self::QueueDepth
+            | Self::ActiveWorkers
+            | Self::VaultReadSeconds
+            | Self::CpuSeconds => false,
+        }
+    }
+
     /// The one spelling, used as label and JSON value.
     pub const fn as_str(self) -> &'static str {
         match self {

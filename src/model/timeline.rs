@@ -98,6 +98,8 @@ pub enum Seen {
         /// Its content.
         content: Content,
     },
+    /// The Secret, whose data is as it was: somebody who wrote none of it, this manager of fields, changed something else.
+    SecretTouched(Text),
     /// The certificate in the Secret that was seen just before.
     Certificate(Certificate),
     /// The Secret is gone.
@@ -106,7 +108,7 @@ pub enum Seen {
     Resource(Resource),
     /// The resource is gone.
     ResourceGone,
-    /// A watch was interrupted: what came in between was not seen.
+    /// A watch of this canary's was interrupted, which and why: what came in between was seen late, or not at all.
     WatchLost(Text),
     /// The prober itself stood still.
     Starved(Duration),
@@ -123,6 +125,7 @@ impl Seen {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Secret { .. } => "the Secret",
+            Self::SecretTouched(_) => "the Secret, changed by someone else",
             Self::Certificate(_) => "the certificate in the Secret",
             Self::SecretGone => "the Secret is gone",
             Self::Resource(_) => "the resource",

@@ -1,11 +1,12 @@
 //! An event of a watch, a line of JSON: whom it is about is read first, its content only where that is wanted.
 
-use futures::io::{AsyncBufRead, AsyncBufReadExt as _};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::kubernetes::hands::toucher;
 use crate::kubernetes::read::lean;
+use crate::model::text::Text;
 
 /// Whom an event is about, and what befell it.
 #[derive(Deserialize)]
@@ -71,39 +72,11 @@ impl Header {
     }
 }
 
-/// The object that a line is about, if it is what it should be.
-pub(super) fn object<K: DeserializeOwned>(line: &[u8]) -> Option<K> {
+/// The object that a line is about, if it is what it should be, and who changed it last without writing its data.
+pub(super) fn object<K: DeserializeOwned>(line: &[u8]) -> Option<(K, Option<Text>)> {
     let whole: Whole = serde_json::from_slice(line).ok()?;
-    lean(whole.object).ok()
-}
-
-/// The lines of a watch.
-pub(super) struct Lines<R> {
-    reader: R,
-    /// As much of the next as has come.
-    begun: Vec<u8>,
-}
-
-impl<R: AsyncBufRead + Unpin> Lines<R> {
-    /// The lines of what is read.
-    pub(super) const fn new(reader: R) -> Self {
-        Self {
-            reader,
-            begun: Vec::new(),
-        }
-    }
-
-    /// The next line, unless that was the last. Can be dropped and called again without losing any of it.
-    pub(super) async fn next(&mut self) -> Option<Vec<u8>> {
-        // Where the connection broke, all that matters is how long it takes to open another.
-        self.reader
-            .read_until(b'\n', &mut self.begun)
-            .await
-            .inspect_err(|error| tracing::debug!(%error, "a watch was cut"))
-            .ok()
-            .filter(|_| !self.begun.is_empty())
-            .map(|_| std::mem::take(&mut self.begun))
-    }
+    let toucher = toucher(&whole.object);
+    Some((lean(whole.object).ok()?, toucher))
 }
 
 #[cfg(test)]
@@ -124,7 +97,7 @@ mod tests {
         let line = br#"{"type":"DELETED","object":{"metadata":{"name":"b"},"data":{"k":"dg=="}}}"#;
         let header = Header::read(line).expect("an event");
         assert_eq!((header.change, header.version()), (Change::Deleted, None));
-        let secret: Secret = object(line).expect("a Secret");
+        let (secret, _) = object::<Secret>(line).expect("a Secret");
         assert_eq!(secret.name_any(), "b");
     }
 
@@ -141,15 +114,5 @@ mod tests {
         }
         let header = Header::read(br#"{"type":"NEW","object":{}}"#).expect("an event");
         assert_eq!((header.change, header.name()), (Change::Other, ""));
-    }
-
-    #[tokio::test]
-    async fn lines_come_one_by_one() {
-        let mut lines = Lines::new(&b"a\n\nbc"[..]);
-        let mut read = Vec::new();
-        while let Some(line) = lines.next().await {
-            read.push(line);
-        }
-        assert_eq!(read, [&b"a\n"[..], b"\n", b"bc"]);
     }
 }

@@ -1,32 +1,40 @@
-//! An endless watch on one kind of object, which says when something may have been missed.
+//! An endless watch on one kind of object, which misses nothing while the API server lets it, and says when it did.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::io::AsyncBufRead;
+use futures::future::{BoxFuture, FutureExt as _};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::Client;
 use kube::api::{Api, ListParams, VersionMatch, WatchParams};
 use kube::core::Request;
 use kube::core::response::Status;
+use rand::RngExt as _;
 use tokio::sync::watch;
 use tokio::time::{self, Instant};
 
-use super::event::{self, Change, Header, Lines};
+use super::event::{self, Change, Header};
+use super::source::{Line, Source};
 use super::watched::Watched;
 use super::{Shared, State};
 use crate::kubernetes::{self, read};
 use crate::model::record::Hindrance;
 use crate::model::time::Moment as _;
-use crate::model::timeline::Seen;
 use crate::retry::Retry;
 
-/// How long the API server lets a watch live, and so how long one can be deaf without a word.
-const WATCH_SECONDS: u32 = 60;
+/// How long the API server lets a watch live, in seconds. The client takes less than 295.
+const LIFE: u32 = 290;
+/// After how many seconds the next one is opened: minutes, at random, so that not all are opened at once; and well before
+/// the end of this one.
+const RENEWAL: Range<u64> = 180..270;
+/// A watch on which nothing comes for so long, not even the bookmark of each minute, may be deaf.
+const SILENCE: Duration = Duration::from_secs(90);
 /// How long a list, or the opening of a watch, may take.
 const OPENING_LIMIT: Duration = Duration::from_secs(10);
-/// How long a watch may be closed between its end and its next opening and miss nothing that matters.
+/// How long a watch may be closed between its end and its next opening and miss nothing that matters; and
+/// for how long after an opening what comes may have happened before.
 const GAP: Duration = Duration::from_millis(50);
 /// How long a watch must have lived for its end to be no failure.
 const STEADY: Duration = Duration::from_secs(5);
@@ -37,9 +45,10 @@ const AT_ONCE: usize = 16;
 
 /// Follows one kind for ever: learns where it stands, then watches it from there on.
 ///
-/// A watch that ends (the API server ends each after a while) is opened again from where it ended.
-/// If that takes longer than can be told from an event's ordinary way, the canaries under way are asked for by
-/// name, and what comes back is marked: it happened at some time in between.
+/// The API server ends each watch after a while: before that, the next one is opened from where this one has come, and
+/// what both bring is told once. One that breaks is opened again from where it had come: what comes at
+/// once then is marked, as it happened at some time in between. Only if the API server does not know that place any more, the
+/// canaries under way are asked for by name, and what comes back is marked likewise.
 ///
 /// Of what else bears the canaries' label only the names are looked at, and nothing is kept: there may be
 /// very much of it.
@@ -55,24 +64,30 @@ pub(super) async fn follow<K: Watched>(
     let mut known = HashSet::new();
     loop {
         let opened = Instant::now();
-        let follower = Follower {
+        let mut follower = Follower {
             client: &client,
             api: &api,
             selector: &selector,
+            what,
             shared: &shared,
+            known: &mut known,
+            renewing: false,
+            told: HashSet::new(),
+            version: String::new(),
+            relisted_until: None,
         };
-        let why = match follower.follow(&mut known, &state).await {
-            Ok(why) => why.into(),
+        let why = match follower.follow(&state).await {
+            Ok(why) => why.to_owned(),
             Err(error) => {
                 let obstacle = kubernetes::obstacle(&format!("watch {what}"), &error);
                 if obstacle.how == Hindrance::Denied {
                     state.send_replace(State::Refused(obstacle.clone()));
                 }
-                obstacle.text
+                obstacle.text.into()
             }
         };
         tracing::debug!(watch = what, %why, "the watch was interrupted");
-        shared.tell_all(Instant::now(), &Seen::WatchLost(why));
+        shared.lost(K::KIND, format!("{what}: {why}").into());
         if opened.elapsed() > STEADY {
             retry.reset();
         }
@@ -84,58 +99,137 @@ struct Follower<'a, K> {
     client: &'a Client,
     api: &'a Api<K>,
     selector: &'a str,
+    what: &'static str,
     shared: &'a Shared,
+    /// The canaries whose object was seen and is not gone.
+    known: &'a mut HashSet<String>,
+    /// Whether the next watch is asked for.
+    renewing: bool,
+    /// The versions that were told while it was, which it brings again.
+    told: HashSet<String>,
+    /// How far the watch has come.
+    version: String,
+    /// Until when what comes may have happened before it came.
+    relisted_until: Option<Instant>,
+}
+
+/// The opening of a watch that is under way.
+type Opening = BoxFuture<'static, kube::Result<Option<Source>>>;
+
+/// How the reading of a watch ended.
+enum Ended {
+    /// At its end, or broken.
+    Closed,
+    /// As soon as it was opened.
+    AtOnce,
 }
 
 impl<K: Watched> Follower<'_, K> {
-    /// Watches until something is missed. Returns how that came.
-    async fn follow(
-        &self,
-        known: &mut HashSet<String>,
-        state: &watch::Sender<State>,
-    ) -> kube::Result<String> {
-        let Some(mut version) = opened(self.version()).await? else {
-            return Ok("no answer to a list".to_owned());
+    /// Watches until the place is lost. Returns how that came.
+    async fn follow(&mut self, state: &watch::Sender<State>) -> kube::Result<&'static str> {
+        let Some(version) = opened(self.version()).await? else {
+            return Ok("no answer to a list");
         };
-        let mut begun = Instant::now();
-        let Some(mut lines) = opened(self.open(&version)).await? else {
-            return Ok("no answer to a watch".to_owned());
+        self.version = version;
+        let listed = Instant::now();
+        let Some(mut source) = self.opening().await? else {
+            return Ok("no answer to a watch");
         };
-        let listed = begun;
-        if opened(self.look(&version, known)).await?.is_none() {
-            return Ok("no answer to a list".to_owned());
+        if opened(self.look()).await?.is_none() {
+            return Ok("no answer to a list");
         }
         // What came meanwhile was not stamped when it came.
-        let late = listed.elapsed() > GAP;
-        let caught_up = late.then(|| Instant::now().later(GAP));
+        if listed.elapsed() > GAP {
+            self.relisted_until = Some(Instant::now().later(GAP));
+        }
+        let mut retry = Retry::default();
         loop {
             state.send_replace(State::Synced);
-            let silence =
-                Duration::from_secs(u64::from(WATCH_SECONDS)).saturating_add(OPENING_LIMIT);
-            loop {
-                let Ok(line) = time::timeout(silence, lines.next()).await else {
-                    return Ok("it fell silent".to_owned());
-                };
-                let at = Instant::now();
-                let Some(line) = line else { break };
-                let relisted = caught_up.is_some_and(|caught_up| at < caught_up);
-                if let Some(reached) = self.tell(&line, at, relisted, known)? {
-                    version = reached;
+            if matches!(self.read(&mut source).await?, Ended::AtOnce) {
+                return Ok("it ended as soon as it was opened");
+            }
+            source = self.resumed(&mut retry).await?;
+        }
+    }
+
+    /// Reads a watch, and the next that takes its place in time, until one is closed that has no successor yet.
+    async fn read(&mut self, source: &mut Source) -> kube::Result<Ended> {
+        let mut begun = Instant::now();
+        let due = || Duration::from_secs(rand::rng().random_range(RENEWAL));
+        let mut renewal = begun.later(due());
+        let mut heard = begun;
+        let mut next: Option<Opening> = None;
+        loop {
+            let renew_at = renewal.min(heard.later(SILENCE));
+            tokio::select! {
+                biased;
+                line = source.next() => {
+                    let Some(line) = line else {
+                        let brief = begun.elapsed() < BRIEF;
+                        return Ok(if brief { Ended::AtOnce } else { Ended::Closed });
+                    };
+                    heard = line.at;
+                    self.tell(&line)?;
+                }
+                opened = wait(&mut next) => {
+                    next = None;
+                    self.renewing = false;
+                    match opened {
+                        Ok(Some(opened)) => {
+                            let now = Instant::now();
+                            // The old one may have been deaf: what it did not bring may be older.
+                            if now.saturating_duration_since(heard) >= SILENCE {
+                                self.relisted_until = Some(now.later(GAP));
+                            }
+                            *source = opened;
+                            begun = now;
+                            heard = now;
+                            renewal = now.later(due());
+                        }
+                        Err(error) if expired(&error) => return Err(error),
+                        // The old one goes on, and the next is tried for again.
+                        Ok(None) | Err(_) => {
+                            renewal = Instant::now().later(BRIEF);
+                            heard = renewal;
+                        }
+                    }
+                }
+                () = time::sleep_until(renew_at), if next.is_none() => {
+                    self.told.clear();
+                    self.renewing = true;
+                    next = Some(self.opening());
                 }
             }
-            let ended = Instant::now();
-            if ended.saturating_duration_since(begun) < BRIEF {
-                return Ok("it ended as soon as it was opened".to_owned());
-            }
-            begun = ended;
-            let Some(again) = opened(self.open(&version)).await? else {
-                return Ok("no answer to a watch".to_owned());
-            };
-            lines = again;
+        }
+    }
+
+    /// Opens a watch again that broke, as often as it takes, unless its place is lost.
+    async fn resumed(&mut self, retry: &mut Retry) -> kube::Result<Source> {
+        let ended = Instant::now();
+        self.told.clear();
+        self.renewing = false;
+        let mut lost = false;
+        loop {
+            let again = self.opening().await;
             let gap = ended.elapsed();
-            if gap > GAP {
-                return Ok(format!("reopening it took {:.3} s", gap.as_secs_f64()));
+            let source = match again {
+                Ok(source) => source,
+                Err(error) if expired(&error) || denied(&error) => return Err(error),
+                Err(_) => None,
+            };
+            if (source.is_none() || gap > GAP) && !lost {
+                lost = true;
+                let why = format!("{}: the connection broke", self.what);
+                self.shared.lost(K::KIND, why.into());
             }
+            if let Some(source) = source {
+                if gap > GAP {
+                    self.relisted_until = Some(Instant::now().later(GAP));
+                }
+                retry.reset();
+                return Ok(source);
+            }
+            retry.wait().await;
         }
     }
 
@@ -145,45 +239,58 @@ impl<K: Watched> Follower<'_, K> {
         read::version(self.client, self.api, &params).await
     }
 
-    /// Opens a watch of what comes after this version.
-    async fn open(&self, version: &str) -> kube::Result<Lines<impl AsyncBufRead + Unpin + use<K>>> {
-        let params = WatchParams::default()
-            .labels(self.selector)
-            .timeout(WATCH_SECONDS);
-        let request = Request::new(self.api.resource_url()).watch(&params, version);
-        let request = request.map_err(kube::Error::BuildRequest)?;
-        let reader = self.client.request_stream(request).await?;
-        Ok(Lines::new(Box::pin(reader)))
+    /// Opens a watch of what comes after this version; none if that takes too long.
+    fn opening(&self) -> Opening {
+        let params = WatchParams::default().labels(self.selector).timeout(LIFE);
+        let request = Request::new(self.api.resource_url()).watch(&params, &self.version);
+        let client = self.client.clone();
+        opened(async move {
+            let request = request.map_err(kube::Error::BuildRequest)?;
+            let reader = client.request_stream(request).await?;
+            Ok(Source::start(Box::pin(reader)))
+        })
+        .boxed()
     }
 
     /// Tells every canary under way how it stood at this version.
-    async fn look(&self, version: &str, known: &mut HashSet<String>) -> kube::Result<()> {
+    async fn look(&mut self) -> kube::Result<()> {
         let names = self.shared.under_way();
-        known.retain(|name| names.contains(name));
+        self.known.retain(|name| names.contains(name));
+        let this = &*self;
         let mut looks = stream::iter(names)
-            .map(|name| async {
-                let found = self.one(&name, version).await?;
+            .map(|name| async move {
+                let found = this.one(&name).await?;
                 Ok::<_, kube::Error>((name, found))
             })
             .buffered(AT_ONCE);
-        while let Some((name, found)) = looks.try_next().await? {
+        let mut found = Vec::new();
+        while let Some((name, object)) = looks.try_next().await? {
             let at = Instant::now();
-            if let Some(object) = found {
-                object.tell(self.shared, at, true);
-                known.insert(name);
-            } else if known.remove(&name) {
+            if let Some(object) = object {
+                object.tell(self.shared, at, true, None);
+                found.push((name, true));
+            } else if self.known.contains(&name) {
                 self.shared.tell(&name, at, true, K::gone());
+                found.push((name, false));
+            }
+        }
+        drop(looks);
+        for (name, there) in found {
+            if there {
+                self.known.insert(name);
+            } else {
+                self.known.remove(&name);
             }
         }
         Ok(())
     }
 
     /// An object as it stood at this version.
-    async fn one(&self, name: &str, version: &str) -> kube::Result<Option<K>> {
+    async fn one(&self, name: &str) -> kube::Result<Option<K>> {
         let params = ListParams::default()
             .labels(self.selector)
             .fields(&format!("metadata.name={name}"))
-            .at(version)
+            .at(&self.version)
             .matching(VersionMatch::Exact);
         let mut found = None;
         let take = |object| found = Some(object);
@@ -191,44 +298,66 @@ impl<K: Watched> Follower<'_, K> {
         Ok(found)
     }
 
-    /// Tells whom a line is about, if that is a canary under way. Returns how far the watch has come.
-    fn tell(
-        &self,
-        line: &[u8],
-        at: Instant,
-        relisted: bool,
-        known: &mut HashSet<String>,
-    ) -> kube::Result<Option<String>> {
-        let Some(header) = Header::read(line) else {
+    /// Tells whom a line is about, if that is a canary under way, and notes how far the watch has come.
+    fn tell(&mut self, line: &Line) -> kube::Result<()> {
+        let (at, bytes) = (line.at, line.bytes.as_slice());
+        let relisted = self.relisted_until.is_some_and(|until| at < until);
+        let Some(header) = Header::read(bytes) else {
             tracing::debug!(
-                bytes = line.len(),
+                bytes = bytes.len(),
                 "skipping an event of a watch that could not be read"
             );
-            return Ok(None);
+            return Ok(());
         };
         let name = header.name();
+        if header.change == Change::Error {
+            let status = event::object::<Status>(bytes);
+            let status = status.map(|(status, _)| status).unwrap_or_default();
+            return Err(kube::Error::Api(Box::new(status)));
+        }
+        if let Some(version) = header.version() {
+            version.clone_into(&mut self.version);
+            if self.renewing {
+                self.told.insert(version.to_owned());
+            } else if self.told.contains(version) && header.change != Change::Bookmark {
+                return Ok(());
+            }
+        }
         match header.change {
             Change::Added | Change::Modified if self.shared.awaits(name) => {
-                known.insert(name.to_owned());
-                if let Some(object) = event::object::<K>(line) {
-                    object.tell(self.shared, at, relisted);
+                self.known.insert(name.to_owned());
+                if let Some((object, toucher)) = event::object::<K>(bytes) {
+                    object.tell(self.shared, at, relisted, toucher);
                 } else {
-                    let lost = Seen::WatchLost("an event could not be read".into());
-                    self.shared.tell(name, at, relisted, lost);
+                    let lost = format!("{}: an event could not be read", self.what);
+                    self.shared.lost_one(name, lost.into());
                 }
             }
             Change::Deleted => {
                 self.shared.tell(name, at, relisted, K::gone());
-                known.remove(name);
+                self.known.remove(name);
             }
-            Change::Error => {
-                let status = event::object::<Status>(line).unwrap_or_default();
-                return Err(kube::Error::Api(Box::new(status)));
-            }
-            Change::Added | Change::Modified | Change::Bookmark | Change::Other => {}
+            _ => {}
         }
-        Ok(header.version().map(str::to_owned))
+        Ok(())
     }
+}
+
+/// Waits for the opening of a watch, for ever if none is under way.
+async fn wait(opening: &mut Option<Opening>) -> kube::Result<Option<Source>> {
+    match opening {
+        Some(opening) => opening.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether the API server does not know the place any more where the watch had come to.
+fn expired(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 410)
+}
+
+fn denied(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if matches!(status.code, 401 | 403 | 404))
 }
 
 /// What was opened, unless it took too long.

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::Shared;
 use crate::model::Kind;
+use crate::model::text::Text;
 use crate::model::timeline::Seen;
 use crate::operator::api::{VaultDynamicSecret, VaultPKISecret, VaultStaticSecret};
 use crate::operator::{resource_of_dynamic, resource_of_pki, resource_of_static};
@@ -17,13 +18,18 @@ use crate::operator::{resource_of_dynamic, resource_of_pki, resource_of_static};
 pub(super) trait Watched:
     kube::Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static
 {
-    fn tell(&self, shared: &Shared, at: Instant, relisted: bool);
+    /// Which canaries it concerns: those of this kind, or all.
+    const KIND: Option<Kind>;
+    /// `toucher` changed it last, and wrote none of its data.
+    fn tell(&self, shared: &Shared, at: Instant, relisted: bool, toucher: Option<Text>);
     fn gone() -> Seen;
 }
 
 impl Watched for Secret {
-    fn tell(&self, shared: &Shared, at: Instant, relisted: bool) {
-        shared.tell_secret(self, at, relisted);
+    const KIND: Option<Kind> = None;
+
+    fn tell(&self, shared: &Shared, at: Instant, relisted: bool, toucher: Option<Text>) {
+        shared.tell_secret(self, at, relisted, toucher);
     }
 
     fn gone() -> Seen {
@@ -32,7 +38,9 @@ impl Watched for Secret {
 }
 
 impl Watched for VaultStaticSecret {
-    fn tell(&self, shared: &Shared, at: Instant, relisted: bool) {
+    const KIND: Option<Kind> = Some(Kind::Static);
+
+    fn tell(&self, shared: &Shared, at: Instant, relisted: bool, _: Option<Text>) {
         let resource = resource_of_static(self);
         shared.tell_resource(Kind::Static, &self.name_any(), at, relisted, resource);
     }
@@ -43,7 +51,9 @@ impl Watched for VaultStaticSecret {
 }
 
 impl Watched for VaultDynamicSecret {
-    fn tell(&self, shared: &Shared, at: Instant, relisted: bool) {
+    const KIND: Option<Kind> = Some(Kind::Dynamic);
+
+    fn tell(&self, shared: &Shared, at: Instant, relisted: bool, _: Option<Text>) {
         let resource = resource_of_dynamic(self);
         shared.tell_resource(Kind::Dynamic, &self.name_any(), at, relisted, resource);
     }
@@ -54,7 +64,9 @@ impl Watched for VaultDynamicSecret {
 }
 
 impl Watched for VaultPKISecret {
-    fn tell(&self, shared: &Shared, at: Instant, relisted: bool) {
+    const KIND: Option<Kind> = Some(Kind::Pki);
+
+    fn tell(&self, shared: &Shared, at: Instant, relisted: bool, _: Option<Text>) {
         let resource = resource_of_pki(self);
         shared.tell_resource(Kind::Pki, &self.name_any(), at, relisted, resource);
     }

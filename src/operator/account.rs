@@ -1,6 +1,7 @@
 //! The account of a run, from its record: the one place where what was seen is read with what is known of the operator.
 
 mod certificates;
+mod echo;
 mod refusals;
 mod window;
 mod words;
@@ -9,7 +10,7 @@ mod writes;
 use std::time::Duration;
 
 use super::reader::{self, Effect};
-use super::reconciles::WAKE;
+use super::reconciles::{self, WAKE};
 use crate::model::account::{Account, Away, Standing, StepAccount};
 use crate::model::record::{Answer, End, Record, StepRecord};
 use crate::model::text::Text;
@@ -19,6 +20,8 @@ use crate::model::{Mark, Step};
 /// The operator counts the time to its next poll from when a reconcile returns, and that is up to so much
 /// later than the status that announces it is seen.
 const RETURN: Duration = Duration::from_millis(10);
+/// How far from a poll an absence counts as one at the poll: its moment is told by the status, which may be late.
+const ABOUT_A_POLL: Duration = Duration::from_secs(1);
 
 /// Reads a record.
 pub fn account(record: &Record) -> Account {
@@ -62,12 +65,13 @@ fn of_step(record: &Record, step: &StepRecord) -> StepAccount {
             .between(step.started, Mark::new(Duration::MAX))
             .find(|sighting| sighting.what == Seen::ResourceGone)
             .map(|sighting| sighting.at),
-        away: away(record, step),
+        away: away(record, step, due, until),
         cuts: cuts(record, step),
         window: window::around(record, step, proof, until),
         in_vault: window::in_vault(record, step, came),
-        echo: window::echo(record, step),
-        delivery: window::delivery(record, step),
+        echo: echo::of(record, step),
+        sync: echo::to_effect(record, step, effect),
+        delivery: echo::delivery(record, step),
     }
 }
 
@@ -114,8 +118,10 @@ fn idle(step: &StepRecord, due: Option<Mark>, until: Mark) -> Duration {
     }
 }
 
-fn away(record: &Record, step: &StepRecord) -> Away {
-    let within = |pick: fn(&Seen) -> Option<Duration>| within(record, step, pick);
+/// For how long somebody was away when it counted.
+fn away(record: &Record, step: &StepRecord, due: Option<Mark>, until: Mark) -> Away {
+    let times = in_question(record, step, due, until);
+    let within = |pick: fn(&Seen) -> Option<Duration>| within(record, step, &times, pick);
     let mut seen = record.timeline.between(step.started, step.left);
     Away {
         prober: within(|seen| match seen {
@@ -139,20 +145,40 @@ fn away(record: &Record, step: &StepRecord) -> Away {
     }
 }
 
-/// How much of the step is covered by what `pick` takes of the sightings: each tells of a time up to its moment.
+/// The times in which an absence can have made a step late that ended at `until`: from when its effect was due, or from
+/// the stimulus; and about the last poll before that, from which it is told when the effect is due.
+fn in_question(
+    record: &Record,
+    step: &StepRecord,
+    due: Option<Mark>,
+    until: Mark,
+) -> Vec<(Mark, Mark)> {
+    let Some(due) = due.filter(|due| *due < until) else {
+        return vec![(step.started, until)];
+    };
+    let polls = reconciles::completed(&record.timeline).filter(|poll| poll.at <= due);
+    let around = |poll: Mark| (poll.less(ABOUT_A_POLL), poll.plus(ABOUT_A_POLL).min(due));
+    let poll = polls.last().map(|poll| around(poll.at));
+    poll.into_iter().chain([(due, until)]).collect()
+}
+
+/// How much of these times is covered by what `pick` takes of the sightings: each tells of a time up to its moment.
 fn within(
     record: &Record,
     step: &StepRecord,
+    times: &[(Mark, Mark)],
     pick: impl Fn(&Seen) -> Option<Duration>,
 ) -> Duration {
-    record
-        .timeline
-        .between(step.started, step.left)
-        .filter_map(|sighting| {
-            let before = sighting.at.since(step.started).min(pick(&sighting.what)?);
-            Some(before.saturating_sub(sighting.at.since(step.ended)))
-        })
-        .sum()
+    let seen = record.timeline.between(Mark::default(), step.left);
+    let gaps = seen.filter_map(|sighting| {
+        let gap = pick(&sighting.what)?;
+        Some((sighting.at.less(gap), sighting.at))
+    });
+    let covered = gaps.flat_map(|(from, to)| {
+        let overlap = move |(begins, ends): &(Mark, Mark)| to.min(*ends).since(from.max(*begins));
+        times.iter().map(overlap)
+    });
+    covered.sum()
 }
 
 /// Interruptions of the watches during the step.

@@ -14,6 +14,9 @@ pub(super) const TRUNCATED: &str = "truncated";
 /// What it says of a lease that Vault has no more.
 pub(super) const LEASE_NOT_FOUND: &str = "lease not found";
 
+/// The reason of an event that warns of nothing: the status is written again.
+pub(super) const HARMLESS: &str = "StatusUpdateError";
+
 /// Whether a message says when the operator will be back for this lease.
 pub fn announces(message: &str, lease: &str) -> bool {
     let announces = ANNOUNCING.iter().any(|word| message.starts_with(word));
@@ -36,19 +39,44 @@ pub fn lease_in(message: &str) -> Option<&str> {
 /// Reads an error as the operator reports it. `None` if it says nothing that could be blamed on
 /// anyone, e.g. a lost race for the status.
 ///
-/// The texts are those of the operator and of Vault's own client, as recorded from both.
+/// The texts are those of the operator, of Vault's own client and of Go's libraries, as recorded from them. What names a
+/// Secret, a key, a code of Vault's or a refusal of Kubernetes' is never the operator's fault.
 pub(super) fn classify(text: &str) -> Option<Cause> {
-    let has = |word: &str| text.contains(word);
-    let code = text
-        .split("Code: ")
-        .nth(1)
-        .and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next())
-        .and_then(|digits| digits.parse::<u16>().ok());
-
-    // The order matters: the narrow before the wide.
-    if has("the object has been modified") {
+    if lost_race(text) {
         return None;
     }
+    // The order matters: the narrow before the wide.
+    by_kubernetes(text)
+        .or_else(|| by_way_to_vault(text))
+        .or_else(|| by_vault(text))
+}
+
+/// What an event's reason tells whose message says nothing that is known. The operator tells what it tried, and why that
+/// failed is no fault of its own as far as it knows.
+pub(super) fn by_reason(reason: &str, text: &str) -> Option<Cause> {
+    if lost_race(text) {
+        return None;
+    }
+    match reason {
+        "VaultClientConfigError" | "InvalidResourceRef" => Some(Cause::AuthRefInvalid),
+        "VaultClientError" | "SecretLeaseRenewalError" | "CertificateRevocationError" => {
+            Some(Cause::VaultRejected)
+        }
+        "SecretSyncError" => Some(Cause::SecretWriteDenied),
+        "TransformationError" | "SecretDataBuilderError" => Some(Cause::TransformationFailed),
+        "InvalidConfiguration" => Some(Cause::ProbeUnfit),
+        _ => None,
+    }
+}
+
+/// Whether a message tells of a lost race for an object, which is nobody's fault and over at the next try.
+pub(super) fn lost_race(text: &str) -> bool {
+    text.contains("the object has been modified")
+}
+
+/// What Kubernetes refused, or has not.
+fn by_kubernetes(text: &str) -> Option<Cause> {
+    let has = |word: &str| text.contains(word);
     if has("serviceaccounts") && has("is forbidden") {
         return Some(Cause::LoginFailed);
     }
@@ -67,40 +95,79 @@ pub(super) fn classify(text: &str) -> Option<Cause> {
     if has("k8s secret") && (has("/api/v1/") || has("/apis/")) {
         return Some(Cause::SecretWriteDenied);
     }
-    if has("is not allowed by kind=VaultAuth")
-        || ((has("VaultAuth") || has("VaultConnection")) && has("not found"))
-    {
-        return Some(Cause::AuthRefInvalid);
-    }
     if has("ServiceAccount") && has("not found") {
         return Some(Cause::LoginFailed);
     }
+    // A Secret that a VaultAuth or a VaultConnection names, or a key of it.
+    let absent = has("secrets \"") && has("not found");
+    if absent || has("not present in the CA secret") || has("no key found in secret") {
+        let login = has("auth login") || has("credential");
+        return Some(if login {
+            Cause::LoginFailed
+        } else {
+            Cause::AuthRefInvalid
+        });
+    }
+    let of_references = has("VaultAuth") || has("VaultConnection");
+    let invalid = ["not found", "invalid", "not configured", "must be set"];
+    if has("is not allowed by kind=VaultAuth") || (of_references && invalid.into_iter().any(has)) {
+        return Some(Cause::AuthRefInvalid);
+    }
+    None
+}
+
+/// What came between the operator and Vault.
+fn by_way_to_vault(text: &str) -> Option<Cause> {
+    let has = |word: &str| text.contains(word);
     if has("Vault is sealed") || has("vault is sealed") {
         return Some(Cause::VaultSealed);
     }
+    if has("certificate has expired") {
+        return Some(Cause::VaultUnreachable);
+    }
+    // What the VaultConnection says of Vault is not so: its CA, the name in its certificate, its scheme.
     if [
+        "x509:",
+        "server gave HTTP response to HTTPS client",
+        "Client sent an HTTP request to an HTTPS server",
+        "does not look like a TLS handshake",
+        "unsupported protocol scheme",
+    ]
+    .into_iter()
+    .any(has)
+    {
+        return Some(Cause::AuthRefInvalid);
+    }
+    [
         "connection refused",
         "no such host",
         "i/o timeout",
         "deadline exceeded",
         "Client.Timeout",
-    ]
-    .into_iter()
-    .chain([
         "connection reset",
         "no route to host",
         "network is unreachable",
         ": EOF",
-        "x509:",
-    ])
+        "proxyconnect",
+    ]
+    .into_iter()
     .any(has)
-    {
-        return Some(Cause::VaultUnreachable);
-    }
+    .then_some(Cause::VaultUnreachable)
+}
+
+/// What Vault answered.
+fn by_vault(text: &str) -> Option<Cause> {
+    let has = |word: &str| text.contains(word);
+    let code = text
+        .split("Code: ")
+        .nth(1)
+        .and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next())
+        .and_then(|digits| digits.parse::<u16>().ok());
     if has("empty response from Vault") {
         return Some(Cause::VaultPathMissing);
     }
     match code {
+        Some(429) => Some(Cause::VaultLimited),
         Some(500..) => Some(Cause::VaultError),
         Some(_) if has("/login") => Some(Cause::LoginFailed),
         Some(403) => Some(Cause::VaultDenied),
@@ -108,10 +175,12 @@ pub(super) fn classify(text: &str) -> Option<Cause> {
         Some(400) if has("unsupported path") || has("unknown role") => {
             Some(Cause::VaultPathMissing)
         }
-        // The role allows no such certificate, or Vault can't make sense of what is asked for.
-        Some(400) if has("/issue/") => Some(Cause::VaultDenied),
-        _ if has("template") || has("ransformation") => Some(Cause::TransformationFailed),
-        _ => None,
+        Some(_) => Some(Cause::VaultRejected),
+        None if has("template") || has("ransformation") => Some(Cause::TransformationFailed),
+        None if has("nil response from") || has("no responses for") => {
+            Some(Cause::VaultPathMissing)
+        }
+        None => None,
     }
 }
 
@@ -173,7 +242,32 @@ mod tests {
         );
         check(
             "Failed to sync the secret, horizon=4.1s, err=Error making API request.\n\nURL: PUT http://127.0.0.1:8200/v1/pki/issue/probe\nCode: 400. Errors:\n\n* common name other.example not allowed by this role",
-            Some(Cause::VaultDenied),
+            Some(Cause::VaultRejected),
+        );
+        check(
+            "Failed to get Vault auth login: secrets \"approle\" not found",
+            Some(Cause::LoginFailed),
+        );
+        check("secrets \"nope\" not found", Some(Cause::AuthRefInvalid));
+        check(
+            "\"ca.crt\" not present in the CA secret \"vault-ca\"",
+            Some(Cause::AuthRefInvalid),
+        );
+        check(
+            "Failed to read Vault secret: Error making API request.\n\nURL: GET http://127.0.0.1:8200/v1/ssh/sign/x\nCode: 405. Errors:\n\n* 1 error occurred:\n\t* unsupported operation\n\n",
+            Some(Cause::VaultRejected),
+        );
+        check(
+            "Failed to get Vault auth login: Error making API request.\n\nURL: PUT http://127.0.0.1:8200/v1/auth/kubernetes/login\nCode: 429. Errors:\n\n* rate limit quota exceeded",
+            Some(Cause::VaultLimited),
+        );
+        check(
+            "Put \"https://127.0.0.1:8200/v1/auth/kubernetes/login\": tls: failed to verify certificate: x509: certificate signed by unknown authority",
+            Some(Cause::AuthRefInvalid),
+        );
+        check(
+            "Get \"https://127.0.0.1:8200/v1/sys/seal-status\": tls: failed to verify certificate: x509: certificate has expired or is not yet valid",
+            Some(Cause::VaultUnreachable),
         );
         check(
             "target namespace vso-probe is not allowed by kind=VaultAuth, name=probe",

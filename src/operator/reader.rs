@@ -142,6 +142,9 @@ impl Effect {
             at: sighting.at,
             relisted: sighting.relisted,
         };
+        if matches!(sighting.what, Seen::Secret { .. }) && self.proof == Proof::Gone {
+            self.other = None;
+        }
         match &sighting.what {
             Seen::Secret { uid, content } if later => {
                 if self.proof.holds(uid, content) {
@@ -158,7 +161,8 @@ impl Effect {
             Seen::ResourceGone if later && self.proof == Proof::Gone => {
                 self.first.get_or_insert(now);
             }
-            Seen::SecretGone if later && self.proof == Proof::Gone => {
+            // Gone is gone, be it before the step: somebody else may have removed it.
+            Seen::SecretGone if self.proof == Proof::Gone => {
                 self.other.get_or_insert(now);
             }
             _ => {}

@@ -14,9 +14,10 @@ use tokio::time::{Instant, timeout};
 use super::events::Newest;
 use super::{Clients, global};
 use crate::canary::Canary;
-use crate::kubernetes::{self, read};
+use crate::kubernetes::{self, hands, read};
 use crate::model::Step;
 use crate::model::record::{Answer, Event, Findings, Hindrance, Obstacle, Peer, Pod, Reference};
+use crate::model::text::Text;
 use crate::model::timeline::Resource;
 use crate::observe::{self, Inspector};
 use crate::operator::{self, LEADER_LEASE, api};
@@ -58,6 +59,18 @@ pub(super) async fn gather(
         ask(Peer::Kubernetes, "list the operator's pods", pods(shell)),
         ask(Peer::Vault, "read its health", shell.vault.health()),
     );
+    let mut held_by = Vec::new();
+    let mut changed_by = None;
+    let secret = read_secret(secret, &mut held_by, &mut changed_by);
+    let resource = match resource {
+        Answer::Is(Some((resource, held))) => {
+            held_by.extend(held);
+            Answer::Is(Some(resource))
+        }
+        Answer::Is(None) => Answer::Is(None),
+        Answer::NotAsked => Answer::NotAsked,
+        Answer::Obstructed(obstacle) => Answer::Obstructed(obstacle),
+    };
     let certificate = inspector
         .zip(secret.get().and_then(Option::as_ref))
         .map(|(inspector, secret)| inspector.certificate(secret, Instant::now()));
@@ -81,6 +94,8 @@ pub(super) async fn gather(
         prolonged: Answer::NotAsked,
         logins: Vec::new(),
         old_ends: None,
+        changed_by,
+        held_by,
         others_reconciled: shell.observer.others_reconciled(canary, since),
     }
 }
@@ -115,15 +130,49 @@ async fn ask<T>(
     }
 }
 
-async fn secret(shell: &Clients, canary: &Canary) -> Result<Option<Secret>, Obstacle> {
+async fn secret(shell: &Clients, canary: &Canary) -> Result<Option<Value>, Obstacle> {
     let api = Api::<Secret>::namespaced(shell.kube.clone(), &canary.namespace);
     let what = format!("get Secret `{}`", canary.full_name());
-    read::one(&shell.kube, &api, &canary.name)
+    read::whole(&shell.kube, &api, &canary.name)
         .await
         .map_err(|error| kubernetes::obstacle(&what, &error))
 }
 
-async fn resource(shell: &Clients, canary: &Canary) -> Result<Option<Resource>, Obstacle> {
+/// The Secret itself, and who else had a hand in it.
+fn read_secret(
+    found: Answer<Option<Value>>,
+    held_by: &mut Vec<Text>,
+    changed_by: &mut Option<Text>,
+) -> Answer<Option<Secret>> {
+    match found {
+        Answer::Is(Some(found)) => {
+            let held = hands::holders(&found, |_| false);
+            held_by.extend(held.iter().map(|name| holds("Secret", name)));
+            *changed_by = hands::writer(&found);
+            match read::lean(found) {
+                Ok(secret) => Answer::Is(Some(secret)),
+                Err(_) => Answer::Obstructed(Obstacle::new(
+                    Peer::Kubernetes,
+                    Hindrance::Failed,
+                    "tried to get the Secret: the response is not a Secret",
+                )),
+            }
+        }
+        Answer::Is(None) => Answer::Is(None),
+        Answer::NotAsked => Answer::NotAsked,
+        Answer::Obstructed(obstacle) => Answer::Obstructed(obstacle),
+    }
+}
+
+fn holds(what: &str, finalizer: &str) -> Text {
+    format!("`{finalizer}` holds the {what}").into()
+}
+
+/// The resource, and who else's finalizers are on it.
+async fn resource(
+    shell: &Clients,
+    canary: &Canary,
+) -> Result<Option<(Resource, Vec<Text>)>, Obstacle> {
     let kind = canary.kind();
     let api = Api::<DynamicObject>::namespaced_with(
         shell.kube.clone(),
@@ -131,11 +180,15 @@ async fn resource(shell: &Clients, canary: &Canary) -> Result<Option<Resource>, 
         &operator::api_resource(kind),
     );
     let what = format!("get {} `{}`", kind.resource(), canary.full_name());
-    let object = read::one(&shell.kube, &api, &canary.name)
+    let found = read::one::<Value>(&shell.kube, &api, &canary.name)
         .await
         .map_err(|error| kubernetes::obstacle(&what, &error))?;
-    let read = object.map(|object| operator::resource(kind, object));
-    read.transpose().map_err(|_| {
+    let Some(found) = found else { return Ok(None) };
+    let held = hands::holders(&found, operator::is_finalizer);
+    let held = held.iter().map(|name| holds("resource", name)).collect();
+    let read = serde_json::from_value::<DynamicObject>(found).ok();
+    let read = read.and_then(|object| operator::resource(kind, object).ok());
+    read.map(|resource| Some((resource, held))).ok_or_else(|| {
         Obstacle::new(
             Peer::Kubernetes,
             Hindrance::Failed,
@@ -190,6 +243,7 @@ async fn references(shell: &Clients, canary: &Canary) -> Vec<Reference> {
         name: full_name.into(),
         exists: exists(&auth),
         valid: None,
+        said: None,
     }];
 
     let spec = auth
@@ -217,15 +271,27 @@ async fn references(shell: &Clients, canary: &Canary) -> Vec<Reference> {
                 .map_err(|error| kubernetes::obstacle(&what, &error))
         })
         .await;
+        let found = connection.get().and_then(Option::as_ref);
+        let valid = found.and_then(|found| found.pointer("/status/valid")?.as_bool());
+        let said = found.filter(|_| valid == Some(false));
+        let said = said.and_then(said_of_connection);
         references.push(Reference {
             name: full_name.into(),
             exists: exists(&connection),
-            valid: connection
-                .get()
-                .and_then(|found| found.as_ref()?.pointer("/status/valid")?.as_bool()),
+            valid,
+            said,
         });
     }
     references
+}
+
+/// Why the operator calls a VaultConnection invalid, by its first condition that is not met.
+fn said_of_connection(connection: &Value) -> Option<Text> {
+    let conditions = connection.pointer("/status/conditions")?.as_array()?;
+    let unmet = conditions
+        .iter()
+        .find(|condition| condition["status"] == "False")?;
+    Some(unmet["message"].as_str()?.into())
 }
 
 fn exists<T>(answer: &Answer<Option<T>>) -> Answer<bool> {

@@ -47,6 +47,7 @@ pub(super) async fn whole(
                 name: full_name.into(),
                 exists,
                 valid: None,
+                said: None,
             });
         }
         if let Some(found) = found {

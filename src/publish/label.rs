@@ -66,6 +66,12 @@ pub(super) struct OfVersion {
     pub(super) version: String,
 }
 
+/// Which end of a span a time is.
+#[derive(Clone, Debug, EncodeLabelSet)]
+pub(super) struct OfBound {
+    pub(super) bound: Bound,
+}
+
 /// The exemplar of a bucket.
 #[derive(Clone, Debug, EncodeLabelSet)]
 pub(super) struct OfRun {
@@ -90,6 +96,24 @@ impl Method {
     }
 }
 
+/// An end of a span in which the truth lies.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Bound {
+    /// It is no less.
+    Least,
+    /// It is no more.
+    Most,
+}
+
+impl Bound {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Least => "least",
+            Self::Most => "most",
+        }
+    }
+}
+
 macro_rules! label_values {
     ($($word:ident)*) => {
         $(impl EncodeLabelValue for $word {
@@ -100,4 +124,4 @@ macro_rules! label_values {
     };
 }
 
-label_values!(Cause Kind Method Party Signal Stage Step Verdict Void);
+label_values!(Bound Cause Kind Method Party Signal Stage Step Verdict Void);

@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::encoder::{Encoder, NO_LABELS};
 use super::label::{
-    Method, OfCause, OfFailure, OfMethod, OfProbe, OfResult, OfSignal, OfStage, OfVersion, OfVoid,
+    Bound, Method, OfBound, OfCause, OfFailure, OfMethod, OfProbe, OfResult, OfSignal, OfStage,
+    OfVersion, OfVoid,
 };
 use super::state::State;
 
@@ -26,6 +27,12 @@ impl State {
             "vso_probe_latency_seconds",
             "Time from the request to the proof of its effect, in seconds. Steps that timed out are above every finite bucket; unknown runs are not included.",
             self.steps().map(|step| (step.at.clone(), &step.latency)),
+        )?;
+        encoder.histograms(
+            "vso_probe_sync_seconds",
+            "Time from the event of the prober's request on its watch to the proof of the effect, in seconds: the latency without the prober's way to the API server. Of steps whose request is watched.",
+            self.steps()
+                .filter_map(|step| Some((step.at.clone(), step.sync.as_ref()?))),
         )?;
         encoder.histograms(
             "vso_probe_lateness_seconds",
@@ -145,12 +152,13 @@ impl State {
             "Correlation of a signal of the operator with the latency (or lateness), from -1 to 1; not for alerts.",
             self.coefficients().flat_map(|(step, coefficient)| {
                 [
-                    (Method::Spearman, coefficient.spearman),
+                    (Method::Spearman, Some(coefficient.spearman)),
                     (Method::Pearson, coefficient.pearson),
                 ]
-                .map(|(method, value)| {
+                .into_iter()
+                .filter_map(|(method, value)| {
                     let signal = coefficient.signal;
-                    ((step.at.clone(), OfMethod { signal, method }), value)
+                    Some(((step.at.clone(), OfMethod { signal, method }), value?))
                 })
             }),
         )?;
@@ -208,8 +216,11 @@ impl State {
         )?;
         encoder.histograms(
             "vso_prober_watch_delay_seconds",
-            "Time from the response to the prober's own write to its event on the watch, in seconds: the prober's measurement error.",
-            [(NO_LABELS, &self.watch_delay)],
+            "Time from the prober's own write to its event on the watch, in seconds: the prober's measurement error. It is no less than since the write's response, and no more than since its request.",
+            [Bound::Least, Bound::Most]
+                .into_iter()
+                .zip(&self.watch_delay)
+                .map(|(bound, delays)| (OfBound { bound }, delays)),
         )?;
         let of_probe = |name: &String| OfProbe {
             probe: name.clone(),

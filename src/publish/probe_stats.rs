@@ -48,6 +48,8 @@ pub(super) struct StepStats {
     pub(super) judged: u64,
     pub(super) good: u64,
     pub(super) latency: Distribution,
+    /// Of a step whose stimulus is watched.
+    pub(super) sync: Option<Distribution>,
     /// Of a poll-driven step.
     pub(super) lateness: Option<Distribution>,
     pub(super) stages: BTreeMap<Stage, Distribution>,
@@ -136,7 +138,7 @@ impl ProbeStats {
 
 impl StepStats {
     fn new(at: At, within: f64, timeout: f64, beyond: f64) -> Self {
-        let poll_driven = at.step.poll_driven();
+        let (poll_driven, watched) = (at.step.poll_driven(), at.step.echoes());
         Self {
             at,
             within,
@@ -152,6 +154,7 @@ impl StepStats {
             judged: 0,
             good: 0,
             latency: Distribution::new(edges(within, beyond)),
+            sync: watched.then(|| Distribution::new(edges(within, beyond))),
             lateness: poll_driven.then(|| Distribution::new(edges(within, timeout))),
             stages: Stage::ALL
                 .into_iter()
@@ -169,7 +172,7 @@ impl StepStats {
         self.within = within;
         self.beyond = beyond;
         self.latency.set_edges(edges(within, beyond));
-        for stage in self.stages.values_mut() {
+        for stage in self.stages.values_mut().chain(&mut self.sync) {
             stage.set_edges(edges(within, beyond));
         }
         if let Some(lateness) = &mut self.lateness {
@@ -227,6 +230,9 @@ impl StepStats {
         let limit = (due + report.timeout_seconds).max(self.beyond);
         let latency = given_up(report.latency_seconds, limit);
         self.latency.observe(latency, &run.run, run.finished);
+        if let Some((distribution, sync)) = self.sync.as_ref().zip(report.sync_seconds) {
+            distribution.observe(given_up(sync, limit), &run.run, run.finished);
+        }
         if let Some(distribution) = &self.lateness {
             let lateness = report.lateness_seconds.unwrap_or_default();
             let lateness = given_up(lateness, report.timeout_seconds);

@@ -19,7 +19,8 @@ pub(super) struct State {
     pub(super) probes: BTreeMap<String, ProbeStats>,
     /// There if the operator's metrics are read.
     pub(super) operator: Option<Operator>,
-    pub(super) watch_delay: Distribution,
+    /// The ends of the spans in which the watches' delays lie.
+    pub(super) watch_delay: [Distribution; 2],
     pub(super) leader: bool,
     pub(super) last_reload_successful: bool,
 }
@@ -37,7 +38,7 @@ impl Default for State {
         Self {
             probes: BTreeMap::new(),
             operator: None,
-            watch_delay: Distribution::new(WATCH_EDGES.to_vec()),
+            watch_delay: [(); 2].map(|()| Distribution::new(WATCH_EDGES.to_vec())),
             leader: false,
             last_reload_successful: false,
         }
@@ -110,8 +111,13 @@ impl State {
             return;
         };
         probe.fold(run, correlations);
-        for delay in run.steps.iter().filter_map(|step| step.watch_delay_seconds) {
-            self.watch_delay.observe(delay, &run.run, run.finished);
+        for step in &run.steps {
+            let ends = [step.watch_delay_seconds, step.watch_delay_most_seconds];
+            for (delays, delay) in self.watch_delay.iter().zip(ends) {
+                if let Some(delay) = delay {
+                    delays.observe(delay, &run.run, run.finished);
+                }
+            }
         }
     }
 }

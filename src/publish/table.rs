@@ -11,13 +11,23 @@ use crate::model::{Stage, Verdict};
 const BAR: usize = 32;
 /// From this many runs of a probe on, they are told in figures instead of one by one.
 const MANY: usize = 6;
+/// From this difference to the latency on, in seconds, the operator's own time has a column: then the way to the API
+/// server is a good part of what was measured.
+const REMOTE: f64 = 0.05;
 
 /// Renders runs, in the order in which they ended.
 pub fn render(runs: &[Run]) -> String {
     let mut text = String::new();
-    let mut table = new_table(&[
-        "PROBE", "STEP", "RESULT", "LATENCY", "LATE BY", "WITHIN", "TIMELINE",
-    ]);
+    let remote = runs.iter().flat_map(|run| &run.steps).any(is_remote);
+    let sync: &[_] = if remote { &["SYNC"] } else { &[] };
+    let mut table = new_table(
+        &[
+            &["PROBE", "STEP", "RESULT", "LATENCY"],
+            sync,
+            &["LATE BY", "WITHIN", "TIMELINE"],
+        ]
+        .concat(),
+    );
     let mut figures = new_table(&[
         "PROBE", "STEP", "RUNS", "GOOD", "P50", "P99", "MAX", "WITHIN",
     ]);
@@ -25,7 +35,7 @@ pub fn render(runs: &[Run]) -> String {
         let own: Vec<_> = runs.iter().filter(|run| run.probe == probe).collect();
         if own.len() < MANY {
             for run in own {
-                add_run(&mut table, run);
+                add_run(&mut table, run, remote);
             }
         } else {
             add_figures(&mut figures, probe, &own);
@@ -46,7 +56,16 @@ pub fn render(runs: &[Run]) -> String {
         } else {
             "█ operator and delivery"
         };
-        let _ = writeln!(text, "timeline: ▒ request  · until due  {operator}\n");
+        let _ = write!(text, "timeline: ▒ request  · until due  {operator}");
+        let given_up = |step: &StepReport| step.stages.contains_key(&Stage::Unexplained);
+        if runs.iter().flat_map(|run| &run.steps).any(given_up) {
+            text.push_str("  ? unexplained");
+        }
+        text.push('\n');
+        if remote {
+            text.push_str("SYNC: the latency without the prober's own way to the API server\n");
+        }
+        text.push('\n');
     }
     text.push_str(&margins);
     for run in runs.iter().filter(|run| run.result != Verdict::Success) {
@@ -130,20 +149,32 @@ fn new_table(header: &[&str]) -> Table {
     table
 }
 
-fn add_run(table: &mut Table, run: &Run) {
+/// Whether the prober's way to the API server is a good part of the latency.
+fn is_remote(step: &StepReport) -> bool {
+    step.proven
+        && step
+            .sync_seconds
+            .is_some_and(|sync| step.latency_seconds - sync >= REMOTE)
+}
+
+fn add_run(table: &mut Table, run: &Run, remote: bool) {
     let whole = run.finished.duration_since(run.started).as_secs_f64();
     for step in &run.steps {
         let offset = step.started.duration_since(run.started).as_secs_f64();
-        table.add_row([
+        let or_dash = |time: Option<f64>| time.map_or_else(|| "–".to_owned(), seconds);
+        let mut row = vec![
             run.probe.clone(),
             step.step.to_string(),
             step.result.to_string(),
             seconds(step.latency_seconds),
-            step.lateness_seconds
-                .map_or_else(|| "–".to_owned(), seconds),
+        ];
+        row.extend(remote.then(|| or_dash(step.sync_seconds)));
+        row.extend([
+            or_dash(step.lateness_seconds),
             seconds(step.within_seconds),
             bar(step, offset, whole),
         ]);
+        table.add_row(row);
     }
 }
 
@@ -226,6 +257,7 @@ fn bar(step: &StepReport, offset: f64, whole: f64) -> String {
         (Stage::Queue, '░'),
         (Stage::Reconcile, '█'),
         (Stage::Deliver, if is_attributed(step) { '▓' } else { '█' }),
+        (Stage::Unexplained, '?'),
     ] {
         elapsed += step.stages.get(&stage).copied().unwrap_or_default();
         while text.chars().count() < column(elapsed) {

@@ -15,6 +15,9 @@ use crate::model::record::{Hindrance, Obstacle, Peer};
 use crate::wire::fits_header;
 use crate::wire::http::{credential_aside, one_line};
 
+/// How the request is called that logs in.
+pub(super) const WHAT: &str = "log in";
+
 /// What Vault grants a token.
 #[derive(Clone, Copy)]
 pub(super) struct Grant {
@@ -88,7 +91,7 @@ pub(super) async fn renew(vault: &Vault, token: &SecretString) -> Result<Grant, 
 pub(super) async fn login(vault: &Vault) -> Result<Session, Obstacle> {
     let auth = &vault.config.auth;
     let method = method(auth);
-    let what = format!("log in ({method})");
+    let what = format!("{WHAT} ({method})");
     let ask = |mount: &str, with: &Credentials<'_>| {
         let path = format!("auth/{mount}/login");
         vault.plain(&what, Method::POST, &path, Some(with))

@@ -42,6 +42,7 @@ fn reference(exists: bool, valid: Option<bool>) -> Reference {
         name: "VaultConnection `ns/x`".into(),
         exists: Answer::Is(exists),
         valid,
+        said: None,
     }
 }
 
@@ -96,6 +97,16 @@ fn of_unproven(rule: &str) -> Record {
         "came_after_all" => saw(|_| (), vec![sighting(8150, secret("new"))]),
         "unseen" => unproven(|step| step.findings.secret = there("new")),
         "removed_by_others" => unproven(|step| step.findings.resource = Answer::Is(None)),
+        "held_by_others" => unproven(|step| {
+            (step.step, step.proof) = (Step::Delete, Proof::Gone);
+            step.findings.resource = Answer::Is(None);
+            step.findings.secret = there("old");
+            step.findings.held_by = vec!["`a/b` holds the Secret".into()];
+        }),
+        "changed_by_others" => unproven(|step| {
+            step.findings.secret = there("other");
+            step.findings.changed_by = Some("kubectl-edit".into());
+        }),
         "destination_taken" => unproven(|step| {
             step.findings.secret = there("another's");
             step.findings.events = Answer::Is(vec![Event {
@@ -202,6 +213,10 @@ fn of_unproven(rule: &str) -> Record {
             record
         }
         "obstructed" => unproven(|step| step.findings.events = Answer::Obstructed(obstacle())),
+        "unknown_words" => unproven(|step| {
+            let said = status(false, "the moon is full", "a");
+            step.findings.resource = Answer::Is(Some(said));
+        }),
         "resource_ignored" => unproven(|step| step.findings.others_reconciled = true),
         "stalled" => unproven(|_| ()),
         other => panic!("no record of a step that was not proven has the rule `{other}`"),
@@ -245,10 +260,6 @@ fn of_proven(rule: &str) -> Record {
     match rule {
         "late_while_starved" => created(vec![away(Seen::Starved), sighting(5100, secret("new"))]),
         "late_while_blind" => created(vec![away(Seen::Silence), sighting(5100, secret("new"))]),
-        "late_on_a_cut_watch" => created(vec![
-            sighting(150, Seen::WatchLost("cut".into())),
-            sighting(3000, secret("new")),
-        ]),
         "found_by_a_list" => created(vec![Sighting {
             relisted: true,
             ..sighting(140, secret("new"))

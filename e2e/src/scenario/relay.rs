@@ -8,8 +8,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// Forwards connections. Dropping it cuts them.
 #[derive(Debug)]
@@ -48,6 +49,19 @@ impl Relay {
         .await
     }
 
+    /// The same, with everything on its way for so long in either direction, as over a long line.
+    pub async fn far(address: &str, one_way: Duration) -> Result<Self> {
+        Self::start(address, move |mut near, mut far| async move {
+            let (near_reads, near_writes) = near.split();
+            let (far_reads, far_writes) = far.split();
+            tokio::join!(
+                carry(near_reads, far_writes, one_way),
+                carry(far_reads, near_writes, one_way)
+            );
+        })
+        .await
+    }
+
     /// Listens on loopback and hands each connection, with one to `address`, to `serve`.
     pub(super) async fn start<F>(
         address: &str,
@@ -57,8 +71,8 @@ impl Relay {
         F: Future<Output = ()> + Send + 'static,
     {
         let to: SocketAddr = address
-            .strip_prefix("http://")
-            .and_then(|rest| rest.parse().ok())
+            .split_once("://")
+            .and_then(|(_, rest)| rest.trim_end_matches('/').parse().ok())
             .with_context(|| format!("`{address}` is no address to forward to"))?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -99,6 +113,34 @@ pub(super) async fn pass(
         copy(near_reads, far_writes, up),
         copy(far_reads, near_writes, down)
     );
+}
+
+/// Carries what comes, each piece for as long.
+async fn carry(
+    mut from: impl AsyncReadExt + Unpin,
+    mut to: impl AsyncWriteExt + Unpin,
+    time: Duration,
+) {
+    let (sender, mut under_way) = mpsc::unbounded_channel();
+    let read = async move {
+        let mut buffer = vec![0; 16 * 1024];
+        while let Ok(length @ 1..) = from.read(&mut buffer).await {
+            let piece = (Instant::now() + time, buffer[..length].to_vec());
+            if sender.send(piece).is_err() {
+                break;
+            }
+        }
+    };
+    let write = async move {
+        while let Some((arrives, piece)) = under_way.recv().await {
+            sleep_until(arrives).await;
+            if to.write_all(&piece).await.is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown().await;
+    };
+    tokio::join!(read, write);
 }
 
 async fn copy(

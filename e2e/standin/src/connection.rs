@@ -66,7 +66,20 @@ impl Connections {
                 true,
                 format!("Vault ping, address={address}"),
             )),
-            Err(error) => {
+            Err(Unwell::Unmade(error)) => {
+                recorder.warning(
+                    VaultConnection::KIND,
+                    &o,
+                    "VaultClientError",
+                    format!("Failed to construct Vault client: {error}"),
+                );
+                said.push(told(
+                    "VaultClient",
+                    false,
+                    format!("Failed to setup Vault client, address={address}, err={error}"),
+                ));
+            }
+            Err(Unwell::Silent(error)) => {
                 recorder.warning(
                     VaultConnection::KIND,
                     &o,
@@ -90,7 +103,7 @@ impl Connections {
             )
             .await;
         let mut due = None;
-        if let Err(error) = &ping {
+        if let Err(Unwell::Unmade(error) | Unwell::Silent(error)) = &ping {
             let errors = format!("{error}\ninvalid VaultConnection {}/{}", name[2], name[1]);
             recorder.warning(
                 VaultConnection::KIND,
@@ -139,13 +152,19 @@ impl Connections {
         Ok(due)
     }
 
-    async fn ping(&self, o: &VaultConnection) -> Result<(), Error> {
-        let vault = self.clients.vault(o, None).await?;
-        vault
-            .request(Method::GET, "sys/seal-status", None, None)
-            .await
-            .map(drop)
+    async fn ping(&self, o: &VaultConnection) -> Result<(), Unwell> {
+        let vault = self.clients.vault(o, None).await.map_err(Unwell::Unmade)?;
+        let answer = vault.request(Method::GET, "sys/seal-status", None, None);
+        answer.await.map(drop).map_err(Unwell::Silent)
     }
+}
+
+/// Why a connection is not well.
+enum Unwell {
+    /// There can be no client.
+    Unmade(Error),
+    /// Vault does not answer it.
+    Silent(Error),
 }
 
 fn told(type_: &'static str, holds: bool, message: String) -> Said<'static> {

@@ -10,6 +10,7 @@ mod chart;
 mod dashboards_live;
 mod doctor;
 mod field;
+mod innocent;
 mod journeys;
 mod least_rights;
 mod manifests;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         chaos::suite(),
         attribution::suite(),
         causes::suite(),
+        innocent::suite(),
         operator_faults::suite(),
         secrecy::suite(),
         publishing::suite(),

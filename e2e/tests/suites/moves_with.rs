@@ -186,6 +186,7 @@ impl fmt::Display for Told {
         } in &self.coefficients
         {
             let mark = if *strong { "strong" } else { "" };
+            let pearson = pearson.unwrap_or(f64::NAN);
             writeln!(
                 f,
                 "  {signal:<20}{spearman:>9.3}{pearson:>9.3}{samples:>9.1}  {low:>6.3} {high:>6.3}  {mark}"

@@ -117,7 +117,7 @@ async fn refused(scene: &Scene) -> Result<()> {
         .exits(1)?;
     for (probe, cause) in [
         ("role-unknown", Cause::VaultPathMissing),
-        ("name-refused", Cause::VaultDenied),
+        ("name-refused", Cause::VaultRejected),
         ("policy-denies", Cause::VaultDenied),
         ("auth-missing", Cause::AuthRefInvalid),
     ] {

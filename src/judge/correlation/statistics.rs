@@ -4,14 +4,16 @@
 const INSTANT: f64 = 1e-6;
 /// How many standard errors hold 95 %.
 const NORMAL_95: f64 = 1.959_964;
+/// How many standard errors one in a hundred is above.
+pub(super) const ONE_PERCENT: f64 = 2.326_348;
 
 /// How two series move together.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Related {
     /// Of their ranks.
     pub(super) spearman: f64,
-    /// With the logarithm of the first.
-    pub(super) pearson: f64,
+    /// With the logarithm of the first, where there is one.
+    pub(super) pearson: Option<f64>,
     /// How many independent samples they amount to.
     pub(super) samples: f64,
 }
@@ -29,7 +31,7 @@ pub(super) fn relate(pairs: &[(f64, f64)]) -> Option<Related> {
     };
     Some(Related {
         spearman,
-        pearson: pearson(&logarithms, &values).unwrap_or(spearman),
+        pearson: pearson(&logarithms, &values),
         samples: effective(&ranks.0, &ranks.1),
     })
 }
@@ -67,6 +69,35 @@ impl Related {
 fn transform(coefficient: f64) -> f64 {
     const NEARLY_ONE: f64 = 1.0 - 1e-9;
     coefficient.clamp(-NEARLY_ONE, NEARLY_ONE).atanh()
+}
+
+/// By how many standard errors the slower half of the samples has more events than its share of the time explains (METHOD:
+/// a Poisson background, with the dispersion that the counts themselves show). `None` where these are no counts over times.
+pub(super) fn excess(measured: &[f64], times: &[f64], counts: &[Option<f64>]) -> Option<f64> {
+    let mut samples: Vec<(f64, f64, f64)> = Vec::with_capacity(counts.len());
+    for ((measured, time), count) in measured.iter().zip(times).zip(counts) {
+        let Some(count) = *count else { continue };
+        if !(count >= 0.0 && *time > 0.0 && time.is_finite()) {
+            return None;
+        }
+        samples.push((*measured, *time, count));
+    }
+    samples.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let sums = |samples: &[(f64, f64, f64)]| {
+        let add = |sum: (f64, f64), one: &(f64, f64, f64)| (sum.0 + one.1, sum.1 + one.2);
+        samples.iter().fold((0.0, 0.0), add)
+    };
+    let (time, events) = sums(&samples);
+    let (slow_time, slow_events) = sums(&samples[samples.len().div_ceil(2)..]);
+    let rate = events / time;
+    let deviation =
+        |(_, time, count): &(f64, f64, f64)| (count - rate * time).powi(2) / (rate * time);
+    let freedom = float(samples.len().checked_sub(1)?);
+    let dispersion = samples.iter().map(deviation).sum::<f64>() / freedom;
+    let share = slow_time / time;
+    let error = (events * share * (1.0 - share) * dispersion.max(1.0)).sqrt();
+    let z = (slow_events - events * share) / error;
+    z.is_finite().then_some(z)
 }
 
 /// The rank of each value, from 1; equal ones share the mean of theirs.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::reconciles::{self, Own};
 use crate::model::account::Window;
 use crate::model::delta::OperatorDelta;
-use crate::model::record::{End, Record, StepRecord};
+use crate::model::record::{Record, StepRecord};
 use crate::model::run::Attribution;
 use crate::model::snapshot::{Reading, Void};
 use crate::model::timeline::Seen;
@@ -35,6 +35,10 @@ pub(super) fn around(
             Attribution::Shared => 1.0 / between.delta.reconciles,
             Attribution::None => 0.0,
         },
+        tries: match attribution {
+            Attribution::Exact => sync.tries(record, step, &between),
+            Attribution::Shared | Attribution::None => 1.0,
+        },
         after_proof: sync.after_proof,
         own_connection: record.connection.is_some(),
     }))
@@ -48,39 +52,6 @@ pub(super) fn in_vault(record: &Record, step: &StepRecord, until: Mark) -> Optio
     let read = seconds(numbers.vault_read_seconds / numbers.vault_reads);
     let login = seconds(numbers.login_seconds / numbers.logins);
     Some(read.saturating_add(login))
-}
-
-/// How long the watch took to echo the prober's own write, once that was acknowledged.
-pub(super) fn echo(record: &Record, step: &StepRecord) -> Option<Duration> {
-    if matches!(step.end, End::Met(_)) {
-        return None;
-    }
-    let own = |what: &Seen| match step.step {
-        Step::Create => matches!(what, Seen::Resource(_)),
-        Step::Tamper => {
-            matches!(what, Seen::Secret { content, .. } if Some(content) == step.proof.after())
-        }
-        Step::Recreate => *what == Seen::SecretGone,
-        Step::Delete => match what {
-            Seen::Resource(resource) => resource.deleting,
-            what => *what == Seen::ResourceGone,
-        },
-        Step::Update | Step::Renew | Step::Rotate => false,
-    };
-    let echo = record
-        .timeline
-        .between(step.started, step.left)
-        .find(|sighting| own(&sighting.what))?;
-    (!echo.relisted).then(|| echo.at.since(step.submitted))
-}
-
-/// How long a delivery takes, as the latest echo up to this step tells.
-pub(super) fn delivery(record: &Record, step: &StepRecord) -> Duration {
-    let steps = record.steps.iter().rev();
-    steps
-        .filter(|earlier| earlier.started <= step.started)
-        .find_map(|earlier| echo(record, earlier))
-        .unwrap_or_default()
 }
 
 /// The time between two readings that enclose a step.
@@ -165,6 +136,21 @@ impl Sync {
             seen: Some((outcome.at, last)),
             after_proof: last.since(proof),
         }
+    }
+
+    /// How often the resource was taken from the queue up to the proof: failed tries before it count where they are a part
+    /// of the latency.
+    fn tries(&self, record: &Record, step: &StepRecord, window: &Between) -> f64 {
+        let Some((outcome, _)) = self.seen.filter(|_| !step.step.poll_driven()) else {
+            return 1.0;
+        };
+        let from = window.from.max(step.started);
+        let tries = reconciles::completed(&record.timeline)
+            .filter(|done| from < done.at && done.at <= outcome)
+            .count();
+        #[expect(clippy::cast_precision_loss, reason = "a handful")]
+        let tries = tries.max(1) as f64;
+        tries.min(window.delta.queued.max(1.0))
     }
 
     /// The share of the window's reconciles, by their number, that belong to the step.

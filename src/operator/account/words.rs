@@ -1,9 +1,11 @@
 //! The operator's words on a resource, in its status and in events.
 
-use super::super::messages::{LEASE_NOT_FOUND, TRUNCATED, UNWRITTEN, classify};
+use super::super::messages::{
+    HARMLESS, LEASE_NOT_FOUND, TRUNCATED, UNWRITTEN, by_reason, classify, lost_race,
+};
 use crate::model::account::{Refusal, Renewal, Said, Words};
 use crate::model::cause::{Evidence, Source};
-use crate::model::record::{Event, Record, StepRecord};
+use crate::model::record::{Event, Record, Reference, StepRecord};
 use crate::model::text::Text;
 use crate::model::timeline::{Resource, Seen};
 
@@ -17,7 +19,14 @@ pub(super) fn read(record: &Record, step: &StepRecord, resource: Option<&Resourc
             Seen::Resource(resource) => by_status(resource),
             _ => None,
         }),
+        unknown: resource.and_then(unknown),
+        unclear: events
+            .iter()
+            .rev()
+            .find(|event| is_unclear(event))
+            .map(by_event),
         warnings: warnings.map(by_event).collect(),
+        connection: step.findings.references.iter().find_map(of_connection),
         unwritten: resource.and_then(unwritten),
     }
 }
@@ -34,6 +43,34 @@ fn by_status(resource: &Resource) -> Option<Said> {
     })
 }
 
+/// What a status that is not good says, of which nothing is known.
+fn unknown(resource: &Resource) -> Option<Text> {
+    let synced = resource.synced.as_ref().filter(|state| !state.ok)?;
+    let unhealthy = resource.healthy.as_ref().is_none_or(|state| !state.ok);
+    let unknown = unhealthy && classify(&synced.message).is_none() && !synced.message.is_empty();
+    unknown.then(|| synced.message.clone())
+}
+
+/// Whether an event warns of something of which nothing is known. One that says that a status was not written is harmless.
+fn is_unclear(event: &Event) -> bool {
+    let known = classify(&event.message).or_else(|| by_reason(&event.reason, &event.message));
+    let harmless = event.reason == HARMLESS || lost_race(&event.message);
+    event.kind == "Warning" && known.is_none() && !harmless
+}
+
+/// What the operator says of a VaultConnection that it calls invalid.
+fn of_connection(reference: &Reference) -> Option<Said> {
+    let said = reference
+        .said
+        .as_ref()
+        .filter(|_| reference.valid == Some(false))?;
+    Some(Said {
+        cause: classify(said),
+        evidence: Evidence::new(Source::Status, said.clone()),
+        times: 1,
+    })
+}
+
 fn by_event(event: &Event) -> Said {
     let times = if event.count > 1 {
         format!(" ({} times)", event.count)
@@ -42,7 +79,7 @@ fn by_event(event: &Event) -> Said {
     };
     let text = format!("{}: {}{times}", event.reason, event.message);
     Said {
-        cause: classify(&event.message),
+        cause: classify(&event.message).or_else(|| by_reason(&event.reason, &event.message)),
         evidence: Evidence::new(Source::Event, text),
         times: event.count.max(1).into(),
     }

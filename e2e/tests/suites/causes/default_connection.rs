@@ -99,7 +99,7 @@ pub(super) async fn invalid(scene: &Scene) -> Result<()> {
     let address = scene.lab().vault().address();
     let spec = json!({"address": address.replace("http://", "https://")});
     let outcome = run(scene, Some(spec), 1, ("7s", "8s")).await?;
-    all_blame(&outcome, Cause::VaultUnreachable, "")
+    all_blame(&outcome, Cause::AuthRefInvalid, "")
 }
 
 pub(super) async fn well(scene: &Scene) -> Result<()> {
