@@ -21,6 +21,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::health::Health;
+use crate::history::History;
 use crate::model::run::Run;
 use crate::publish::{ProbeStatus, Publisher};
 use crate::shutdown::Shutdown;
@@ -46,7 +47,7 @@ pub enum Ask {
 /// A run that was asked for.
 pub struct Ran {
     /// The run.
-    pub run: Run,
+    pub run: Arc<Run>,
     /// Its log.
     pub log: String,
 }
@@ -67,6 +68,8 @@ pub enum Refusal {
 pub struct Served {
     /// Everything that is published.
     pub publisher: Arc<Publisher>,
+    /// The runs.
+    pub history: Arc<History>,
     /// Whether the program gets on with its work.
     pub health: Health,
     /// Where to ask for control, if requests may.
@@ -120,7 +123,7 @@ pub async fn serve(listener: TcpListener, served: Served, shutdown: Shutdown) {
 async fn page(State(served): State<Served>) -> Response {
     let page = page::render(
         &served.publisher.probes(),
-        &served.publisher.runs(None, LIMIT),
+        &served.history.latest(None, LIMIT),
         &served.health.broken(),
     );
     let media = "text/html; charset=utf-8";
@@ -188,13 +191,13 @@ async fn runs(
         Err(rejection) => return error(StatusCode::BAD_REQUEST, &rejection.body_text()),
     };
     let probe = filter.probe.as_deref();
-    let runs = served.publisher.runs(probe, filter.limit.unwrap_or(LIMIT));
+    let runs = served.history.latest(probe, filter.limit.unwrap_or(LIMIT));
     let runs = runs.iter().map(AsRef::as_ref).collect();
     served.budget.json(&Runs { runs })
 }
 
 async fn run(State(served): State<Served>, Path(id): Path<String>) -> Response {
-    match served.publisher.run(&id) {
+    match served.history.run(&id) {
         Some(run) => served.budget.json(run.as_ref()),
         None => error(
             StatusCode::NOT_FOUND,
@@ -232,7 +235,7 @@ async fn run_now(
     let probe = name.clone();
     let refusal = match ask(&served, Ask::Run { probe, reply }, answer).await {
         Ok(Ok(ran)) if debug => return ran.log.into_response(),
-        Ok(Ok(ran)) => return Json(ran.run).into_response(),
+        Ok(Ok(ran)) => return Json(ran.run.as_ref()).into_response(),
         Ok(Err(refusal)) => refusal,
         Err(refused) => return refused,
     };

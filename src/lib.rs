@@ -9,6 +9,7 @@ pub mod config;
 pub mod doctor;
 pub mod exposition;
 pub mod health;
+pub mod history;
 pub mod http;
 pub mod janitor;
 pub mod judge;

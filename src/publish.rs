@@ -1,25 +1,20 @@
-//! The publisher of runs, for people and for programs: everything that is published is folded here, in one place.
+//! The publisher of all that happens, for people and for programs: facts are folded into metrics, in one place.
 
 mod encoder;
 mod format;
 mod histogram;
-mod history;
 pub mod junit;
-mod keeper;
 mod label;
 mod metrics;
 pub mod one_shot;
 mod probe_stats;
 pub mod progress;
-pub mod records;
 mod state;
 mod status;
-mod store;
 pub mod table;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -28,18 +23,14 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::prometheus_protobuf::prometheus_data_model::MetricFamily;
 use prometheus_client::registry::Registry;
 
-use crate::config::{self, Config, Probe};
+use crate::config::{Config, Probe};
 use crate::model::Step;
 use crate::model::correlation::Coefficient;
-use crate::model::record::Record;
 use crate::model::run::Run;
 use encoder::Encoder;
 use format::Format;
-use history::History;
-use keeper::Keeper;
 use state::State;
 pub use status::{ProbeStatus, RunStatus, StepStatus};
-use store::Store;
 
 /// Something that happened and is to be published.
 #[derive(Clone, Debug)]
@@ -54,12 +45,12 @@ pub enum Fact {
     /// A run is over.
     Run {
         /// The run.
-        run: Box<Run>,
+        run: Arc<Run>,
         /// By step, what its latencies move with, the strongest first.
         correlations: BTreeMap<Step, Vec<Coefficient>>,
-        /// Its record, if it is to be kept.
-        record: Option<Arc<Record>>,
     },
+    /// A run of an earlier process, of which is told when each step last succeeded. It is not counted.
+    Recalled(Arc<Run>),
     /// The operator's metrics were read, or could not be.
     Scrape {
         /// Whether they were.
@@ -103,18 +94,9 @@ impl Fact {
 /// Holds everything that is published, and tells it to whoever asks.
 #[derive(Debug, Default)]
 pub struct Publisher {
-    held: Arc<Mutex<Held>>,
+    state: Arc<Mutex<State>>,
     /// By format, the metrics as they were last asked for, and after how many facts that was.
     exposed: Mutex<HashMap<Format, (u64, Exposition)>>,
-}
-
-#[derive(Debug, Default)]
-struct Held {
-    state: State,
-    history: History,
-    keeper: Option<Keeper>,
-    /// How many facts there have been.
-    facts: u64,
 }
 
 /// Metrics, in the format that was asked for.
@@ -127,59 +109,9 @@ pub struct Exposition {
 }
 
 impl Publisher {
-    /// Keeps the runs in a folder from now on, and recalls those of the configured probes that are there: their history,
-    /// and when each step last succeeded. What is counted starts at 0 all the same.
-    ///
-    /// # Errors
-    /// The folder can't be made or read. Then nothing is kept there.
-    pub fn remember(&self, history: &config::History) -> io::Result<()> {
-        let store = Store::open(history)?;
-        store.read(|run| {
-            let mut held = self.held();
-            let Held { state, history, .. } = &mut *held;
-            if state.recall(&run) {
-                history.push(run.into());
-            }
-        })?;
-        self.held().keeper = Some(Keeper::start(store)?);
-        Ok(())
-    }
-
-    /// Waits until every run is written down that is to be kept; no more is from now on.
-    pub fn close(&self) {
-        let keeper = self.held().keeper.take();
-        if let Some(keeper) = keeper {
-            keeper.end();
-        }
-    }
-
     /// Takes in what happened. Of a probe that is not configured (any more), nothing is taken in.
     pub fn publish(&self, fact: Fact) {
-        let mut held = self.held();
-        let Held {
-            state,
-            history,
-            keeper,
-            facts,
-        } = &mut *held;
-        *facts = facts.wrapping_add(1);
-        let run = match &fact {
-            Fact::Run { run, record, .. } if state.probes.contains_key(&run.probe) => {
-                Some((Arc::new(Run::clone(run)), record.clone()))
-            }
-            _ => None,
-        };
-        let configured = matches!(fact, Fact::Configured { .. });
-        state.fold(fact);
-        if configured {
-            history.retain(|probe| state.probes.contains_key(probe));
-        }
-        if let Some((run, record)) = run {
-            if let Some(keeper) = keeper {
-                keeper.keep(&run, record);
-            }
-            history.push(run);
-        }
+        self.state().fold(fact);
     }
 
     /// The metrics, in the format that the header `Accept` prefers. They are written once a fact, however many ask.
@@ -191,7 +123,7 @@ impl Publisher {
         let format = Format::preferred(accept);
         // Held while they are written: whoever asks meanwhile gets the same.
         let mut exposed = self.exposed.lock().unwrap_or_else(PoisonError::into_inner);
-        let facts = self.held().facts;
+        let facts = self.state().facts;
         if let Some((then, exposition)) = exposed.get(&format)
             && *then == facts
         {
@@ -208,22 +140,11 @@ impl Publisher {
 
     /// The probes that are in force, and how they fare.
     pub fn probes(&self) -> Vec<ProbeStatus> {
-        let held = self.held();
-        let probes = held.state.probes.iter();
+        let state = self.state();
+        let probes = state.probes.iter();
         probes
-            .map(|(name, probe)| ProbeStatus::new(name, probe, &held.history))
+            .map(|(name, probe)| ProbeStatus::new(name, probe))
             .collect()
-    }
-
-    /// The latest runs, the latest first. Each verdict has a place of its own, so that successes don't push out a
-    /// failure.
-    pub fn runs(&self, probe: Option<&str>, limit: usize) -> Vec<Arc<Run>> {
-        self.held().history.latest(probe, limit)
-    }
-
-    /// The run of this ID.
-    pub fn run(&self, id: &str) -> Option<Arc<Run>> {
-        self.held().history.run(id)
     }
 
     /// The metrics as messages: classic histograms only.
@@ -237,33 +158,33 @@ impl Publisher {
 
     /// Whether this replica is the leader.
     pub fn leads(&self) -> bool {
-        self.held().state.leader
+        self.state().leader
     }
 
     fn registry(&self, native: bool) -> Registry {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Collected {
-            held: self.held.clone(),
+            state: self.state.clone(),
             native,
         }));
         registry
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What a registry asks for the metrics.
 #[derive(Debug)]
 struct Collected {
-    held: Arc<Mutex<Held>>,
+    state: Arc<Mutex<State>>,
     native: bool,
 }
 
 impl Collector for Collected {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.state.write(&mut Encoder::new(encoder, self.native))
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.write(&mut Encoder::new(encoder, self.native))
     }
 }

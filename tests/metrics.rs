@@ -5,6 +5,7 @@
 )]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::encoding::prometheus_protobuf::prometheus_data_model::{
@@ -12,7 +13,8 @@ use prometheus_client::encoding::prometheus_protobuf::prometheus_data_model::{
 };
 use prost::Message as _;
 use vso_prober::config::check::load;
-use vso_prober::config::{History, Probe};
+use vso_prober::config::{self, Probe};
+use vso_prober::history::History;
 use vso_prober::model::cause::Cause;
 use vso_prober::model::correlation::Coefficient;
 use vso_prober::model::run::{Attribution, Leases, Run, SCHEMA, StepReport};
@@ -150,9 +152,8 @@ fn run(number: u16, probe: &str, steps: Vec<StepReport>) -> Run {
 
 fn over(run: Run) -> Fact {
     Fact::Run {
-        run: Box::new(run),
+        run: Arc::new(run),
         correlations: BTreeMap::new(),
-        record: None,
     }
 }
 
@@ -229,9 +230,8 @@ fn facts() -> Vec<Fact> {
         },
         over(good),
         Fact::Run {
-            run: Box::new(failed),
+            run: Arc::new(failed),
             correlations: BTreeMap::from([(Step::Create, vec![coefficient])]),
-            record: None,
         },
         Fact::Skipped {
             probe: "kv".to_owned(),
@@ -387,7 +387,6 @@ fn a_reload_keeps_what_stays_and_drops_what_goes() {
         !self::text(&publisher).contains("\"kv\""),
         "a probe that went is told"
     );
-    assert!(publisher.runs(Some("kv"), 10).is_empty());
     assert_eq!(publisher.probes().len(), 1);
 }
 
@@ -451,20 +450,33 @@ fn protobuf_has_native_histograms_with_exemplars() {
 #[test]
 fn a_rare_failure_is_not_pushed_out() {
     let publisher = told([configured(STEPS, false)]);
+    let history = History::default();
+    history.configure(&probes(STEPS));
+    let add = |run: Run| {
+        history.append(&Arc::new(run.clone()), None);
+        publisher.publish(over(run));
+    };
     let failed = blamed(report(Step::Create, 0.3), Cause::OperatorDown, false);
-    publisher.publish(over(run(0, "kv", vec![failed])));
+    add(run(0, "kv", vec![failed]));
     for number in 1..1000 {
         let good = vec![report(Step::Create, 0.01)];
-        publisher.publish(over(run(number, "kv", good)));
+        add(run(number, "kv", good));
         let noise = blamed(report(Step::Create, 0.2), Cause::ProberStarved, false);
-        publisher.publish(over(run(number, "postgres", vec![noise])));
+        add(run(number, "postgres", vec![noise]));
     }
-    let runs = publisher.runs(Some("kv"), 1000);
+    let runs = history.latest(Some("kv"), 1000);
     assert!(runs.len() < 200, "{} runs are kept", runs.len());
     assert_eq!(runs[0].run, "run0999");
     assert_eq!(runs.last().map(|run| run.run.as_str()), Some("run0000"));
-    assert!(publisher.run("run0000").is_some() && publisher.run("run0500").is_none());
-    assert_eq!(publisher.runs(None, 3).len(), 3);
+    assert!(history.run("run0000").is_some() && history.run("run0500").is_none());
+    assert_eq!(history.latest(None, 3).len(), 3);
+    history.configure(&probes(STEPS)[1..]);
+    assert!(history.latest(Some("kv"), 10).is_empty());
+    history.append(
+        &Arc::new(run(9, "kv", vec![report(Step::Create, 0.1)])),
+        None,
+    );
+    assert!(history.run("run0009").is_none(), "its probe went");
 
     let status = publisher.probes();
     let kv = &status[0];
@@ -480,47 +492,50 @@ fn a_rare_failure_is_not_pushed_out() {
 #[test]
 fn what_was_kept_is_recalled_and_nothing_is_counted_twice() {
     let folder = tempfile::tempdir().expect("a folder");
-    let history = History {
+    let config = config::History {
         path: folder.path().join("runs"),
         retention: Duration::from_secs(24 * 60 * 60),
     };
-    let publisher = told([configured(STEPS, false)]);
-    publisher.remember(&history).expect("a folder can be made");
-    publisher.publish(over(run(1, "kv", vec![report(Step::Create, 0.01)])));
+    let opened = || {
+        let publisher = told([configured(STEPS, false)]);
+        let history = History::default();
+        history.configure(&probes(STEPS));
+        let recall = |run: &Arc<Run>| publisher.publish(Fact::Recalled(run.clone()));
+        history.open(&config, recall).expect("a folder can be made");
+        (history, publisher)
+    };
+    let (history, _) = opened();
+    let add = |history: &History, run: Run| history.append(&Arc::new(run), None);
+    add(&history, run(1, "kv", vec![report(Step::Create, 0.01)]));
     let failed = blamed(report(Step::Create, 0.3), Cause::OperatorDown, false);
-    publisher.publish(over(run(2, "kv", vec![failed])));
-    publisher.close();
+    add(&history, run(2, "kv", vec![failed]));
+    history.close();
     // Killed while it wrote.
-    let file = history.path.join("2026-01-01.jsonl");
+    let file = config.path.join("2026-01-01.jsonl");
     let mut text = std::fs::read_to_string(&file).expect("a file a day");
     text.push_str("{\"schema\":\"vso-pro");
     std::fs::write(&file, text).expect("it can be written");
 
-    let next = told([configured(STEPS, false)]);
-    next.remember(&history).expect("a folder can be read");
-    let ids = |publisher: &Publisher| -> Vec<_> {
-        let runs = publisher.runs(None, 10);
+    let (next, publisher) = opened();
+    let ids = |history: &History| -> Vec<_> {
+        let runs = history.latest(None, 10);
         runs.iter().map(|run| run.run.clone()).collect()
     };
     assert_eq!(ids(&next), ["run0002", "run0001"]);
-    let text = text_of_create(&next);
+    let text = text_of_create(&publisher);
     for line in [
         "vso_probe_last_success_timestamp_seconds{probe=\"kv\",kind=\"static\",step=\"create\"} 1767225664.0",
         "vso_probe_slo_total{probe=\"kv\",kind=\"static\",step=\"create\"} 0",
     ] {
         assert!(text.contains(&line.to_owned()), "{text:#?}");
     }
+    assert!(publisher.probes()[0].last_failure.is_some());
 
     // Two days on, what is older than one goes.
-    next.publish(over(run(
-        2 * 24 * 60,
-        "kv",
-        vec![report(Step::Create, 0.01)],
-    )));
+    let later = run(2 * 24 * 60, "kv", vec![report(Step::Create, 0.01)]);
+    add(&next, later);
     next.close();
-    let third = told([configured(STEPS, false)]);
-    third.remember(&history).expect("a folder can be read");
-    assert_eq!(ids(&third), ["run2880"]);
+    assert_eq!(ids(&opened().0), ["run2880"]);
 }
 
 fn text_of_create(publisher: &Publisher) -> Vec<String> {

@@ -466,9 +466,8 @@ async fn the_registry_is_written_and_ends_stale() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     publisher.publish(Fact::Run {
-        run: Box::new(run(0, None)),
+        run: Arc::new(run(0, None)),
         correlations: BTreeMap::new(),
-        record: None,
     });
     over.ask();
     task.await.expect("it ends");
@@ -603,9 +602,8 @@ fn published(address: SocketAddr) -> Arc<Publisher> {
     });
     publisher.publish(Fact::Leader(true));
     publisher.publish(Fact::Run {
-        run: Box::new(run(0, None)),
+        run: Arc::new(run(0, None)),
         correlations: BTreeMap::new(),
-        record: None,
     });
     publisher
 }

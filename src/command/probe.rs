@@ -15,12 +15,12 @@ use super::run::{judged, record, sweep};
 use crate::cli::{Exit, OutputFormat, ProbeArgs};
 use crate::config::{Config, Probe, Push};
 use crate::health::Health;
+use crate::history::records::Records;
 use crate::judge::correlation::Windows;
 use crate::model::record::{Hindrance, Obstacle, Peer, Record};
 use crate::model::run::Run;
 use crate::probe::{Clients, Progress};
 use crate::publish::progress::Board;
-use crate::publish::records::Records;
 use crate::push;
 use crate::shutdown::Shutdown;
 

@@ -17,8 +17,9 @@ use tokio::time::{Instant, interval, timeout};
 
 use super::{Error, Settings};
 use crate::cli::{Exit, ServeArgs};
-use crate::config::{Config, History};
+use crate::config::{self, Config};
 use crate::health::Health;
+use crate::history::History;
 use crate::http::{self, Ask, Budget, Names, Served};
 use crate::kubernetes;
 use crate::leader::Leadership;
@@ -36,8 +37,10 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
     let mut source = Source::new(settings.file(), text)?;
     let shutdown = Shutdown::on_signals()?;
     let publisher = Arc::new(Publisher::default());
+    let history = Arc::new(History::default());
     // Before anyone can ask: every series is there from the first scrape.
     publisher.publish(Fact::configured(&config));
+    history.configure(&config.probes);
     let health = Health::default();
 
     let listen = config.server.listen;
@@ -46,6 +49,7 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
     let (control, mut asked) = mpsc::channel(16);
     let served = Served {
         publisher: publisher.clone(),
+        history: history.clone(),
         health: health.clone(),
         control: args.web_enable_lifecycle.then_some(control),
         names: Names::new(config.server.external_url.clone()),
@@ -61,8 +65,8 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
     let server = tokio::spawn(health.clone().keep(who, may_end, serving));
     tracing::info!(%listen, probes = config.probes.len(), "serving");
 
-    if let Some(history) = &config.history {
-        remember(&publisher, history).await?;
+    if let Some(kept) = &config.history {
+        recall(&history, kept, &publisher).await?;
     }
     let leadership = if args.leader_elect {
         Some(contend(&config, &health).await?)
@@ -78,7 +82,7 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
         .configure(&config, &publisher, &health)
         .map_err(|error| Error::Usage(error.to_string()))?;
     let mut files = Files::of(&config).await;
-    let mut crew = Crew::new(publisher.clone(), health.clone(), config);
+    let mut crew = Crew::new(publisher.clone(), history.clone(), health.clone(), config);
     publisher.publish(Fact::Reload { successful: true });
     publisher.publish(Fact::Leader(*leading.borrow()));
     crew.lead(*leading.borrow_and_update());
@@ -123,7 +127,7 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
     };
     closing.ask();
     // A client that holds its connection open must not hold up the end.
-    let kept = spawn_blocking(move || publisher.close());
+    let kept = spawn_blocking(move || history.close());
     let (_, _, (), ()) = tokio::join!(
         timeout(CLOSING, server),
         timeout(CLOSING, kept),
@@ -143,17 +147,25 @@ const CLOSING: Duration = Duration::from_secs(2);
 const RECALL: Duration = Duration::from_secs(10);
 
 /// Keeps runs from now on, and recalls those that were kept. The disk may hang: then nobody waits for it.
-async fn remember(publisher: &Arc<Publisher>, history: &History) -> Result<(), Error> {
+async fn recall(
+    history: &Arc<History>,
+    kept: &config::History,
+    publisher: &Arc<Publisher>,
+) -> Result<(), Error> {
     let tried = || {
         format!(
             "tried to store runs in {}, the `history.path`",
-            history.path.display()
+            kept.path.display()
         )
     };
-    let (publisher, history) = (publisher.clone(), history.clone());
-    let remembered = spawn_blocking(move || publisher.remember(&history));
-    let remembered = timeout(RECALL, remembered).await;
-    remembered
+    let (publisher, history, config) = (publisher.clone(), history.clone(), kept.clone());
+    let recalled = spawn_blocking(move || {
+        history.open(&config, |run| {
+            publisher.publish(Fact::Recalled(run.clone()))
+        })
+    });
+    let recalled = timeout(RECALL, recalled).await;
+    recalled
         .with_context(tried)?
         .with_context(tried)?
         .with_context(tried)

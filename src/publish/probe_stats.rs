@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::histogram::{Distribution, edges};
 use super::label::At;
+use super::status::RunStatus;
 use crate::config::Probe;
 use crate::model::cause::Cause;
 use crate::model::correlation::Coefficient;
@@ -29,6 +30,8 @@ pub(super) struct ProbeStats {
     pub(super) skipped_runs: u64,
     /// How long after it was due the last run began.
     pub(super) lag: f64,
+    /// By verdict, the last run that had it.
+    pub(super) last_runs: BTreeMap<Verdict, RunStatus>,
 }
 
 /// What is counted of one step.
@@ -74,6 +77,7 @@ impl ProbeStats {
             leftovers: 0,
             skipped_runs: 0,
             lag: 0.0,
+            last_runs: BTreeMap::new(),
         };
         new.configure(probe);
         new
@@ -113,6 +117,7 @@ impl ProbeStats {
         self.secret_writes += run.secret_writes as u64;
         self.leaked_leases += run.leases.leaked as u64;
         self.leftovers = run.leftovers.len();
+        self.last_runs.insert(run.result, RunStatus::new(run));
         for report in &run.steps {
             if let Some(step) = self.steps.get_mut(&report.step) {
                 step.fold(run, report);
@@ -123,6 +128,7 @@ impl ProbeStats {
 
     /// Recalls a run of an earlier process.
     pub(super) fn recall(&mut self, run: &Run) {
+        self.last_runs.insert(run.result, RunStatus::new(run));
         for report in &run.steps {
             if let Some(step) = self.steps.get_mut(&report.step) {
                 step.recall(run, report);

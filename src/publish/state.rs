@@ -16,6 +16,8 @@ use crate::model::run::Run;
 /// All that was folded.
 #[derive(Debug)]
 pub(super) struct State {
+    /// How many facts there have been.
+    pub(super) facts: u64,
     pub(super) probes: BTreeMap<String, ProbeStats>,
     /// There if the operator's metrics are read.
     pub(super) operator: Option<Operator>,
@@ -36,6 +38,7 @@ pub(super) struct Operator {
 impl Default for State {
     fn default() -> Self {
         Self {
+            facts: 0,
             probes: BTreeMap::new(),
             operator: None,
             watch_delay: [(); 2].map(|()| Distribution::new(WATCH_EDGES.to_vec())),
@@ -48,14 +51,18 @@ impl Default for State {
 impl State {
     /// Takes in a fact; one of a probe that is not configured is passed over.
     pub(super) fn fold(&mut self, fact: Fact) {
+        self.facts = self.facts.wrapping_add(1);
         match fact {
             Fact::Configured {
                 probes,
                 operator_metrics,
             } => self.configure(&probes, operator_metrics),
-            Fact::Run {
-                run, correlations, ..
-            } => self.run(&run, correlations),
+            Fact::Run { run, correlations } => self.run(&run, correlations),
+            Fact::Recalled(run) => {
+                if let Some(probe) = self.probes.get_mut(&run.probe) {
+                    probe.recall(&run);
+                }
+            }
             Fact::Scrape {
                 up,
                 seconds,
@@ -81,12 +88,6 @@ impl State {
             Fact::Leader(leader) => self.leader = leader,
             Fact::Reload { successful } => self.last_reload_successful = successful,
         }
-    }
-
-    /// Recalls a run of an earlier process, if its probe is configured.
-    pub(super) fn recall(&mut self, run: &Run) -> bool {
-        let probe = self.probes.get_mut(&run.probe);
-        probe.map(|probe| probe.recall(run)).is_some()
     }
 
     fn configure(&mut self, probes: &[Probe], operator_metrics: bool) {

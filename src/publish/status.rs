@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::history::History;
 use super::probe_stats::ProbeStats;
 use crate::model::cause::{Cause, Party};
 use crate::model::correlation::Coefficient;
@@ -61,8 +60,8 @@ pub struct RunStatus {
 
 impl ProbeStatus {
     /// The status of the probe `name`.
-    pub(super) fn new(name: &str, probe: &ProbeStats, history: &History) -> Self {
-        let last = |verdict| history.last(name, verdict);
+    pub(super) fn new(name: &str, probe: &ProbeStats) -> Self {
+        let last = |verdict| probe.last_runs.get(&verdict);
         let steps = probe.steps.values().map(|step| StepStatus {
             step: step.at.step,
             within_seconds: step.within,
@@ -79,15 +78,15 @@ impl ProbeStatus {
                 .into_iter()
                 .filter_map(last)
                 .max_by_key(|run| run.finished)
-                .map(|run| RunStatus::new(run)),
+                .cloned(),
             last_success: last(Verdict::Success).map(|run| run.finished),
-            last_failure: last(Verdict::Failure).map(|run| RunStatus::new(run)),
+            last_failure: last(Verdict::Failure).cloned(),
         }
     }
 }
 
 impl RunStatus {
-    fn new(run: &Run) -> Self {
+    pub(super) fn new(run: &Run) -> Self {
         let decisive = run.decisive();
         Self {
             run: run.run.clone(),

@@ -14,6 +14,7 @@ use crate::canary;
 use crate::command::run::{judged, record, sweep};
 use crate::config::{Config, Probe};
 use crate::health::Health;
+use crate::history::History;
 use crate::http::{Ran, Refusal};
 use crate::judge::correlation::Windows;
 use crate::model::Verdict;
@@ -55,6 +56,7 @@ pub(super) struct Crew {
 /// Where runs are reported to.
 struct Desk {
     publisher: Arc<Publisher>,
+    history: Arc<History>,
     health: Health,
     windows: std::sync::Mutex<Windows>,
 }
@@ -78,11 +80,17 @@ struct Duty {
 }
 
 impl Crew {
-    pub(super) fn new(publisher: Arc<Publisher>, health: Health, config: Config) -> Self {
+    pub(super) fn new(
+        publisher: Arc<Publisher>,
+        history: Arc<History>,
+        health: Health,
+        config: Config,
+    ) -> Self {
         Self {
             site: Arc::new(Site::new(&config, &health)),
             desk: Arc::new(Desk {
                 publisher,
+                history,
                 health,
                 windows: std::sync::Mutex::default(),
             }),
@@ -106,6 +114,7 @@ impl Crew {
         }
         self.config = Arc::new(config);
         self.desk.publisher.publish(Fact::configured(&self.config));
+        self.desk.history.configure(&self.config.probes);
         self.desk
             .windows()
             .retain(|name| self.config.probe(name).is_some());
@@ -359,7 +368,7 @@ impl Duty {
     }
 
     /// One run, published.
-    async fn run(&self) -> Run {
+    async fn run(&self) -> Arc<Run> {
         let begun = Instant::now();
         let clients = self.site.clients(self.probe.timeout).await;
         self.desk.health.set_ready(clients.is_ok());
@@ -380,11 +389,16 @@ impl Duty {
         let mut run = judged(&record);
         let correlations = self.desk.windows().observe(&mut run);
         tracing::debug!(probe = run.probe, run = run.run, result = %run.result, "the run is over");
-        self.desk.publisher.publish(Fact::Run {
-            record: (run.result != Verdict::Success).then(|| Arc::new(record)),
-            run: Box::new(run.clone()),
+        let record = (run.result != Verdict::Success).then(|| Arc::new(record));
+        let run = Arc::new(run);
+        // First the history: a run whose ID is among the metrics can be asked for.
+        self.desk.history.append(&run, record);
+        let told = run.clone();
+        let fact = Fact::Run {
+            run: told,
             correlations,
-        });
+        };
+        self.desk.publisher.publish(fact);
         run
     }
 }

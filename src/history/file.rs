@@ -29,7 +29,7 @@ const LINE: u64 = 1 << 20;
 
 /// The runs on disk.
 #[derive(Debug)]
-pub(super) struct Store {
+pub(super) struct Files {
     folder: PathBuf,
     retention: Duration,
     /// The file of the day that was written last.
@@ -38,8 +38,8 @@ pub(super) struct Store {
     records: Option<(Date, Records, u64)>,
 }
 
-impl Store {
-    /// A store in a folder, which is made if it must. Nothing is read yet.
+impl Files {
+    /// The files in a folder, which is made if it must. Nothing is read yet.
     pub(super) fn open(config: &config::History) -> io::Result<Self> {
         fs::create_dir_all(&config.path)?;
         Ok(Self {
@@ -296,11 +296,11 @@ mod tests {
             fs::write(folder.path().join(name), "odd\n").expect("it can be written");
         }
         fs::create_dir(folder.path().join("2026-01-01.jsonl")).expect("it can be made");
-        let store = Store::open(&config).expect("a store");
-        let days = store.days().expect("it can be read");
+        let files = Files::open(&config).expect("files");
+        let days = files.days().expect("it can be read");
         assert_eq!(days.into_values().collect::<Vec<_>>(), [4]);
-        store.read(|_| panic!("a run")).expect("it can be read");
-        store.prune(Timestamp::now()).expect("it can be pruned");
+        files.read(|_| panic!("a run")).expect("it can be read");
+        files.prune(Timestamp::now()).expect("it can be pruned");
         let left = fs::read_dir(folder.path()).expect("a folder").count();
         assert_eq!(left, 4, "only the one file of a day is removed");
     }
@@ -313,7 +313,7 @@ mod tests {
             path: folder.path().to_owned(),
             retention: Duration::from_secs(24 * 60 * 60),
         };
-        let mut store = Store::open(&config).expect("a store");
+        let mut files = Files::open(&config).expect("files");
         let record: Record = serde_json::from_str(RECORD).expect("a record");
         let ends = |day: &str| {
             format!("2026-01-{day}T12:00:00Z")
@@ -321,17 +321,17 @@ mod tests {
                 .expect("a moment")
         };
         for day in ["01", "02", "03"] {
-            store.save(&record, ends(day)).expect("it can be saved");
+            files.save(&record, ends(day)).expect("it can be saved");
         }
         fs::create_dir(folder.path().join("records/mine")).expect("it can be made");
-        store.prune(ends("03")).expect("it can be pruned");
+        files.prune(ends("03")).expect("it can be pruned");
         let left = |day: &str| folder.path().join("records").join(day).is_dir();
         assert_eq!(
             ["2026-01-01", "2026-01-02", "2026-01-03", "mine"].map(left),
             [false, true, true, true]
         );
-        let kept = store.records.as_ref().map(|(_, _, length)| *length);
-        let (_, more) = Records::at(&store.records_of(day(ends("03"))))
+        let kept = files.records.as_ref().map(|(_, _, length)| *length);
+        let (_, more) = Records::at(&files.records_of(day(ends("03"))))
             .and_then(|records| records.save(&record))
             .expect("it can be saved");
         assert_eq!(kept, Some(more));

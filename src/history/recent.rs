@@ -2,17 +2,19 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
+use std::mem;
 use std::sync::Arc;
 
+use crate::config::Probe;
 use crate::model::Verdict;
 use crate::model::run::Run;
 
 /// How much room all runs may take, in bytes of JSON: beyond, the earliest go of those that take the most.
 const ROOM: usize = 8 << 20;
 
-/// The runs that are kept.
+/// The latest runs of the probes that are in force.
 #[derive(Debug, Default)]
-pub(super) struct History {
+pub(super) struct Recent {
     probes: BTreeMap<String, BTreeMap<Verdict, Ring>>,
 }
 
@@ -47,15 +49,22 @@ fn room(run: &Run) -> usize {
     serde_json::to_vec(run).map_or(0, |text| text.len())
 }
 
-impl History {
-    /// Forgets the probes that are not wanted any more.
-    pub(super) fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
-        self.probes.retain(|probe, _| wanted(probe));
+impl Recent {
+    /// These probes are in force from now on.
+    pub(super) fn configure(&mut self, probes: &[Probe]) {
+        let mut before = mem::take(&mut self.probes);
+        let kept = |probe: &Probe| {
+            let runs = before.remove(&probe.name).unwrap_or_default();
+            (probe.name.clone(), runs)
+        };
+        self.probes = probes.iter().map(kept).collect();
     }
 
-    /// Takes in a run.
-    pub(super) fn push(&mut self, run: Arc<Run>) {
-        let probe = self.probes.entry(run.probe.clone()).or_default();
+    /// Takes in a run, if its probe is in force.
+    pub(super) fn push(&mut self, run: Arc<Run>) -> bool {
+        let Some(probe) = self.probes.get_mut(&run.probe) else {
+            return false;
+        };
         let ring = probe.entry(run.result).or_default();
         if ring.runs.len() == kept(run.result) {
             ring.pop();
@@ -64,10 +73,11 @@ impl History {
         while self.rings().map(|ring| ring.room).sum::<usize>() > ROOM {
             let rings = self.probes.values_mut().flat_map(BTreeMap::values_mut);
             let Some(largest) = rings.max_by_key(|ring| ring.room) else {
-                return;
+                break;
             };
             largest.pop();
         }
+        true
     }
 
     fn rings(&self) -> impl Iterator<Item = &Ring> {
@@ -86,11 +96,6 @@ impl History {
         runs.sort_by_key(|run| Reverse(run.finished));
         runs.truncate(limit);
         runs
-    }
-
-    /// The last run of a probe that had this verdict.
-    pub(super) fn last(&self, probe: &str, verdict: Verdict) -> Option<&Arc<Run>> {
-        self.probes.get(probe)?.get(&verdict)?.iter().last()
     }
 
     /// The run of this ID.

@@ -1,11 +1,11 @@
-//! The keeper, which writes runs to disk on a thread of its own: a disk that is slow, or hangs, must hold up nobody else.
+//! The writer of runs to disk, a thread of its own: a disk that is slow, or hangs, must hold up nobody else.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::{io, mem};
 
-use super::store::Store;
+use super::file::Files;
 use crate::model::record::Record;
 use crate::model::run::Run;
 
@@ -13,27 +13,27 @@ use crate::model::run::Run;
 const WAITING: usize = 64;
 
 /// A run to be written down, and its record if that is to be kept too.
-type Kept = (Arc<Run>, Option<Arc<Record>>);
+type Waiting = (Arc<Run>, Option<Arc<Record>>);
 
 /// Takes runs to be written down.
 #[derive(Debug)]
-pub(super) struct Keeper {
-    runs: SyncSender<Kept>,
+pub(super) struct Writer {
+    runs: SyncSender<Waiting>,
     thread: JoinHandle<()>,
 }
 
-impl Keeper {
-    /// Begins to write down in this store.
-    pub(super) fn start(store: Store) -> io::Result<Self> {
+impl Writer {
+    /// Begins to write down in these files.
+    pub(super) fn start(files: Files) -> io::Result<Self> {
         let (runs, waiting) = sync_channel(WAITING);
         let thread = thread::Builder::new()
             .name("history".to_owned())
-            .spawn(move || write(store, &waiting))?;
+            .spawn(move || write(files, &waiting))?;
         Ok(Self { runs, thread })
     }
 
     /// Has a run written down, and its record where there is one; does not wait for that.
-    pub(super) fn keep(&self, run: &Arc<Run>, record: Option<Arc<Record>>) {
+    pub(super) fn write(&self, run: &Arc<Run>, record: Option<Arc<Record>>) {
         let why = match self.runs.try_send((run.clone(), record)) {
             Ok(()) => return,
             Err(TrySendError::Full(_)) => "earlier ones are still being written",
@@ -55,13 +55,13 @@ impl Keeper {
     }
 }
 
-fn write(mut store: Store, waiting: &Receiver<Kept>) {
+fn write(mut files: Files, waiting: &Receiver<Waiting>) {
     for (run, record) in waiting {
-        if let Err(error) = store.append(&run) {
+        if let Err(error) = files.append(&run) {
             tracing::warn!(%error, run = run.run, "could not store the run in `history.path`");
         }
         if let Some(record) = record
-            && let Err(error) = store.save(&record, run.finished)
+            && let Err(error) = files.save(&record, run.finished)
         {
             tracing::warn!(%error, run = run.run, "could not keep the run's record in `history.path`");
         }
