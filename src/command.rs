@@ -6,7 +6,6 @@ mod doctor;
 mod judge;
 mod output;
 mod probe;
-mod run;
 mod serve;
 mod settings;
 mod stdout;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::config::{self, Probe};
 use crate::model::record::Record;
 use crate::model::run::Run;
-use file::Files;
+use file::DayFiles;
 use recent::Recent;
 use writer::Writer;
 
@@ -39,7 +39,7 @@ impl History {
         config: &config::History,
         mut tell: impl FnMut(&Arc<Run>),
     ) -> io::Result<()> {
-        let files = Files::open(config)?;
+        let files = DayFiles::open(config)?;
         files.read(|run| {
             let run = Arc::new(run);
             if self.recent().push(run.clone()) {

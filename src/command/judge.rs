@@ -2,11 +2,11 @@
 
 use super::Error;
 use super::output::{Output, exit};
-use super::run::judged;
 use crate::cli::{Exit, JudgeArgs};
 use crate::history::records::read;
 use crate::judge::correlation::Windows;
 use crate::model::record::Record;
+use crate::round::judged;
 
 pub(super) fn run(args: &JudgeArgs) -> Result<Exit, Error> {
     let records = read_all(args)?;

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -11,7 +12,6 @@ use tokio::time::{Instant, timeout};
 
 use super::Error;
 use super::output::{Output, exit};
-use super::run::{judged, record, sweep};
 use crate::cli::{Exit, OutputFormat, ProbeArgs};
 use crate::config::{Config, Probe, Push};
 use crate::health::Health;
@@ -22,6 +22,7 @@ use crate::model::run::Run;
 use crate::probe::{Clients, Progress};
 use crate::publish::progress::Board;
 use crate::push;
+use crate::round::{Outcome, Round, sweep};
 use crate::shutdown::Shutdown;
 
 /// How long a push may be tried, and how long if the program was told to stop.
@@ -62,29 +63,24 @@ pub(super) async fn run(config: &Config, args: &ProbeArgs) -> Result<Exit, Error
             () = shutdown.wait() => {}
         }
     }
+    let windows = Mutex::<Windows>::default();
+    let round = Round {
+        config,
+        clients: clients.as_ref().map_err(Clone::clone),
+        begun,
+        windows: &windows,
+    };
     let jobs = (0..args.count).flat_map(|_| probes.iter().copied());
     let mut runs = futures::stream::iter(jobs)
-        .map(|probe| {
-            one(
-                config,
-                probe,
-                &clients,
-                begun,
-                &shutdown,
-                &board,
-                records.as_ref(),
-            )
-        })
+        .map(|probe| one(&round, probe, &shutdown, &board, records.as_ref()))
         .buffer_unordered(args.parallel.into());
-    let mut windows = Windows::default();
     let mut done = Vec::new();
     let (mut written, mut recorded) = (Ok(()), Ok(()));
     while let Some(run) = runs.next().await {
-        let Some((mut run, saved)) = run else {
+        let Some((run, saved)) = run else {
             continue;
         };
         recorded = recorded.and(saved);
-        windows.observe(&mut run);
         if written.is_ok() {
             written = output.run(&run);
             if written.is_err() {
@@ -168,10 +164,8 @@ async fn open(config: &Config, probes: &[&Probe]) -> Result<Clients, Obstacle> {
 
 /// One run, judged, and whether its record could be saved; `None` if the program was told to stop before it began.
 async fn one(
-    config: &Config,
+    round: &Round<'_>,
     probe: &Probe,
-    clients: &Result<Clients, Obstacle>,
-    begun: Instant,
     shutdown: &Shutdown,
     board: &Board,
     records: Option<&Records>,
@@ -184,10 +178,7 @@ async fn one(
         Progress::Begun(step) => line.begun(step),
         Progress::CleaningUp => line.cleaning_up(),
     };
-    let clients = clients.as_ref().map_err(Clone::clone);
-    let record = record(config, probe, clients, begun, shutdown, tell).await;
-    let run = judged(&record);
-    tracing::debug!(probe = run.probe, run = run.run, result = %run.result, "the run is over");
+    let Outcome { run, record, .. } = round.run(probe, shutdown, tell).await;
     let saved = match records {
         Some(records) => save(records, record).await,
         None => Ok(()),

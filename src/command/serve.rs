@@ -1,11 +1,5 @@
 //! The command `serve`: runs the probes on schedule, and serves the outcome.
 
-mod crew;
-mod files;
-mod reload;
-mod sender;
-mod site;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,23 +19,20 @@ use crate::kubernetes;
 use crate::leader::Leadership;
 use crate::model::time::Moment as _;
 use crate::publish::{Fact, Publisher};
+use crate::serve::{ConfigFile, Files, RemoteWriter, Reporter, Scheduler, Unread};
 use crate::shutdown::Shutdown;
-use crew::Crew;
-use files::Files;
-use reload::{Source, Unread};
-use sender::Sender;
 
 pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, Error> {
     let (name, text) = settings.read()?;
     let config = usable(settings, &text, &name).map_err(Error::Config)?;
-    let mut source = Source::new(settings.file(), text)?;
+    let mut config_file = ConfigFile::new(settings.file(), text)?;
     let shutdown = Shutdown::on_signals()?;
     let publisher = Arc::new(Publisher::default());
     let history = Arc::new(History::default());
-    // Before anyone can ask: every series is there from the first scrape.
-    publisher.publish(Fact::configured(&config));
-    history.configure(&config.probes);
     let health = Health::default();
+    let reporter = Reporter::new(publisher.clone(), history.clone(), health.clone());
+    // Before anyone can ask: every series is there from the first scrape.
+    reporter.configured(&config);
 
     let listen = config.server.listen;
     let listener = http::listen(listen)
@@ -77,15 +68,15 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
         .as_ref()
         .map_or_else(|| watch::channel(true).1, Leadership::leading);
 
-    let mut sender = Sender::default();
-    sender
+    let mut remote_writer = RemoteWriter::default();
+    remote_writer
         .configure(&config, &publisher, &health)
         .map_err(|error| Error::Usage(error.to_string()))?;
     let mut files = Files::of(&config).await;
-    let mut crew = Crew::new(publisher.clone(), history.clone(), health.clone(), config);
+    let mut scheduler = Scheduler::new(reporter, config);
     publisher.publish(Fact::Reload { successful: true });
     publisher.publish(Fact::Leader(*leading.borrow()));
-    crew.lead(*leading.borrow_and_update());
+    scheduler.lead(*leading.borrow_and_update());
     let heart = health.promise("the main loop", STUCK);
     let mut beats = interval(BEAT);
     let exit = loop {
@@ -99,27 +90,27 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
             Ok(()) = leading.changed() => {
                 let leads = *leading.borrow_and_update();
                 publisher.publish(Fact::Leader(leads));
-                crew.lead(leads);
+                scheduler.lead(leads);
             }
-            text = source.changed() => {
+            text = config_file.changed() => {
                 // Told in the log and in a metric: nobody else waits for it.
-                let _ = apply(text, settings, &mut crew, &mut sender, &publisher, &health);
-                crew.heed(files.now(crew.config()).await).await;
+                let _ = apply(text, settings, &mut scheduler, &mut remote_writer, &publisher, &health);
+                scheduler.heed(files.now(scheduler.config()).await).await;
             }
-            change = files.changed() => crew.heed(change).await,
+            change = files.changed() => scheduler.heed(change).await,
             Some(ask) = asked.recv() => match ask {
                 Ask::Reload(reply) => {
-                    let text = source.read();
-                    let done = apply(text, settings, &mut crew, &mut sender, &publisher, &health);
-                    crew.heed(files.now(crew.config()).await).await;
+                    let text = config_file.read().await;
+                    let done = apply(text, settings, &mut scheduler, &mut remote_writer, &publisher, &health);
+                    scheduler.heed(files.now(scheduler.config()).await).await;
                     let _ = reply.send(done);
                 }
-                Ask::Run { probe, reply } => crew.run_now(&probe, reply),
+                Ask::Run { probe, reply } => scheduler.run_now(&probe, reply),
             },
         }
     };
     drop(heart);
-    crew.end().await;
+    scheduler.end().await;
     let hand_over = async {
         if let Some(leadership) = leadership {
             leadership.resign().await;
@@ -131,7 +122,7 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
     let (_, _, (), ()) = tokio::join!(
         timeout(CLOSING, server),
         timeout(CLOSING, kept),
-        sender.end(),
+        remote_writer.end(),
         hand_over
     );
     Ok(exit)
@@ -189,8 +180,8 @@ async fn contend(config: &Config, health: &Health) -> Result<Leadership, Error> 
 fn apply(
     text: Result<String, Unread>,
     settings: &Settings,
-    crew: &mut Crew,
-    sender: &mut Sender,
+    scheduler: &mut Scheduler,
+    remote_writer: &mut RemoteWriter,
     publisher: &Arc<Publisher>,
     health: &Health,
 ) -> Result<(), String> {
@@ -209,7 +200,7 @@ fn apply(
     }
     let config = text.map_err(|unread| unread.why).and_then(|text| {
         let config = usable(settings, &text, &name)?;
-        let sends = sender.configure(&config, publisher, health);
+        let sends = remote_writer.configure(&config, publisher, health);
         sends.map_err(|error| error.to_string())?;
         Ok(config)
     });
@@ -218,7 +209,7 @@ fn apply(
     });
     match config {
         Ok(config) => {
-            crew.configure(config);
+            scheduler.configure(config);
             tracing::info!(file = name, "reloaded the configuration");
             Ok(())
         }

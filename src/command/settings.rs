@@ -1,15 +1,13 @@
 //! The configuration as a command takes it: its file, and what the command line says in place of `kubernetes`.
 
-use std::io::{Read as _, stdin};
+use std::io::stdin;
 use std::path::{Path, PathBuf};
 
 use super::Error;
 use crate::cli::KubernetesArgs;
 use crate::config::problem::Problems;
 use crate::config::{Config, check, namespace};
-
-/// No configuration takes more, in bytes.
-const LARGEST: u64 = 1 << 20;
+use crate::wire;
 
 /// Where the configuration is read from, and what goes before it.
 pub(super) struct Settings {
@@ -51,7 +49,7 @@ impl Settings {
             ));
         };
         let name = self.name();
-        let text = std::fs::read_to_string(file)
+        let text = wire::file::text(file)
             .map_err(|error| Error::Config(format!("tried to read {name}: {error}")))?;
         Ok((name, text))
     }
@@ -66,14 +64,9 @@ impl Settings {
             let (name, text) = other.read()?;
             return Ok((other, name, text));
         }
-        let mut text = String::new();
-        let refused = |why: &str| Error::Config(format!("tried to read stdin: {why}"));
-        let read = stdin().take(LARGEST + 1).read_to_string(&mut text);
-        match read {
-            Err(error) => Err(refused(&error.to_string())),
-            Ok(length) if length as u64 > LARGEST => Err(refused("it is larger than 1 MB")),
-            Ok(_) => Ok((self, "stdin".to_owned(), text)),
-        }
+        let text = wire::file::text_of(stdin())
+            .map_err(|error| Error::Config(format!("tried to read stdin: {error}")))?;
+        Ok((self, "stdin".to_owned(), text))
     }
 
     /// Checks the configuration `text` of the file that is called `name`.

@@ -29,7 +29,7 @@ const LINE: u64 = 1 << 20;
 
 /// The runs on disk.
 #[derive(Debug)]
-pub(super) struct Files {
+pub(super) struct DayFiles {
     folder: PathBuf,
     retention: Duration,
     /// The file of the day that was written last.
@@ -38,7 +38,7 @@ pub(super) struct Files {
     records: Option<(Date, Records, u64)>,
 }
 
-impl Files {
+impl DayFiles {
     /// The files in a folder, which is made if it must. Nothing is read yet.
     pub(super) fn open(config: &config::History) -> io::Result<Self> {
         fs::create_dir_all(&config.path)?;
@@ -296,7 +296,7 @@ mod tests {
             fs::write(folder.path().join(name), "odd\n").expect("it can be written");
         }
         fs::create_dir(folder.path().join("2026-01-01.jsonl")).expect("it can be made");
-        let files = Files::open(&config).expect("files");
+        let files = DayFiles::open(&config).expect("files");
         let days = files.days().expect("it can be read");
         assert_eq!(days.into_values().collect::<Vec<_>>(), [4]);
         files.read(|_| panic!("a run")).expect("it can be read");
@@ -313,7 +313,7 @@ mod tests {
             path: folder.path().to_owned(),
             retention: Duration::from_secs(24 * 60 * 60),
         };
-        let mut files = Files::open(&config).expect("files");
+        let mut files = DayFiles::open(&config).expect("files");
         let record: Record = serde_json::from_str(RECORD).expect("a record");
         let ends = |day: &str| {
             format!("2026-01-{day}T12:00:00Z")

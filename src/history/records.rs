@@ -1,12 +1,13 @@
 //! A folder of saved records: a file a run, which its user alone may read.
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::model::record::Record;
 use crate::model::saved::{self, Unreadable};
+use crate::wire::file::read_at_most;
 
 /// How long a file may be, in bytes: the longest runs stay far below.
 const LONGEST: u64 = 64 << 20;
@@ -100,17 +101,7 @@ pub fn read(file: &Path) -> Result<Record, Error> {
         file: file.to_owned(),
         error,
     };
-    let mut text = Vec::new();
-    let opened = File::open(file).map_err(unread)?;
-    let mut start = opened.take(LONGEST + 1);
-    start.read_to_end(&mut text).map_err(unread)?;
-    if text.len() as u64 > LONGEST {
-        let why = format!(
-            "it has more than {} MiB, which no record has",
-            LONGEST >> 20
-        );
-        return Err(unread(io::Error::other(why)));
-    }
+    let text = read_at_most(file, LONGEST).map_err(unread)?;
     saved::read(&text).map_err(|why| Error::Unreadable {
         file: file.to_owned(),
         why,

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::{io, mem};
 
-use super::file::Files;
+use super::file::DayFiles;
 use crate::model::record::Record;
 use crate::model::run::Run;
 
@@ -24,7 +24,7 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Begins to write down in these files.
-    pub(super) fn start(files: Files) -> io::Result<Self> {
+    pub(super) fn start(files: DayFiles) -> io::Result<Self> {
         let (runs, waiting) = sync_channel(WAITING);
         let thread = thread::Builder::new()
             .name("history".to_owned())
@@ -55,7 +55,7 @@ impl Writer {
     }
 }
 
-fn write(mut files: Files, waiting: &Receiver<Waiting>) {
+fn write(mut files: DayFiles, waiting: &Receiver<Waiting>) {
     for (run, record) in waiting {
         if let Err(error) = files.append(&run) {
             tracing::warn!(%error, run = run.run, "could not store the run in `history.path`");

@@ -1,12 +1,12 @@
-//! A file that the configuration names, read within a limit.
+//! The reading of files that a user names, within a limit.
 
 use std::fs::{File, metadata};
-use std::io::{Error, ErrorKind, Read as _};
+use std::io::{Error, ErrorKind, Read};
 use std::path::Path;
 
 use zeroize::Zeroizing;
 
-/// No certificates and no credential take more, in bytes.
+/// No certificates, no credential and no configuration take more, in bytes.
 const LARGEST: u64 = 1 << 20;
 
 /// What the file holds, which is wiped when it is dropped, for it may be secret.
@@ -14,21 +14,54 @@ const LARGEST: u64 = 1 << 20;
 /// # Errors
 /// It can't be read, is too large, or is something that may have no end.
 pub fn read(file: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
-    let refuse = |why: &str| Err(Error::new(ErrorKind::InvalidData, why));
     // Whoever opens a pipe waits for the other end.
-    let found = metadata(file)?;
-    if !found.is_file() {
-        return refuse("it is not a regular file");
+    if !metadata(file)?.is_file() {
+        return Err(Error::new(
+            ErrorKind::InvalidData,
+            "it is not a regular file",
+        ));
     }
-    let room = found.len().min(LARGEST) + 1;
-    let mut content = Zeroizing::new(Vec::with_capacity(
-        usize::try_from(room).unwrap_or_default(),
-    ));
-    File::open(file)?
-        .take(LARGEST + 1)
-        .read_to_end(&mut content)?;
-    if content.len() as u64 > LARGEST {
-        return refuse("it is larger than 1 MB");
+    read_at_most(file, LARGEST)
+}
+
+/// The text of a configuration, from a file or a pipe.
+///
+/// # Errors
+/// It can't be read, is too large, or is not UTF-8.
+pub fn text(file: &Path) -> std::io::Result<String> {
+    text_of(File::open(file)?)
+}
+
+/// As [`text`], of what is open already.
+///
+/// # Errors
+/// As those of [`text`].
+pub fn text_of(from: impl Read) -> std::io::Result<String> {
+    let content = at_most(from, LARGEST, 0)?;
+    let text = std::str::from_utf8(&content);
+    text.map(str::to_owned)
+        .map_err(|error| Error::new(ErrorKind::InvalidData, error))
+}
+
+/// What a file or a pipe holds, if that is no more than `most` bytes.
+///
+/// # Errors
+/// It can't be read, or holds more.
+pub fn read_at_most(file: &Path, most: u64) -> std::io::Result<Zeroizing<Vec<u8>>> {
+    let file = File::open(file)?;
+    let length = file.metadata()?.len();
+    at_most(file, most, length)
+}
+
+/// What is read, if that is no more than `most` bytes. With room for its length, nothing of it is left behind where it
+/// was moved from.
+fn at_most(from: impl Read, most: u64, length: u64) -> std::io::Result<Zeroizing<Vec<u8>>> {
+    let room = usize::try_from(length.min(most) + 1).unwrap_or_default();
+    let mut content = Zeroizing::new(Vec::with_capacity(room));
+    from.take(most + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > most {
+        let why = format!("it is larger than {} MB", most >> 20);
+        return Err(Error::new(ErrorKind::InvalidData, why));
     }
     Ok(content)
 }
@@ -50,5 +83,9 @@ mod tests {
             assert_eq!(refused(endless), "it is not a regular file");
         }
         assert!(refused(&folder.path().join("none")).contains("No such file"));
+        let refused = |file: &Path| text(file).unwrap_err().to_string();
+        assert_eq!(refused(Path::new("/dev/zero")), "it is larger than 1 MB");
+        std::fs::write(&file, [0xff]).unwrap();
+        assert!(refused(&file).contains("utf-8"), "{}", refused(&file));
     }
 }

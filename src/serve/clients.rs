@@ -1,4 +1,4 @@
-//! The site: clients and watches that all runs of one configuration share, opened when first needed.
+//! The clients and watches that all runs of one configuration share, opened when first needed.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,19 +13,19 @@ use crate::model::record::Obstacle;
 use crate::probe::Clients;
 
 /// Clients and watches, for as long as the configuration of these stays the same.
-pub(super) struct Site {
+pub(super) struct SharedClients {
     config: Config,
     health: Health,
-    clients: Mutex<Option<Arc<Clients>>>,
+    opened: Mutex<Option<Arc<Clients>>>,
 }
 
-impl Site {
+impl SharedClients {
     /// `health` is told of a task that stops.
     pub(super) fn new(config: &Config, health: &Health) -> Self {
         Self {
             config: config.clone(),
             health: health.clone(),
-            clients: Mutex::default(),
+            opened: Mutex::default(),
         }
     }
 
@@ -49,8 +49,8 @@ impl Site {
     ///
     /// # Errors
     /// They can't be made, or the watches were not synced within `limit`. The next call tries again.
-    pub(super) async fn clients(&self, limit: Duration) -> Result<Arc<Clients>, Obstacle> {
-        let mut slot = self.clients.lock().await;
+    pub(super) async fn opened(&self, limit: Duration) -> Result<Arc<Clients>, Obstacle> {
+        let mut slot = self.opened.lock().await;
         let clients = if let Some(clients) = &*slot {
             clients.clone()
         } else {
@@ -64,7 +64,7 @@ impl Site {
 
     /// Logs in to Vault anew, if there is a session.
     pub(super) async fn log_in_anew(&self) {
-        let clients = self.clients.lock().await.clone();
+        let clients = self.opened.lock().await.clone();
         if let Some(clients) = clients
             && let Err(obstacle) = clients.vault.log_in_anew().await
         {
@@ -75,7 +75,7 @@ impl Site {
 
     /// Ends the session with Vault.
     pub(super) async fn close(&self) {
-        let clients = self.clients.lock().await.take();
+        let clients = self.opened.lock().await.take();
         if let Some(clients) = clients {
             clients.vault.log_out().await;
         }

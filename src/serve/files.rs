@@ -26,11 +26,11 @@ enum Use {
 
 /// What is to be done about files that hold something else.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Change {
+pub struct Change {
     /// Clients are to be made anew.
-    pub(super) clients: bool,
+    pub clients: bool,
     /// The prober is to log in to Vault anew.
-    pub(super) login: bool,
+    pub login: bool,
 }
 
 type Contents = HashMap<PathBuf, [u8; 32]>;
@@ -39,7 +39,7 @@ type Read = Vec<(PathBuf, io::Result<[u8; 32]>)>;
 
 /// The files, and what they held when that was last heeded. Files that are read each time they are needed are not
 /// among them.
-pub(super) struct Files {
+pub struct Files {
     named: Vec<(PathBuf, Use)>,
     taken: Contents,
     /// What they hold now, if that is something else: heeded once it has come to rest.
@@ -53,7 +53,7 @@ pub(super) struct Files {
 
 impl Files {
     /// The files of a configuration.
-    pub(super) async fn of(config: &Config) -> Self {
+    pub async fn of(config: &Config) -> Self {
         let mut looks = interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut files = Self {
@@ -69,7 +69,7 @@ impl Files {
     }
 
     /// Waits until a file holds something else. Can be dropped and called again without missing anything.
-    pub(super) async fn changed(&mut self) -> Change {
+    pub async fn changed(&mut self) -> Change {
         loop {
             let now = self.look().await;
             if now == self.taken {
@@ -83,7 +83,7 @@ impl Files {
     }
 
     /// What has changed by now, of the files of this configuration.
-    pub(super) async fn now(&mut self, config: &Config) -> Change {
+    pub async fn now(&mut self, config: &Config) -> Change {
         self.named = named(config).await;
         let now = self.look_now().await;
         self.take(now)

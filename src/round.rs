@@ -1,6 +1,9 @@
-//! A run from its record to its verdict, and the removal of what earlier ones left behind.
+//! A round: one run of a probe, from asking for clients to what is claimed of it.
 
-use std::sync::atomic::Ordering;
+mod sweep;
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -8,8 +11,11 @@ use tokio::time::Instant;
 
 use crate::canary::{Canary, Cluster};
 use crate::config::{Config, Probe};
-use crate::janitor::{self, Scope};
+use crate::janitor;
+use crate::judge::correlation::Windows;
 use crate::judge::{Judgement, explain};
+use crate::model::Step;
+use crate::model::correlation::Coefficient;
 use crate::model::record::{End, Findings, Obstacle, Record, StepRecord};
 use crate::model::run::Run;
 use crate::model::timeline::Timeline;
@@ -18,64 +24,102 @@ use crate::panic::{caught, caught_at_once};
 use crate::probe::{self, Clients, Progress};
 use crate::shutdown::Shutdown;
 
-/// How long leftovers are waited for.
-const SWEEP_LIMIT: Duration = Duration::from_secs(20);
+pub use sweep::sweep;
 
 /// How long it may take to clean up after a bug.
 const REMOVAL_LIMIT: Duration = Duration::from_secs(20);
 
-/// Runs a canary of `probe`, or records why that can't be begun: then `begun` says since when it was tried. A bug
-/// of the prober's own ends that run, with its canary removed, and nothing else.
-pub(super) async fn record(
-    config: &Config,
-    probe: &Probe,
-    clients: Result<&Clients, Obstacle>,
-    begun: Instant,
-    shutdown: &Shutdown,
-    tell: impl Fn(Progress),
-) -> Record {
-    let site = match clients {
-        Ok(clients) => clients.cluster().await.map(|cluster| (clients, cluster)),
-        Err(obstacle) => Err(obstacle),
-    };
-    let nowhere = Cluster::unknown();
-    let canary = Canary::new(
-        probe,
-        &config.kubernetes.namespace,
-        &config.instance,
-        site.as_ref().map_or(&nowhere, |(_, cluster)| cluster),
-        Timestamp::now(),
-        &mut rand::rng(),
-    );
-    let obstacle = match site {
-        Ok((clients, _)) => {
-            match caught(Box::pin(probe::run(&canary, clients, shutdown, tell))).await {
-                Ok(record) => return record,
-                Err(panic) => {
-                    // Perhaps again: whether it can be removed must not depend on how far the run got.
-                    let removed =
-                        janitor::remove(&clients.kube, &clients.vault, &canary, false, true);
-                    let removed =
-                        tokio::time::timeout(REMOVAL_LIMIT, caught(Box::pin(removed))).await;
-                    if !matches!(removed, Ok(Ok(_))) {
-                        let canary = canary.full_name();
-                        tracing::warn!(
-                            canary,
-                            "it may be left behind; the next clean-up removes it"
-                        );
+/// All that a run takes but its probe.
+pub struct Round<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// The clients, or why there are none.
+    pub clients: Result<&'a Clients, Obstacle>,
+    /// Since when they were asked for.
+    pub begun: Instant,
+    /// The earlier runs, with which the latencies of this one are compared.
+    pub windows: &'a Mutex<Windows>,
+}
+
+/// The outcome of a round.
+pub struct Outcome {
+    /// What is claimed.
+    pub run: Run,
+    /// By step, what its latencies move with, the strongest first.
+    pub correlations: BTreeMap<Step, Vec<Coefficient>>,
+    /// What was seen.
+    pub record: Record,
+}
+
+impl Round<'_> {
+    /// Runs a probe once and judges that. `tell` is told how far it is. A bug of the prober's own ends that run, with its
+    /// canary removed, and nothing else.
+    pub async fn run(
+        &self,
+        probe: &Probe,
+        shutdown: &Shutdown,
+        tell: impl Fn(Progress),
+    ) -> Outcome {
+        let record = self.record(probe, shutdown, tell).await;
+        let mut run = judged(&record);
+        let windows = self.windows.lock();
+        let correlations = windows
+            .unwrap_or_else(PoisonError::into_inner)
+            .observe(&mut run);
+        tracing::debug!(probe = run.probe, run = run.run, result = %run.result, "the run is over");
+        Outcome {
+            run,
+            correlations,
+            record,
+        }
+    }
+
+    /// Runs a canary, or records why that can't be begun.
+    async fn record(&self, probe: &Probe, shutdown: &Shutdown, tell: impl Fn(Progress)) -> Record {
+        let config = self.config;
+        let site = match self.clients.clone() {
+            Ok(clients) => clients.cluster().await.map(|cluster| (clients, cluster)),
+            Err(obstacle) => Err(obstacle),
+        };
+        let nowhere = Cluster::unknown();
+        let canary = Canary::new(
+            probe,
+            &config.kubernetes.namespace,
+            &config.instance,
+            site.as_ref().map_or(&nowhere, |(_, cluster)| cluster),
+            Timestamp::now(),
+            &mut rand::rng(),
+        );
+        let obstacle = match site {
+            Ok((clients, _)) => {
+                match caught(Box::pin(probe::run(&canary, clients, shutdown, tell))).await {
+                    Ok(record) => return record,
+                    Err(panic) => {
+                        // Perhaps again: whether it can be removed must not depend on how far the run got.
+                        let removed =
+                            janitor::remove(&clients.kube, &clients.vault, &canary, false, true);
+                        let removed =
+                            tokio::time::timeout(REMOVAL_LIMIT, caught(Box::pin(removed))).await;
+                        if !matches!(removed, Ok(Ok(_))) {
+                            let canary = canary.full_name();
+                            tracing::warn!(
+                                canary,
+                                "it may be left behind; the next clean-up removes it"
+                            );
+                        }
+                        probe::own(&panic)
                     }
-                    probe::own(&panic)
                 }
             }
-        }
-        Err(obstacle) => obstacle,
-    };
-    let waited = Instant::now().saturating_duration_since(begun);
-    probe::not_begun(&canary, obstacle, waited)
+            Err(obstacle) => obstacle,
+        };
+        let waited = Instant::now().saturating_duration_since(self.begun);
+        probe::not_begun(&canary, obstacle, waited)
+    }
 }
 
 /// What a run claims. If a bug keeps it from being judged, that is what it claims.
-pub(super) fn judged(record: &Record) -> Run {
+pub fn judged(record: &Record) -> Run {
     let judge = |record: &Record| explain(record, &operator::account(record));
     let Judgement { run, rules } = caught_at_once(|| judge(record)).unwrap_or_else(|panic| {
         let step = record.steps.first().cloned().map(|step| StepRecord {
@@ -100,43 +144,11 @@ pub(super) fn judged(record: &Record) -> Run {
     run
 }
 
-/// Removes what earlier runs left behind, as far as that goes within a while: it must not keep the
-/// probes from saying what is wrong now.
-pub(super) async fn sweep(clients: &Clients, config: &Config) {
-    let sweep = janitor::sweep(&clients.kube, &clients.vault, config, Scope::Expired, false);
-    let Ok(swept) = tokio::time::timeout(SWEEP_LIMIT, sweep).await else {
-        tracing::warn!("could not remove everything that earlier runs left behind in time");
-        return;
-    };
-    for what in swept.removed {
-        tracing::info!(leftover = what, "removed what an earlier run left behind");
-    }
-    for what in swept.left {
-        tracing::warn!(
-            leftover = what,
-            "could not remove what an earlier run left behind"
-        );
-    }
-    let count = swept.strangers;
-    if count > clients.strangers.swap(count, Ordering::Relaxed) {
-        tracing::warn!(
-            count,
-            "some objects have the label of this prober's canaries but are none: they are left alone"
-        );
-    }
-    for why in swept.unseen {
-        tracing::warn!(
-            reason = why,
-            "could not look for what earlier runs left behind"
-        );
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
     use std::convert::Infallible;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
 
     use super::*;
     use crate::config::check;
@@ -158,8 +170,8 @@ mod tests {
     const NAMESPACE: &str = r#"{"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
         "metadata": {"name": "vso-probe", "uid": "0b9c3a52-7a1f-4a53-9d3c-2f4b6c8d0e1f"}}"#;
 
-    /// A run that panics where it tells of this. Returns its record, and what the API server was asked for.
-    async fn broken(at: fn(Progress) -> bool) -> (Record, Vec<String>) {
+    /// A run that panics where it tells of this. Returns it, its record, and what the API server was asked for.
+    async fn broken(at: fn(Progress) -> bool) -> (Run, Record, Vec<String>) {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let env = |_: &str| Some("token".to_owned());
         let config = check::load(CONFIG, "c.yaml", env).expect("it can be used");
@@ -195,11 +207,10 @@ mod tests {
         );
         let record = run.await;
         let asked = asked.lock().expect("it is not poisoned").clone();
-        (record, asked)
+        (run, record, asked)
     }
 
-    fn is_unknown_and_cleaned_up((record, asked): &(Record, Vec<String>)) {
-        let run = judged(record);
+    fn is_unknown_and_cleaned_up((run, record, asked): &(Run, Record, Vec<String>)) {
         assert_eq!(run.result, Verdict::Unknown);
         let decisive = run.decisive().expect("a step");
         assert_eq!(decisive.cause, Some(Cause::ProberBug));

@@ -10,19 +10,19 @@ use crate::publish::Publisher;
 use crate::push::{Error, Remote, unfit_to_serve};
 use crate::shutdown::Shutdown;
 
-/// The sender of the moment, and earlier ones that say farewell.
+/// The task that sends now, and earlier ones that send what was published last.
 #[derive(Default)]
-pub(super) struct Sender {
+pub struct RemoteWriter {
     current: Option<(RemoteWrite, String, Shutdown)>,
     tasks: JoinSet<()>,
 }
 
-impl Sender {
+impl RemoteWriter {
     /// Sends where this configuration says, from now on.
     ///
     /// # Errors
     /// That can't be done: then nothing is sent.
-    pub(super) fn configure(
+    pub fn configure(
         &mut self,
         config: &Config,
         publisher: &Arc<Publisher>,
@@ -54,7 +54,7 @@ impl Sender {
     }
 
     /// Sends what was published last, and says farewell.
-    pub(super) async fn end(mut self) {
+    pub async fn end(mut self) {
         if let Some((_, _, over)) = &self.current {
             over.ask();
         }

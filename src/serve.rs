@@ -1,0 +1,15 @@
+//! What `serve` runs for as long as it is up: the probes on their schedules, the reload of what has changed, remote write.
+
+mod clients;
+mod files;
+mod reload;
+mod remote_write;
+mod reporter;
+mod scheduler;
+mod worker;
+
+pub use files::{Change, Files};
+pub use reload::{ConfigFile, Unread};
+pub use remote_write::RemoteWriter;
+pub use reporter::Reporter;
+pub use scheduler::Scheduler;

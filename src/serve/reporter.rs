@@ -1,0 +1,75 @@
+//! The reporter of what happens while `serve` runs: to the metrics, to the history, to health.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::health::Health;
+use crate::history::History;
+use crate::judge::correlation::Windows;
+use crate::model::Verdict;
+use crate::model::run::Run;
+use crate::model::snapshot::Snapshot;
+use crate::publish::{Fact, Publisher};
+use crate::round::Outcome;
+
+/// Where runs are reported to.
+pub struct Reporter {
+    pub(super) publisher: Arc<Publisher>,
+    history: Arc<History>,
+    pub(super) health: Health,
+    /// The earlier runs, with which the latencies of the next are compared.
+    pub(super) windows: Mutex<Windows>,
+}
+
+impl Reporter {
+    /// Reports to these.
+    pub fn new(publisher: Arc<Publisher>, history: Arc<History>, health: Health) -> Self {
+        Self {
+            publisher,
+            history,
+            health,
+            windows: Mutex::default(),
+        }
+    }
+
+    /// This configuration is in force from now on: what is told of other probes goes.
+    pub fn configured(&self, config: &Config) {
+        self.publisher.publish(Fact::configured(config));
+        self.history.configure(&config.probes);
+        let windows = self.windows.lock();
+        let mut windows = windows.unwrap_or_else(PoisonError::into_inner);
+        windows.retain(|name| config.probe(name).is_some());
+    }
+
+    /// Reports what became of a round.
+    pub(super) fn over(&self, outcome: Outcome) -> Arc<Run> {
+        let Outcome {
+            run,
+            correlations,
+            record,
+        } = outcome;
+        for reading in &record.readings {
+            let took = reading.received.since(reading.asked);
+            self.scraped(reading.what.as_ref().ok(), took);
+        }
+        let record = (run.result != Verdict::Success).then(|| Arc::new(record));
+        let run = Arc::new(run);
+        // First the history: a run whose ID is among the metrics can be asked for.
+        self.history.append(&run, record);
+        self.publisher.publish(Fact::Run {
+            run: run.clone(),
+            correlations,
+        });
+        run
+    }
+
+    /// Reports a look at the operator's metrics.
+    pub(super) fn scraped(&self, what: Option<&Snapshot>, took: Duration) {
+        self.publisher.publish(Fact::Scrape {
+            up: what.is_some(),
+            seconds: took.as_secs_f64(),
+            version: what.and_then(|numbers| numbers.version.clone()),
+        });
+    }
+}
