@@ -1,0 +1,17 @@
+//! The tests of the core, which need no lab: one program, for each would link the whole library.
+
+mod chart;
+mod command;
+mod config;
+mod correlation;
+mod evidence;
+mod exposition;
+mod faults;
+mod house;
+mod judge;
+mod metrics;
+mod push;
+mod records;
+mod report;
+mod rights;
+mod stages;
