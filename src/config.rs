@@ -45,6 +45,8 @@ pub struct Config {
     pub history: Option<History>,
     /// The name that keeps two probers on one namespace apart; fits a label value and a name's part.
     pub instance: String,
+    /// A digest of what is written, whatever its order, its layout and its comments.
+    pub digest: String,
 }
 
 impl Config {

@@ -18,7 +18,8 @@ use jiff::{SignedDuration, Timestamp};
 use crate::model::account::{Account, StepAccount};
 use crate::model::cause::Blame;
 use crate::model::record::{End, LeaseState, Login, Record, StepRecord};
-use crate::model::run::{Leases, Run, SCHEMA, StepReport};
+use crate::model::run::{Context, Leases, Run, SCHEMA, StepReport};
+use crate::model::text::Text;
 use crate::model::{Mark, Verdict};
 use case::Case;
 use proven::PROVEN;
@@ -27,34 +28,13 @@ use unproven::{LAST, UNPROVEN};
 /// A rule: its name, and whom it blames if it applies.
 type Rule = (&'static str, fn(&Case<'_>) -> Option<Blame>);
 
-/// A run that was judged.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Judgement {
-    /// What is claimed of it.
-    pub run: Run,
-    /// The name of the rule that decided of each step; none where it came out well.
-    pub rules: Vec<Option<&'static str>>,
-}
-
 /// Judges a run, of whose record this is the account. The verdict of the first step that did not come out well is the
 /// run's.
 pub fn judge(record: &Record, account: &Account) -> Run {
-    explain(record, account).run
-}
-
-/// The names of all rules: those for a step that was not proven, then those for one that was, each in its order.
-pub fn rules() -> [Vec<&'static str>; 2] {
-    let unproven = UNPROVEN.iter().map(|(name, _)| *name).chain([LAST.0]);
-    let proven = PROVEN.iter().map(|(name, _)| *name);
-    [unproven.collect(), proven.collect()]
-}
-
-/// The same as [`judge`], with the rules that decided.
-pub fn explain(record: &Record, account: &Account) -> Judgement {
     let steps = record.steps.iter().zip(&account.steps);
-    let (steps, rules): (Vec<_>, _) = steps
+    let steps: Vec<_> = steps
         .map(|(step, account)| judge_step(record, step, account))
-        .unzip();
+        .collect();
     let result = steps
         .iter()
         .map(|step| step.result)
@@ -71,7 +51,7 @@ pub fn explain(record: &Record, account: &Account) -> Judgement {
             .filter(|(_, state)| wanted(state))
             .count()
     };
-    let run = Run {
+    Run {
         schema: SCHEMA.to_owned(),
         probe: record.probe.clone(),
         kind: record.kind,
@@ -80,6 +60,7 @@ pub fn explain(record: &Record, account: &Account) -> Judgement {
         started: record.started,
         finished: wall(record, record.finished),
         result,
+        context: context(record),
         steps,
         secret_writes: account.secret_writes,
         leases: Leases {
@@ -93,15 +74,17 @@ pub fn explain(record: &Record, account: &Account) -> Judgement {
             leaked: count(|state| matches!(state, LeaseState::Leaked { .. })),
         },
         leftovers: record.leftovers.clone(),
-    };
-    Judgement { run, rules }
+    }
 }
 
-fn judge_step(
-    record: &Record,
-    step: &StepRecord,
-    account: &StepAccount,
-) -> (StepReport, Option<&'static str>) {
+/// The names of all rules: those for a step that was not proven, then those for one that was, each in its order.
+pub fn rules() -> [Vec<&'static str>; 2] {
+    let unproven = UNPROVEN.iter().map(|(name, _)| *name).chain([LAST.0]);
+    let proven = PROVEN.iter().map(|(name, _)| *name);
+    [unproven.collect(), proven.collect()]
+}
+
+fn judge_step(record: &Record, step: &StepRecord, account: &StepAccount) -> StepReport {
     let proven = account.effect.filter(|_| step.end == End::Proven);
     let until = proven.map_or(step.ended, |proven| proven.at);
     let latency = until.since(step.started);
@@ -122,7 +105,7 @@ fn judge_step(
     let result = blame
         .as_ref()
         .map_or(Verdict::Success, |blame| blame.cause.party().verdict());
-    let report = StepReport {
+    StepReport {
         step: step.step,
         result,
         started: wall(record, step.started),
@@ -146,9 +129,22 @@ fn judge_step(
         watch_delay_most_seconds: account.echo.map(|echo| echo.most.as_secs_f64()),
         cause: blame.as_ref().map(|blame| blame.cause),
         party: blame.as_ref().map(|blame| blame.cause.party()),
+        rule: rule.map(Text::from),
+        advice: blame.as_ref().map(|blame| blame.cause.advice().into()),
         evidence: blame.as_ref().map(Blame::evidence).unwrap_or_default(),
-    };
-    (report, rule)
+    }
+}
+
+/// Where the run comes from; the operator's version is the last that its metrics told.
+fn context(record: &Record) -> Context {
+    let read = record.readings.iter().rev();
+    let version = read
+        .filter_map(|reading| reading.what.as_ref().ok())
+        .find_map(|numbers| numbers.version.as_ref());
+    Context {
+        operator_version: version.map(Text::from),
+        ..record.context.clone()
+    }
 }
 
 /// The first rule that applies, and whom it blames; none if the step came out well.

@@ -23,6 +23,7 @@ use crate::kubernetes;
 use crate::model::promise::Promise;
 use crate::model::proof::Proof;
 use crate::model::record::{End, Findings, Hindrance, Obstacle, Peer, Record, StepRecord};
+use crate::model::run::Context;
 use crate::model::snapshot::Reading;
 use crate::model::time::Moment as _;
 use crate::model::timeline::{Sighting, Timeline};
@@ -93,6 +94,7 @@ pub async fn run(
         kind: canary.kind(),
         run: canary.run.clone(),
         canary: canary.full_name(),
+        context: Context::default(),
         started,
         finished: journey.now(),
         steps,
@@ -128,13 +130,12 @@ impl Journey<'_> {
     /// Takes the steps, one after the other, until one is not proven.
     async fn take(&mut self, steps: &mut Vec<StepRecord>, progress: &impl Fn(Progress)) {
         self.open().await;
-        let canary = self.canary;
-        for (at, planned) in canary.plan.iter().enumerate() {
+        for (at, planned) in self.canary.plan.iter().enumerate() {
             progress(Progress::Begun(planned.step));
             let step = self.step(planned).await;
             let proven = step.end == End::Proven;
             let gone = proven && step.proof == Proof::Gone;
-            let last = at + 1 == canary.plan.len();
+            let last = at + 1 == self.canary.plan.len();
             if proven && !gone && (!last || self.reads()) {
                 self.settle(&step).await;
             }

@@ -13,11 +13,11 @@ use crate::canary::{Canary, Cluster};
 use crate::config::{Config, Probe};
 use crate::janitor;
 use crate::judge::correlation::Windows;
-use crate::judge::{Judgement, explain};
+use crate::judge::judge;
 use crate::model::Step;
 use crate::model::correlation::Coefficient;
 use crate::model::record::{End, Findings, Obstacle, Record, StepRecord};
-use crate::model::run::Run;
+use crate::model::run::{Context, Run};
 use crate::model::timeline::Timeline;
 use crate::operator;
 use crate::panic::{caught, caught_at_once};
@@ -33,12 +33,25 @@ const REMOVAL_LIMIT: Duration = Duration::from_secs(20);
 pub struct Round<'a> {
     /// The configuration.
     pub config: &'a Config,
+    /// Where the runs come from: see [`context`].
+    pub context: Context,
     /// The clients, or why there are none.
     pub clients: Result<&'a Clients, Obstacle>,
     /// Since when they were asked for.
     pub begun: Instant,
     /// The earlier runs, with which the latencies of this one are compared.
     pub windows: &'a Mutex<Windows>,
+}
+
+/// Where the runs of this configuration come from. What only the operator tells is read from what it told.
+pub fn context(config: &Config) -> Context {
+    Context {
+        prober_version: Some(env!("CARGO_PKG_VERSION").into()),
+        operator_version: None,
+        instance: Some((&config.instance).into()),
+        config_digest: Some((&config.digest).into()),
+        labels: BTreeMap::new(),
+    }
 }
 
 /// The outcome of a round.
@@ -60,8 +73,17 @@ impl Round<'_> {
         shutdown: &Shutdown,
         tell: impl Fn(Progress),
     ) -> Outcome {
-        let record = self.record(probe, shutdown, tell).await;
+        let record = Record {
+            context: self.context.clone(),
+            ..self.record(probe, shutdown, tell).await
+        };
         let mut run = judged(&record);
+        for step in &run.steps {
+            if let Some(rule) = &step.rule {
+                let (run, step) = (&run.run, step.step);
+                tracing::debug!(run, %step, %rule, "the rule that decided");
+            }
+        }
         let windows = self.windows.lock();
         let correlations = windows
             .unwrap_or_else(PoisonError::into_inner)
@@ -120,8 +142,8 @@ impl Round<'_> {
 
 /// What a run claims. If a bug keeps it from being judged, that is what it claims.
 pub fn judged(record: &Record) -> Run {
-    let judge = |record: &Record| explain(record, &operator::account(record));
-    let Judgement { run, rules } = caught_at_once(|| judge(record)).unwrap_or_else(|panic| {
+    let judge = |record: &Record| judge(record, &operator::account(record));
+    caught_at_once(|| judge(record)).unwrap_or_else(|panic| {
         let step = record.steps.first().cloned().map(|step| StepRecord {
             end: End::Met(probe::own(&panic)),
             findings: Findings::default(),
@@ -134,14 +156,7 @@ pub fn judged(record: &Record) -> Run {
             leases: Vec::new(),
             ..record.clone()
         })
-    });
-    for (report, rule) in run.steps.iter().zip(rules) {
-        if let Some(rule) = rule {
-            let (run, step) = (&run.run, report.step);
-            tracing::debug!(run, %step, rule, "the rule that decided");
-        }
-    }
-    run
+    })
 }
 
 #[cfg(test)]
@@ -197,15 +212,14 @@ mod tests {
         let tell = |progress| assert!(!at(progress), "a bug");
         let shutdown = Shutdown::default();
         let probe = config.probe("kv").expect("it is configured");
-        let run = record(
-            &config,
-            probe,
-            Ok(&clients),
-            Instant::now(),
-            &shutdown,
-            tell,
-        );
-        let record = run.await;
+        let round = Round {
+            config: &config,
+            context: context(&config),
+            clients: Ok(&clients),
+            begun: Instant::now(),
+            windows: &Mutex::default(),
+        };
+        let Outcome { run, record, .. } = round.run(probe, &shutdown, tell).await;
         let asked = asked.lock().expect("it is not poisoned").clone();
         (run, record, asked)
     }

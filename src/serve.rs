@@ -1,4 +1,4 @@
-//! What `serve` runs for as long as it is up: the probes on their schedules, the reload of what has changed, remote write.
+//! The service behind `serve`: the probes on their schedules, the reload of what has changed, and remote write.
 
 mod clients;
 mod files;

@@ -22,7 +22,7 @@ use crate::model::run::Run;
 use crate::probe::{Clients, Progress};
 use crate::publish::progress::Board;
 use crate::push;
-use crate::round::{Outcome, Round, sweep};
+use crate::round::{Outcome, Round, context, sweep};
 use crate::shutdown::Shutdown;
 
 /// How long a push may be tried, and how long if the program was told to stop.
@@ -66,6 +66,7 @@ pub(super) async fn run(config: &Config, args: &ProbeArgs) -> Result<Exit, Error
     let windows = Mutex::<Windows>::default();
     let round = Round {
         config,
+        context: context(config),
         clients: clients.as_ref().map_err(Clone::clone),
         begun,
         windows: &windows,

@@ -5,6 +5,8 @@ mod vault;
 
 use std::collections::BTreeMap;
 
+use sha2::{Digest as _, Sha256};
+
 use super::problem::{Problem, Problems};
 use super::rule::{self, Checked};
 use super::walk::{Places, Walked, walk};
@@ -30,8 +32,9 @@ pub fn load(
         places,
     } = walk(&tree, &raw::schema_value());
     let mut checker = Checker { places, problems };
+    let digest = digest(&json);
     let config = match serde_json::from_value(json) {
-        Ok(raw) => checker.config(raw, &env),
+        Ok(raw) => checker.config(raw, &env, digest),
         // The walk leaves nothing that does not fit, so this is a difference between `raw` and its schema.
         Err(_) => None,
     };
@@ -57,6 +60,16 @@ struct Shared {
 
 /// The rule for a value.
 type Value = fn(&str) -> Checked<String>;
+
+/// How many bytes of a digest tell two configurations apart.
+const DIGEST: usize = 8;
+
+/// A digest of what is written: keys have one order by now.
+fn digest(json: &serde_json::Value) -> String {
+    let digest = Sha256::digest(json.to_string());
+    let bytes = digest.iter().take(DIGEST);
+    bytes.map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// Collects problems while it turns what was written into what is meant.
 ///
@@ -115,6 +128,7 @@ impl Checker {
         &mut self,
         raw: raw::Config,
         env: &impl Fn(&str) -> Option<String>,
+        digest: String,
     ) -> Option<Config> {
         let vault = self.vault(&raw.vault.unwrap_or_default(), env);
         let kubernetes = self.kubernetes(&raw.kubernetes.unwrap_or_default());
@@ -157,6 +171,7 @@ impl Checker {
             push,
             history,
             instance: instance?,
+            digest,
         })
     }
 

@@ -9,6 +9,7 @@ use super::certificate::Certificate;
 use super::promise::Promise;
 use super::proof::Proof;
 use super::reply::{Distrust, Reply};
+use super::run::Context;
 use super::snapshot::Reading;
 use super::text::Text;
 use super::timeline::{Content, Resource, Timeline};
@@ -25,6 +26,9 @@ pub struct Record {
     pub run: String,
     /// The canary, `namespace/name`.
     pub canary: String,
+    /// Where the run comes from, but for the operator's version, which its readings tell.
+    #[serde(default)]
+    pub context: Context,
     /// The wall clock at the run's epoch.
     pub started: Timestamp,
     /// When the run ended.

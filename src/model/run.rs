@@ -9,6 +9,7 @@ use super::cause::{Cause, Evidence, Party};
 use super::correlation::Coefficient;
 use super::delta::OperatorDelta;
 use super::snapshot::Void;
+use super::text::Text;
 use super::{Kind, Stage, Step, Verdict};
 
 /// The name and the version of this form.
@@ -35,6 +36,9 @@ pub struct Run {
     pub finished: Timestamp,
     /// The verdict: the first step that did not come out well decides.
     pub result: Verdict,
+    /// Where the run comes from.
+    #[serde(default)]
+    pub context: Context,
     /// The steps that were begun.
     pub steps: Vec<StepReport>,
     /// How often the Secret was seen to be written.
@@ -43,6 +47,24 @@ pub struct Run {
     pub leases: Leases,
     /// What could not be removed.
     pub leftovers: Vec<String>,
+}
+
+/// Where a run comes from: what has to be alike where runs are compared. What a record of an earlier prober does not
+/// say is none.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Context {
+    /// The version of the prober that took the run.
+    pub prober_version: Option<Text>,
+    /// The version of the operator, where its metrics are read and tell one.
+    #[serde(default)]
+    pub operator_version: Option<Text>,
+    /// The prober's `instance`.
+    pub instance: Option<Text>,
+    /// A digest of what the configuration says, whatever its order, its layout and its comments.
+    pub config_digest: Option<Text>,
+    /// The `labels` of the configuration.
+    #[serde(default)]
+    pub labels: BTreeMap<Text, Text>,
 }
 
 /// A step. All times are in seconds.
@@ -103,6 +125,12 @@ pub struct StepReport {
     pub cause: Option<Cause>,
     /// Whom that concerns.
     pub party: Option<Party>,
+    /// The name of the rule that decided.
+    #[serde(default)]
+    pub rule: Option<Text>,
+    /// What to do, in one sentence.
+    #[serde(default)]
+    pub advice: Option<Text>,
     /// What speaks for it.
     pub evidence: Vec<Evidence>,
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::canary::{Canary, Planned};
 use crate::model::Mark;
 use crate::model::record::{End, Findings, Hindrance, Obstacle, Peer, Record, StepRecord};
+use crate::model::run::Context;
 use crate::model::time::Moment as _;
 use crate::model::timeline::Timeline;
 use crate::panic::Panic;
@@ -49,6 +50,7 @@ pub fn not_begun(canary: &Canary, obstacle: Obstacle, waited: Duration) -> Recor
         kind: canary.kind(),
         run: canary.run.clone(),
         canary: canary.full_name(),
+        context: Context::default(),
         started: Timestamp::now().earlier(waited),
         finished: ended,
         steps: steps.into_iter().collect(),

@@ -8,10 +8,10 @@ use crate::health::Health;
 use crate::history::History;
 use crate::judge::correlation::Windows;
 use crate::model::Verdict;
-use crate::model::run::Run;
+use crate::model::run::{Context, Run};
 use crate::model::snapshot::Snapshot;
 use crate::publish::{Fact, Publisher};
-use crate::round::Outcome;
+use crate::round::{Outcome, context};
 
 /// Where runs are reported to.
 pub struct Reporter {
@@ -20,6 +20,8 @@ pub struct Reporter {
     pub(super) health: Health,
     /// The earlier runs, with which the latencies of the next are compared.
     pub(super) windows: Mutex<Windows>,
+    /// Where runs come from that begin now. A probe that a reload leaves as it is goes on with its worker.
+    context: Mutex<Context>,
 }
 
 impl Reporter {
@@ -30,6 +32,7 @@ impl Reporter {
             history,
             health,
             windows: Mutex::default(),
+            context: Mutex::default(),
         }
     }
 
@@ -40,6 +43,14 @@ impl Reporter {
         let windows = self.windows.lock();
         let mut windows = windows.unwrap_or_else(PoisonError::into_inner);
         windows.retain(|name| config.probe(name).is_some());
+        drop(windows);
+        *self.context.lock().unwrap_or_else(PoisonError::into_inner) = context(config);
+    }
+
+    /// Where runs come from that begin now.
+    pub(super) fn context(&self) -> Context {
+        let context = self.context.lock();
+        context.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Reports what became of a round.

@@ -93,6 +93,7 @@ impl Job {
         self.reporter.health.set_ready(clients.is_ok());
         let round = Round {
             config: &self.config,
+            context: self.reporter.context(),
             clients: clients.as_deref().map_err(Clone::clone),
             begun,
             windows: &self.reporter.windows,

@@ -10,10 +10,12 @@ use statrs::statistics::{Data, OrderStatistics as _, RankTieBreaker, Statistics 
 use vso_prober::judge::correlation::{MINIMUM, WINDOW, Windows, correlate};
 use vso_prober::model::correlation::Coefficient;
 use vso_prober::model::delta::OperatorDelta;
-use vso_prober::model::run::{Attribution, Leases, Run, SCHEMA, StepReport};
+use vso_prober::model::run::{Attribution, Run, StepReport};
 use vso_prober::model::signal::Signal;
 use vso_prober::model::snapshot::Void;
-use vso_prober::model::{Kind, Step, Verdict};
+use vso_prober::model::{Step, Verdict};
+
+use super::kit::{self, report};
 
 /// Any spread is worth explaining.
 const ANY: f64 = 0.0;
@@ -301,47 +303,13 @@ fn latencies_that_hardly_differ_are_not_worth_a_name() {
 
 /// A run of one step, over which an operator did this.
 fn run(latency: f64, operator: OperatorDelta) -> Run {
-    let started = "2026-01-01T00:00:00Z".parse().expect("a timestamp");
     let step = StepReport {
-        step: Step::Create,
-        result: Verdict::Success,
-        started,
-        latency_seconds: latency,
-        due_seconds: None,
-        lateness_seconds: None,
-        margin_seconds: None,
-        dead_seconds: None,
-        within_seconds: 5.0,
-        timeout_seconds: 30.0,
-        proven: true,
-        good: true,
         stages: BTreeMap::new(),
         attribution: Attribution::Exact,
         operator: Some(operator),
-        void: None,
-        explained_ratio: None,
-        moves_with: None,
-        watch_delay_seconds: None,
-        watch_delay_most_seconds: None,
-        sync_seconds: None,
-        cause: None,
-        party: None,
-        evidence: Vec::new(),
+        ..report(Step::Create, latency)
     };
-    Run {
-        schema: SCHEMA.to_owned(),
-        probe: "kv".to_owned(),
-        kind: Kind::Static,
-        run: "run".to_owned(),
-        canary: "vso-probe/canary".to_owned(),
-        started,
-        finished: started,
-        result: Verdict::Success,
-        steps: vec![step],
-        secret_writes: 1,
-        leases: Leases::default(),
-        leftovers: Vec::new(),
-    }
+    kit::run("kv", vec![step])
 }
 
 /// One reconcile with one read of Vault that took so long.

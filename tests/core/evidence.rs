@@ -9,56 +9,25 @@ use vso_prober::model::promise::Promise;
 use vso_prober::model::proof::Proof;
 use vso_prober::model::record::{
     Answer, End, Event, Findings, Hindrance, LeaseState, Obstacle, Peer, Pod, Record, Reference,
-    StepRecord, VaultHealth,
 };
 use vso_prober::model::run::Run;
 use vso_prober::model::snapshot::{Connection, Controller, Reading, Snapshot, Sum};
-use vso_prober::model::timeline::{Content, Lease, Resource, Seen, Sighting, State};
-use vso_prober::model::{Kind, Mark, Step};
-use vso_prober::operator;
+use vso_prober::model::timeline::{Content, Lease, Resource, Seen};
+use vso_prober::model::{Kind, Step};
 use vso_prober::publish::{junit, table};
 
-/// Judges a record by its account.
-fn judge(record: &Record) -> Run {
-    vso_prober::judge::judge(record, &operator::account(record))
-}
+use super::kit::{
+    self, CONNECTION, DIGEST, at, content, judge, proof, secret, sighting, state, step,
+};
 
-/// How each digest of a content begins: none of them may reach anyone.
-const DIGEST: &str = "digest-of-";
 /// The canary's lease.
 const LEASE: &str = "database/creds/probe/1";
-/// The VaultConnection that it uses.
-const CONNECTION: &str = "vso-probe/probe";
-
-fn at(milliseconds: u64) -> Mark {
-    Mark::new(Duration::from_millis(milliseconds))
-}
-
-fn content(nonce: &str) -> Content {
-    let digest = format!("{DIGEST}{nonce}");
-    Content(BTreeMap::from([("nonce".to_owned(), digest)]))
-}
-
-fn secret(nonce: &str) -> Seen {
-    Seen::Secret {
-        uid: "uid".to_owned(),
-        content: content(nonce),
-    }
-}
-
 fn there(nonce: &str) -> Answer<Option<(String, Content)>> {
     Answer::Is(Some(("uid".to_owned(), content(nonce))))
 }
 
 /// What the operator has on the resource after a reconcile that failed with this, or did not.
 fn status(error: Option<&str>, beat: &str) -> Resource {
-    let state = |ok, message: &str, changed: &str| {
-        Some(State {
-            ok,
-            message: message.into(),
-            changed: changed.to_owned(),
-        })
-    };
     let ok = error.is_none();
     Resource {
         generation: 1,
@@ -115,49 +84,12 @@ fn unproven(which: Step, kind: Kind) -> Record {
             old: content("old"),
             empty: format!("{DIGEST}nothing"),
         },
-        _ => Proof::Content {
-            expected: content("new"),
-            not_uid: None,
-            after: None,
-        },
-    };
-    let pod = Pod {
-        name: "operator-0".into(),
-        state: "Running, ready".into(),
-        ready: true,
-    };
-    let step = StepRecord {
-        step: which,
-        within: Duration::from_secs(2),
-        timeout: Duration::from_secs(8),
-        proof,
-        promise: Promise::AtOnce,
-        started: at(100),
-        submitted: at(110),
-        ended: at(8100),
-        left: at(8200),
-        end: End::TimedOut,
-        findings: Findings {
-            secret: Answer::Is(None),
-            resource: Answer::Is(Some(Resource::default())),
-            pods: Answer::Is(vec![pod]),
-            vault: Answer::Is(VaultHealth::Active),
-            ..Findings::default()
-        },
+        _ => proof(),
     };
     let mut record = Record {
-        probe: "probe".to_owned(),
         kind,
-        run: "0123456789abcdef".to_owned(),
-        canary: "vso-probe/vsop-probe-0123456789abcdef".to_owned(),
-        started: "2026-01-01T00:00:00Z".parse().expect("a timestamp"),
-        finished: at(9000),
-        steps: vec![step],
-        timeline: [].into_iter().collect(),
-        readings: Vec::new(),
         connection: Some(CONNECTION.to_owned()),
-        leases: Vec::new(),
-        leftovers: Vec::new(),
+        ..kit::record(step(which, proof), Vec::new())
     };
     measured(&mut record, numbers(0.0, 0.0, 0.0, 0.0));
     record
@@ -172,12 +104,8 @@ fn proven(which: Step, kind: Kind, seen: impl IntoIterator<Item = (u64, Seen)>) 
 }
 
 fn saw(mut record: Record, seen: impl IntoIterator<Item = (u64, Seen)>) -> Record {
-    let sighting = |(milliseconds, what)| Sighting {
-        at: at(milliseconds),
-        relisted: false,
-        what,
-    };
-    record.timeline = seen.into_iter().map(sighting).collect();
+    let seen = seen.into_iter().map(|(at, what)| sighting(at, what));
+    record.timeline = seen.collect();
     record
 }
 

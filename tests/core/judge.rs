@@ -2,7 +2,6 @@
 
 mod rules;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -10,61 +9,18 @@ use vso_prober::model::cause::{Cause, Party};
 use vso_prober::model::promise::Promise;
 use vso_prober::model::proof::Proof;
 use vso_prober::model::record::{
-    Answer, End, Event, Findings, Hindrance, LeaseState, Obstacle, Peer, Pod, Record, Reference,
-    StepRecord, VaultHealth,
+    Answer, End, Event, Hindrance, LeaseState, Obstacle, Peer, Record, Reference, StepRecord,
+    VaultHealth,
 };
-use vso_prober::model::run::Run;
-use vso_prober::model::timeline::{Content, Lease, Resource, Seen, Sighting, State, Timeline};
-use vso_prober::model::{Kind, Mark, Step, Verdict};
+use vso_prober::model::timeline::{Lease, Resource, Seen, Sighting, State, Timeline};
+use vso_prober::model::{Mark, Step, Verdict};
 use vso_prober::operator::{self, Reader};
 
-/// Judges a record by its account.
-fn judge(record: &Record) -> Run {
-    vso_prober::judge::judge(record, &operator::account(record))
-}
-
-const WITHIN: Duration = Duration::from_secs(2);
-
-fn at(milliseconds: u64) -> Mark {
-    Mark::new(Duration::from_millis(milliseconds))
-}
-
-fn content(nonce: &str) -> Content {
-    Content(BTreeMap::from([("nonce".to_owned(), nonce.to_owned())]))
-}
-
-fn proof() -> Proof {
-    Proof::Content {
-        expected: content("new"),
-        not_uid: None,
-        after: None,
-    }
-}
-
-fn sighting(milliseconds: u64, what: Seen) -> Sighting {
-    Sighting {
-        at: at(milliseconds),
-        relisted: false,
-        what,
-    }
-}
-
-fn secret(nonce: &str) -> Seen {
-    Seen::Secret {
-        uid: "uid".to_owned(),
-        content: content(nonce),
-    }
-}
+use super::kit::{WITHIN, at, content, judge, pod, proof, record, secret, sighting, state, step};
 
 /// A status as the operator leaves it after a reconcile.
 fn status(ok: bool, message: &str, heartbeat: &str) -> Resource {
-    let state = |message: &str| {
-        Some(State {
-            ok,
-            message: message.into(),
-            changed: heartbeat.to_owned(),
-        })
-    };
+    let state = |message: &str| state(ok, message, heartbeat);
     Resource {
         generation: 1,
         last_generation: 1,
@@ -72,54 +28,6 @@ fn status(ok: bool, message: &str, heartbeat: &str) -> Resource {
         synced: state(message),
         healthy: state("heartbeat"),
         ..Resource::default()
-    }
-}
-
-/// A step that was begun at 100 ms and given up at 8.1 s, with nobody to blame but a silent operator.
-fn step(step: Step, proof: Proof) -> StepRecord {
-    StepRecord {
-        step,
-        within: WITHIN,
-        timeout: Duration::from_secs(8),
-        proof,
-        promise: Promise::AtOnce,
-        started: at(100),
-        submitted: at(110),
-        ended: at(8100),
-        left: at(8200),
-        end: End::TimedOut,
-        findings: Findings {
-            secret: Answer::Is(None),
-            resource: Answer::Is(Some(Resource::default())),
-            pods: Answer::Is(vec![pod(true)]),
-            vault: Answer::Is(VaultHealth::Active),
-            ..Findings::default()
-        },
-    }
-}
-
-fn pod(ready: bool) -> Pod {
-    Pod {
-        name: "operator".into(),
-        state: "Running".into(),
-        ready,
-    }
-}
-
-fn record(step: StepRecord, seen: Vec<Sighting>) -> Record {
-    Record {
-        probe: "probe".to_owned(),
-        kind: Kind::Static,
-        run: "run".to_owned(),
-        canary: "ns/vsop-probe-run".to_owned(),
-        started: "2026-01-01T00:00:00Z".parse().expect("a timestamp"),
-        finished: at(9000),
-        steps: vec![step],
-        timeline: seen.into_iter().collect(),
-        readings: Vec::new(),
-        connection: None,
-        leases: Vec::new(),
-        leftovers: Vec::new(),
     }
 }
 

@@ -9,6 +9,7 @@ mod exposition;
 mod faults;
 mod house;
 mod judge;
+mod kit;
 mod metrics;
 mod push;
 mod records;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use prometheus_client::encoding::prometheus_protobuf::prometheus_data_model::{
     Histogram, MetricFamily,
 };
@@ -17,11 +18,13 @@ use vso_prober::config::{self, Probe};
 use vso_prober::history::History;
 use vso_prober::model::cause::Cause;
 use vso_prober::model::correlation::Coefficient;
-use vso_prober::model::run::{Attribution, Leases, Run, SCHEMA, StepReport};
+use vso_prober::model::run::{Run, StepReport};
 use vso_prober::model::signal::Signal;
 use vso_prober::model::snapshot::Void;
-use vso_prober::model::{Kind, Stage, Step, Verdict};
+use vso_prober::model::{Stage, Step, Verdict};
 use vso_prober::publish::{Fact, Publisher};
+
+use super::kit::{self, start};
 
 /// Every name of the contract, with its type.
 const NAMES: &[(&str, &str)] = &[
@@ -90,63 +93,34 @@ fn configured(steps: &str, operator_metrics: bool) -> Fact {
 fn report(step: Step, latency: f64) -> StepReport {
     let poll_driven = step.poll_driven();
     StepReport {
-        step,
-        result: Verdict::Success,
-        started: "2026-01-01T00:00:00Z".parse().expect("a timestamp"),
-        latency_seconds: latency,
         due_seconds: poll_driven.then_some(0.5),
         lateness_seconds: poll_driven.then_some((latency - 0.5).max(0.0)),
-        margin_seconds: None,
-        dead_seconds: None,
         within_seconds: 0.123,
         timeout_seconds: 0.3,
-        proven: true,
-        good: true,
         stages: BTreeMap::from([(Stage::Submit, 0.003), (Stage::Deliver, latency - 0.003)]),
-        attribution: Attribution::None,
-        operator: None,
-        void: None,
-        explained_ratio: None,
-        moves_with: None,
         watch_delay_seconds: Some(0.0004),
         watch_delay_most_seconds: Some(0.0034),
-        sync_seconds: None,
-        cause: None,
-        party: None,
-        evidence: Vec::new(),
+        ..kit::report(step, latency)
     }
 }
 
-fn blamed(mut report: StepReport, cause: Cause, proven: bool) -> StepReport {
-    report.result = cause.party().verdict();
-    report.good = false;
-    report.proven = proven;
-    report.cause = Some(cause);
-    report.party = Some(cause.party());
-    report
+fn blamed(report: StepReport, cause: Cause, proven: bool) -> StepReport {
+    StepReport {
+        proven,
+        ..kit::blamed(report, cause)
+    }
 }
 
 /// The run number `number`, which ended in that minute of 2026.
 fn run(number: u16, probe: &str, steps: Vec<StepReport>) -> Run {
-    let bad = steps
-        .iter()
-        .map(|step| step.result)
-        .find(|result| *result != Verdict::Success);
-    let started: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().expect("a timestamp");
-    let started = started + jiff::SignedDuration::from_mins(number.into());
+    let started = start() + SignedDuration::from_mins(number.into());
     Run {
-        schema: SCHEMA.to_owned(),
-        probe: probe.to_owned(),
-        kind: Kind::Static,
         run: format!("run{number:04}"),
         canary: format!("vso-probe/vsop-{probe}-{number}"),
         started,
-        finished: started + jiff::SignedDuration::from_secs(4),
-        result: bad.unwrap_or(Verdict::Success),
-        steps,
+        finished: started + SignedDuration::from_secs(4),
         secret_writes: 2,
-        leases: Leases::default(),
-        leftovers: Vec::new(),
+        ..kit::run(probe, steps)
     }
 }
 

@@ -10,16 +10,19 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
+use jiff::SignedDuration;
 use prost::Message;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use vso_prober::config::{Config, RemoteWrite, check};
+use vso_prober::model::Step;
 use vso_prober::model::cause::Cause;
-use vso_prober::model::run::{Attribution, Leases, Run, SCHEMA, StepReport};
-use vso_prober::model::{Kind, Stage, Step, Verdict};
+use vso_prober::model::run::{Run, StepReport};
 use vso_prober::publish::{Fact, Publisher};
 use vso_prober::push::{self, Error, Remote};
 use vso_prober::shutdown::Shutdown;
+
+use super::kit::{self, blamed, report, start};
 
 /// The messages of remote write, written down once more so that a slip in the prober's own shows.
 #[derive(Clone, PartialEq, Message)]
@@ -211,47 +214,27 @@ fn pushgateway(address: SocketAddr) -> Config {
 
 /// A run that took `create` well and, if there is a cause, failed at `update`.
 fn run(minute: i64, cause: Option<Cause>) -> Run {
-    let started: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().expect("a timestamp");
-    let started = started + jiff::SignedDuration::from_mins(minute);
-    let report = |step: Step, cause: Option<Cause>| StepReport {
-        step,
-        result: cause.map_or(Verdict::Success, |cause| cause.party().verdict()),
-        started,
-        latency_seconds: 0.25,
-        due_seconds: step.poll_driven().then_some(0.125),
-        lateness_seconds: step.poll_driven().then_some(0.125),
-        margin_seconds: None,
-        dead_seconds: None,
-        within_seconds: 5.0,
-        timeout_seconds: 30.0,
-        proven: cause.is_none(),
-        good: cause.is_none(),
-        stages: BTreeMap::from([(Stage::Deliver, 0.25)]),
-        attribution: Attribution::None,
-        operator: None,
-        void: None,
-        explained_ratio: None,
-        moves_with: None,
-        watch_delay_seconds: None,
-        watch_delay_most_seconds: None,
-        sync_seconds: None,
-        cause,
-        party: cause.map(Cause::party),
-        evidence: Vec::new(),
+    let started = start() + SignedDuration::from_mins(minute);
+    let report = |step: Step, cause: Option<Cause>| {
+        let report = StepReport {
+            started,
+            due_seconds: step.poll_driven().then_some(0.125),
+            lateness_seconds: step.poll_driven().then_some(0.125),
+            ..report(step, 0.25)
+        };
+        match cause {
+            Some(cause) => blamed(report, cause),
+            None => report,
+        }
     };
     Run {
-        schema: SCHEMA.to_owned(),
-        probe: "kv".to_owned(),
-        kind: Kind::Static,
         run: format!("run{minute}"),
-        canary: "vso-probe/vsop-kv".to_owned(),
         started,
-        finished: started + jiff::SignedDuration::from_secs(1),
-        result: cause.map_or(Verdict::Success, |cause| cause.party().verdict()),
-        steps: vec![report(Step::Create, None), report(Step::Update, cause)],
-        secret_writes: 1,
-        leases: Leases::default(),
-        leftovers: Vec::new(),
+        finished: started + SignedDuration::from_secs(1),
+        ..kit::run(
+            "kv",
+            vec![report(Step::Create, None), report(Step::Update, cause)],
+        )
     }
 }
 

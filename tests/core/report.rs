@@ -1,73 +1,38 @@
 //! Tests of reports: the table, JSON and JUnit of a success, a failure and an unknown.
 
-use std::collections::BTreeMap;
-
 use vso_prober::model::cause::{Cause, Evidence, Source};
-use vso_prober::model::run::{Attribution, Leases, Run, SCHEMA, StepReport};
-use vso_prober::model::{Kind, Stage, Step, Verdict};
+use vso_prober::model::run::{Attribution, Run, StepReport};
+use vso_prober::model::{Kind, Stage, Step};
 use vso_prober::publish::{junit, table};
+
+use super::kit::{self, report};
 
 fn step(step: Step, started: &str, stages: &[(Stage, f64)]) -> StepReport {
     let poll_driven = step.poll_driven();
     StepReport {
-        step,
-        result: Verdict::Success,
         started: started.parse().expect("a timestamp"),
         latency_seconds: stages.iter().map(|(_, seconds)| seconds).sum(),
         due_seconds: poll_driven.then_some(3.0),
         lateness_seconds: poll_driven.then_some(0.014),
-        margin_seconds: None,
-        dead_seconds: None,
-        within_seconds: 5.0,
-        timeout_seconds: 30.0,
-        proven: true,
-        good: true,
-        stages: stages.iter().copied().collect::<BTreeMap<_, _>>(),
-        attribution: Attribution::None,
-        operator: None,
-        void: None,
-        explained_ratio: None,
-        moves_with: None,
-        watch_delay_seconds: None,
-        watch_delay_most_seconds: None,
-        sync_seconds: None,
-        cause: None,
-        party: None,
-        evidence: Vec::new(),
+        stages: stages.iter().copied().collect(),
+        ..report(step, 0.0)
     }
 }
 
-fn blamed(mut step: StepReport, cause: Cause, evidence: &[(Source, &str)]) -> StepReport {
-    step.result = cause.party().verdict();
-    step.good = false;
-    step.proven = false;
-    step.cause = Some(cause);
-    step.party = Some(cause.party());
-    step.evidence = evidence
-        .iter()
-        .map(|(source, text)| Evidence::new(*source, *text))
-        .collect();
-    step
+fn blamed(step: StepReport, cause: Cause, evidence: &[(Source, &str)]) -> StepReport {
+    let evidence = evidence.iter();
+    StepReport {
+        evidence: evidence
+            .map(|(source, text)| Evidence::new(*source, *text))
+            .collect(),
+        ..kit::blamed(step, cause)
+    }
 }
 
 fn run(probe: &str, kind: Kind, steps: Vec<StepReport>) -> Run {
-    let bad = steps
-        .iter()
-        .map(|step| step.result)
-        .find(|result| *result != Verdict::Success);
     Run {
-        schema: SCHEMA.to_owned(),
-        probe: probe.to_owned(),
         kind,
-        run: "0123456789abcdef".to_owned(),
-        canary: format!("vso-probe/vsop-{probe}-0123456789abcdef"),
-        started: "2026-01-01T00:00:00Z".parse().expect("a timestamp"),
-        finished: "2026-01-01T00:00:04Z".parse().expect("a timestamp"),
-        result: bad.unwrap_or(Verdict::Success),
-        steps,
-        secret_writes: 1,
-        leases: Leases::default(),
-        leftovers: Vec::new(),
+        ..kit::run(probe, steps)
     }
 }
 

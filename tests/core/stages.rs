@@ -4,44 +4,19 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use vso_prober::judge::judge;
 use vso_prober::model::cause::{Cause, Source};
 use vso_prober::model::promise::Promise;
 use vso_prober::model::proof::Proof;
 use vso_prober::model::record::{End, Findings, Record, StepRecord};
 use vso_prober::model::run::{Attribution, StepReport};
 use vso_prober::model::snapshot::{Connection, Controller, Reading, Snapshot, Sum, Void};
-use vso_prober::model::timeline::{Content, Resource, Seen, Sighting, State};
-use vso_prober::model::{Kind, Mark, Stage, Step};
-use vso_prober::operator;
+use vso_prober::model::timeline::{Resource, Seen, Sighting};
+use vso_prober::model::{Kind, Stage, Step};
 
-const CONNECTION: &str = "ns/own";
-
-fn at(milliseconds: u64) -> Mark {
-    Mark::new(Duration::from_millis(milliseconds))
-}
-
-fn content(nonce: &str) -> Content {
-    Content(BTreeMap::from([("nonce".to_owned(), nonce.to_owned())]))
-}
-
-fn sighting(milliseconds: u64, what: Seen) -> Sighting {
-    Sighting {
-        at: at(milliseconds),
-        relisted: false,
-        what,
-    }
-}
+use super::kit::{self, CONNECTION, at, judge, proof, sighting, state};
 
 fn secret(milliseconds: u64, nonce: &str) -> Sighting {
-    let uid = "uid".to_owned();
-    sighting(
-        milliseconds,
-        Seen::Secret {
-            uid,
-            content: content(nonce),
-        },
-    )
+    sighting(milliseconds, kit::secret(nonce))
 }
 
 /// The resource as it is first seen.
@@ -63,21 +38,15 @@ fn synced(
     generation: i64,
     finalizer: bool,
 ) -> Sighting {
-    let state = |message: String, changed: &str| {
-        Some(State {
-            ok: true,
-            message: message.into(),
-            changed: changed.to_owned(),
-        })
-    };
+    let state = |message: &str, changed| state(true, message, changed);
     sighting(
         milliseconds,
         Seen::Resource(Resource {
             generation,
             last_generation: 1,
             finalizer,
-            synced: state(format!("Secret synced, horizon={horizon}ms"), "then"),
-            healthy: state("Healthy".to_owned(), beat),
+            synced: state(&format!("Secret synced, horizon={horizon}ms"), "then"),
+            healthy: state("Healthy", beat),
             back_in: Some(Duration::from_millis(horizon)),
             ..Resource::default()
         }),
@@ -118,20 +87,11 @@ fn reading(milliseconds: u64, what: Snapshot) -> Reading {
 }
 
 fn step(step: Step, started: u64, submitted: u64, ended: u64) -> StepRecord {
-    let proof = Proof::Content {
-        expected: content("new"),
-        not_uid: None,
-        after: None,
+    let proof = match step {
+        Step::Delete => Proof::Gone,
+        _ => proof(),
     };
     StepRecord {
-        step,
-        within: Duration::from_secs(2),
-        timeout: Duration::from_secs(8),
-        proof: if step == Step::Delete {
-            Proof::Gone
-        } else {
-            proof
-        },
         promise: if step.poll_driven() {
             Promise::NextPoll(Duration::from_secs(10))
         } else {
@@ -143,29 +103,21 @@ fn step(step: Step, started: u64, submitted: u64, ended: u64) -> StepRecord {
         left: at(ended),
         end: End::Proven,
         findings: Findings::default(),
+        ..kit::step(step, proof)
     }
 }
 
 fn record(step: StepRecord, seen: Vec<Sighting>, readings: Vec<Reading>) -> Record {
     Record {
-        probe: "probe".to_owned(),
-        kind: Kind::Static,
-        run: "run".to_owned(),
-        canary: "ns/vsop-probe-run".to_owned(),
-        started: "2026-01-01T00:00:00Z".parse().expect("a timestamp"),
         finished: at(30_000),
-        steps: vec![step],
-        timeline: seen.into_iter().collect(),
         readings,
         connection: Some(CONNECTION.to_owned()),
-        leases: Vec::new(),
-        leftovers: Vec::new(),
+        ..kit::record(step, seen)
     }
 }
 
 fn report(record: &Record) -> StepReport {
-    let account = operator::account(record);
-    judge(record, &account).steps.remove(0)
+    judge(record).steps.remove(0)
 }
 
 /// Insists on the stages, in milliseconds: submit, wait, queue, reconcile, deliver.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use vso_prober::judge::{explain, rules};
+use vso_prober::judge::rules;
 use vso_prober::model::certificate::{Aspect, Certificate, Flaw};
 use vso_prober::model::promise::Promise;
 use vso_prober::model::proof::Proof;
@@ -13,9 +13,9 @@ use vso_prober::model::record::{
 use vso_prober::model::snapshot::{Connection, Reading, Snapshot};
 use vso_prober::model::timeline::{Content, Lease, Resource, Seen, Sighting};
 use vso_prober::model::{Kind, Step};
-use vso_prober::operator;
 
-use super::{at, content, pod, proof, proven, record, secret, sighting, status, step};
+use super::super::kit::{at, content, judge, pod, proof, record, secret, sighting, step};
+use super::{proven, status};
 
 /// A creation that was not proven, with a change.
 fn unproven(change: impl FnOnce(&mut StepRecord)) -> Record {
@@ -311,7 +311,8 @@ fn every_rule_fires_and_none_always_hides_another() {
     let records = unproven.iter().map(|rule| (rule, of_unproven(rule)));
     let records = records.chain(proven.iter().map(|rule| (rule, of_proven(rule))));
     for (rule, record) in records {
-        let judged = explain(&record, &operator::account(&record));
-        assert_eq!(judged.rules, [Some(*rule)], "{:#?}", judged.run.steps[0]);
+        let run = judge(&record);
+        let step = &run.steps[0];
+        assert_eq!(step.rule.as_deref(), Some(*rule), "{step:#?}");
     }
 }
