@@ -9,6 +9,9 @@ use crate::model::run::Attribution;
 use crate::model::snapshot::Void;
 use crate::model::{Kind, Stage};
 
+/// From here on a count is one at least: a difference of two readings need not be whole.
+const SOME: f64 = 0.5;
+
 /// What they say, where they were read and have anything to say.
 pub(super) fn evidence(cause: Cause, kind: Kind, told: &Told) -> Option<Evidence> {
     let text = match (&told.operator, told.void) {
@@ -77,7 +80,7 @@ fn reconciles(kind: Kind, numbers: &OperatorDelta, attribution: Attribution) -> 
         (numbers.vault_errors, "failed in Vault"),
         (numbers.api_throttled, "throttled by the API server"),
     ] {
-        if number >= 0.5 {
+        if number >= SOME {
             let _ = write!(text, "; {number:.0} {what}");
         }
     }
@@ -97,7 +100,7 @@ fn times(numbers: &OperatorDelta, told: &Told) -> String {
         (numbers.vault_reads, "read", numbers.vault_read_seconds),
         (numbers.logins, "login", numbers.login_seconds),
     ] {
-        if number >= 0.5 {
+        if number >= SOME {
             let what = counted(number, what);
             let _ = write!(text, "; {what} took {seconds:.3} s in Vault");
         }
@@ -106,7 +109,7 @@ fn times(numbers: &OperatorDelta, told: &Told) -> String {
 }
 
 fn failures(failed: f64, numbers: &OperatorDelta, what: &str, of: &str) -> Option<String> {
-    (failed >= 0.5).then(|| {
+    (failed >= SOME).then(|| {
         format!(
             "the operator counted {} {of} that failed in {:.1} s",
             counted(failed, what),
@@ -135,8 +138,8 @@ const fn silence(cause: Cause, void: Void) -> Option<&'static str> {
 
 fn counted(number: f64, what: &str) -> String {
     match number {
-        none if none < 0.5 => format!("no {what}"),
-        one if one < 1.5 => format!("1 {what}"),
+        none if none < SOME => format!("no {what}"),
+        one if one < 1.0 + SOME => format!("1 {what}"),
         many => format!("{many:.0} {what}s"),
     }
 }

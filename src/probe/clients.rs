@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use tokio::sync::{Mutex, OnceCell};
 
@@ -18,6 +19,10 @@ use crate::observe::Observer;
 use crate::scrape::Source;
 use crate::vault::Vault;
 use crate::wire::absence;
+
+/// How long one question beside the stimuli may take, of the API server or of Vault: a healthy one answers within a tenth of
+/// that, and a step's own timeout is mostly longer.
+pub(super) const QUESTION_LIMIT: Duration = Duration::from_secs(5);
 
 /// The clients, the watches, and what is known of the operator.
 pub struct Clients {

@@ -11,6 +11,7 @@ use serde::Deserialize as _;
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
 
+use super::clients::QUESTION_LIMIT;
 use super::events::Newest;
 use super::{Clients, global};
 use crate::canary::Canary;
@@ -22,9 +23,6 @@ use crate::model::timeline::Resource;
 use crate::observe::{self, Inspector};
 use crate::operator::{self, LEADER_LEASE, api};
 use crate::wire::limited;
-
-/// How long one question may take.
-const QUESTION_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long the events may be read; what came until then is told.
 const LIST_LIMIT: Duration = Duration::from_secs(4);

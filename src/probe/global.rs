@@ -1,18 +1,14 @@
 //! The VaultAuthGlobal behind the canary's VaultAuth.
 
-use std::time::Duration;
-
 use kube::api::Api;
 
 use super::Clients;
+use super::clients::QUESTION_LIMIT;
 use crate::kubernetes;
 use crate::model::record::{Answer, Peer, Reference};
 use crate::operator::api::{VaultAuthGlobal, VaultAuthSpec};
 use crate::operator::{globals_of, merged};
 use crate::wire;
-
-/// How long one question may take.
-const QUESTION_LIMIT: Duration = Duration::from_secs(5);
 
 /// A VaultAuth of `namespace` with all that its VaultAuthGlobal adds, if it has one and they go together; and whether each
 /// that was looked for is there.

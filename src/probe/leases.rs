@@ -5,6 +5,7 @@ use std::time::Duration;
 use kube::api::{Api, ListParams};
 use kube::core::DynamicObject;
 
+use super::clients::QUESTION_LIMIT;
 use super::verify::LoginTarget;
 use super::{Journey, evidence};
 use crate::kubernetes;
@@ -19,8 +20,6 @@ use crate::vault::OwnLease;
 use crate::vault::lease::Life;
 use crate::wire;
 
-/// How long the question for the events may take.
-const QUESTION_LIMIT: Duration = Duration::from_secs(5);
 /// How many other resources are looked at to tell whose a lease is.
 const OTHERS: u32 = 500;
 

@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 use kube::api::Api;
 use tokio::time::Instant;
 
+use super::clients::QUESTION_LIMIT;
 use super::{Clients, Journey, global};
 use crate::canary::Canary;
 use crate::kubernetes;
@@ -24,8 +25,6 @@ use crate::wire;
 /// next stimulus is sent all the same. Not timed: it keeps two steps from being taken for one.
 const SETTLE_LIMIT: Duration = Duration::from_secs(2);
 
-/// How long the question for a VaultAuth may take.
-const QUESTION_LIMIT: Duration = Duration::from_secs(5);
 /// A reconcile counts when it returns, shortly after the last that is seen of it: how long to wait, each
 /// time, before it is looked for again. In milliseconds.
 const PAUSES: [u64; 5] = [0, 10, 20, 40, 80];

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{self, Instant, MissedTickBehavior};
 
 use super::Clients;
+use super::clients::QUESTION_LIMIT;
 use crate::canary::{Canary, Salt};
 use crate::kubernetes;
 use crate::model::Mark;
@@ -21,9 +22,6 @@ use crate::wire;
 
 /// How often it is tried for as long as a step takes.
 const EVERY: Duration = Duration::from_millis(100);
-/// How long the question for the Secret may take.
-const QUESTION_LIMIT: Duration = Duration::from_secs(5);
-
 /// Where to log in with what a canary's Secret holds.
 #[derive(Clone)]
 pub(super) struct LoginTarget {
