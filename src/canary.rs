@@ -20,6 +20,7 @@ use serde::Serialize;
 use crate::config::{
     DynamicTarget, KvPath, Manifest, Marks, PkiTarget, PostgresTarget, Probe, Target,
 };
+use crate::model::name::{ObjectRef, ProbeId, RunId};
 use crate::model::promise::Promise;
 use crate::model::proof::Proof;
 use crate::model::timeline::{Content, Timeline};
@@ -52,9 +53,9 @@ pub struct Canary {
     /// Their namespace.
     pub namespace: String,
     /// The probe's name.
-    pub probe: String,
+    pub probe: ProbeId,
     /// The run's ID.
-    pub run: String,
+    pub run: RunId,
     /// The prober's instance.
     pub instance: String,
     /// From when on it may be removed by anyone.
@@ -109,8 +110,8 @@ impl Canary {
         Self {
             name: own::name(&probe.name, &run),
             namespace: namespace.to_owned(),
-            probe: probe.name.clone(),
-            run,
+            probe: probe.name.clone().into(),
+            run: run.into(),
             instance: instance.to_owned(),
             folder: kv_home(&probe.target, instance, cluster),
             expires: now.saturating_add(lifetime).unwrap_or(Timestamp::MAX),
@@ -132,20 +133,20 @@ impl Canary {
         self.target.kind()
     }
 
-    /// `namespace/name`.
-    pub fn full_name(&self) -> String {
-        format!("{}/{}", self.namespace, self.name)
+    /// Its resource, and its Secret.
+    pub fn object(&self) -> ObjectRef {
+        ObjectRef::new(&self.namespace, &self.name)
     }
 
-    /// The VaultAuth that it refers to: namespace and name.
-    pub fn auth_ref(&self) -> (String, String) {
+    /// The VaultAuth that it refers to.
+    pub fn auth_ref(&self) -> ObjectRef {
         let text = match &self.target {
             Target::Static(target) => &target.auth_ref,
             Target::Dynamic(target) => &target.auth_ref,
             Target::Pki(target) => &target.auth_ref,
         };
         let (namespace, name) = operator::referred(text, &self.namespace);
-        (namespace.to_owned(), name.to_owned())
+        ObjectRef::new(namespace, name)
     }
 
     /// Where its secret is in Vault, if it has one there.
@@ -323,7 +324,7 @@ impl Canary {
     fn labels(&self) -> BTreeMap<String, String> {
         let own = [
             (INSTANCE_LABEL.to_owned(), self.instance.clone()),
-            (PROBE_LABEL.to_owned(), self.probe.clone()),
+            (PROBE_LABEL.to_owned(), self.probe.to_string()),
         ];
         self.marks.labels.clone().into_iter().chain(own).collect()
     }

@@ -36,7 +36,7 @@ pub async fn remove(
 ) -> Vec<String> {
     let mut left = Vec::new();
     if !gone {
-        let resource = format!("{} {}", canary.kind().resource(), canary.full_name());
+        let resource = format!("{} {}", canary.kind().resource(), canary.object());
         let deleted = own::remove_resource(kube, canary).await;
         let secret = match &deleted {
             Ok(()) => own::remove_secret(kube, canary).await,
@@ -44,7 +44,7 @@ pub async fn remove(
             Err(_) => Ok(()),
         };
         note(&mut left, &resource, deleted);
-        note(&mut left, &format!("Secret {}", canary.full_name()), secret);
+        note(&mut left, &format!("Secret {}", canary.object()), secret);
     }
     if let Some(path) = canary.kv_path().filter(|_| written) {
         let deleted = limited(Peer::Vault, "delete it", vault.kv_delete(&path)).await;

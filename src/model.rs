@@ -5,6 +5,7 @@ pub mod cause;
 pub mod certificate;
 pub mod correlation;
 pub mod delta;
+pub mod name;
 pub mod promise;
 pub mod proof;
 pub mod record;

@@ -18,8 +18,6 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::canary::{self, Action, Canary, OwnObject, Planned};
-use crate::janitor;
-use crate::kubernetes;
 use crate::model::promise::Promise;
 use crate::model::proof::Proof;
 use crate::model::record::{End, Findings, Hindrance, Obstacle, Peer, Record, StepRecord};
@@ -27,12 +25,12 @@ use crate::model::run::Context;
 use crate::model::snapshot::Reading;
 use crate::model::time::Moment as _;
 use crate::model::timeline::{Sighting, Timeline};
-use crate::model::{Mark, Step};
+use crate::model::{Mark, Step, name::ObjectRef};
 use crate::observe::{Inspector, Subscription};
 use crate::operator::{self, Reader};
 use crate::panic::caught;
 use crate::shutdown::Shutdown;
-use crate::wire;
+use crate::{janitor, kubernetes, wire};
 use verify::LoginTarget;
 
 pub use clients::Clients;
@@ -93,7 +91,7 @@ pub async fn run(
         probe: canary.probe.clone(),
         kind: canary.kind(),
         run: canary.run.clone(),
-        canary: canary.full_name(),
+        canary: canary.object(),
         context: Context::default(),
         started,
         finished: journey.now(),
@@ -121,7 +119,7 @@ struct Journey<'a> {
     written: bool,
     readings: Vec<Reading>,
     /// The VaultConnection that the canary uses.
-    connection: Option<String>,
+    connection: Option<ObjectRef>,
     /// What looks at its certificates, where it has some.
     inspector: Option<Arc<Inspector>>,
 }

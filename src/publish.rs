@@ -26,6 +26,7 @@ use prometheus_client::registry::Registry;
 use crate::config::{Config, Probe};
 use crate::model::Step;
 use crate::model::correlation::Coefficient;
+use crate::model::name::ProbeId;
 use crate::model::run::Run;
 use encoder::Encoder;
 use format::Format;
@@ -63,12 +64,12 @@ pub enum Fact {
     /// A run was due while the one before it was still under way.
     Skipped {
         /// The probe's name.
-        probe: String,
+        probe: ProbeId,
     },
     /// A run began.
     Begun {
         /// The probe's name.
-        probe: String,
+        probe: ProbeId,
         /// How long after it was due.
         lag_seconds: f64,
     },

@@ -81,14 +81,14 @@ impl Round<'_> {
         for step in &run.steps {
             if let Some(rule) = &step.rule {
                 let (run, step) = (&run.run, step.step);
-                tracing::debug!(run, %step, %rule, "the rule that decided");
+                tracing::debug!(%run, %step, %rule, "the rule that decided");
             }
         }
         let windows = self.windows.lock();
         let correlations = windows
             .unwrap_or_else(PoisonError::into_inner)
             .observe(&mut run);
-        tracing::debug!(probe = run.probe, run = run.run, result = %run.result, "the run is over");
+        tracing::debug!(probe = %run.probe, run = %run.run, result = %run.result, "the run is over");
         Outcome {
             run,
             correlations,
@@ -123,9 +123,9 @@ impl Round<'_> {
                         let removed =
                             tokio::time::timeout(REMOVAL_LIMIT, caught(Box::pin(removed))).await;
                         if !matches!(removed, Ok(Ok(_))) {
-                            let canary = canary.full_name();
+                            let canary = canary.object();
                             tracing::warn!(
-                                canary,
+                                %canary,
                                 "it may be left behind; the next clean-up removes it"
                             );
                         }
@@ -233,9 +233,9 @@ mod tests {
         };
         assert_eq!(obstacle.at, Peer::Prober);
         assert!(obstacle.text.contains("panicked"), "{}", obstacle.text);
-        let (_, canary) = record.canary.split_once('/').expect("namespace/name");
+        let canary = &record.canary.name;
         // Nobody but the clean-up asks for it: it was not created yet.
-        let removed = asked.iter().any(|path| path.ends_with(canary));
+        let removed = asked.iter().any(|path| path.ends_with(canary.as_str()));
         assert!(removed, "{asked:?}");
     }
 

@@ -98,7 +98,7 @@ pub(super) async fn run(config: &Config, args: &ProbeArgs) -> Result<Exit, Error
         config
             .probes
             .iter()
-            .position(|probe| probe.name == run.probe)
+            .position(|probe| run.probe == probe.name.as_str())
     });
     if let Ok(clients) = &clients {
         clients.vault.log_out().await;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::config::Probe;
 use crate::model::Verdict;
+use crate::model::name::ProbeId;
 use crate::model::run::Run;
 
 /// How much room all runs may take, in bytes of JSON: beyond, the earliest go of those that take the most.
@@ -15,7 +16,7 @@ const ROOM: usize = 8 << 20;
 /// The latest runs of the probes that are in force.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
-    probes: BTreeMap<String, BTreeMap<Verdict, Ring>>,
+    probes: BTreeMap<ProbeId, BTreeMap<Verdict, Ring>>,
 }
 
 /// The latest runs of one verdict on one probe.
@@ -54,8 +55,8 @@ impl Recent {
     pub(super) fn configure(&mut self, probes: &[Probe]) {
         let mut before = mem::take(&mut self.probes);
         let kept = |probe: &Probe| {
-            let runs = before.remove(&probe.name).unwrap_or_default();
-            (probe.name.clone(), runs)
+            let runs = before.remove(probe.name.as_str()).unwrap_or_default();
+            (probe.name.clone().into(), runs)
         };
         self.probes = probes.iter().map(kept).collect();
     }
@@ -86,7 +87,7 @@ impl Recent {
 
     /// The latest runs, of one probe or of all, the latest first.
     pub(super) fn latest(&self, probe: Option<&str>, limit: usize) -> Vec<Arc<Run>> {
-        let of_probe = |name: &str| probe.is_none_or(|probe| probe == name);
+        let of_probe = |name: &ProbeId| probe.is_none_or(|probe| *name == *probe);
         let mut runs: Vec<_> = self
             .probes
             .iter()
@@ -101,7 +102,7 @@ impl Recent {
     /// The run of this ID.
     pub(super) fn run(&self, id: &str) -> Option<Arc<Run>> {
         let mut runs = self.rings().flat_map(Ring::iter);
-        runs.find(|run| run.run == id).cloned()
+        runs.find(|run| run.run == *id).cloned()
     }
 }
 

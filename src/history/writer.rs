@@ -41,7 +41,7 @@ impl Writer {
         };
         tracing::warn!(
             error = why,
-            run = run.run,
+            run = %run.run,
             "could not store the run in `history.path`"
         );
     }
@@ -58,12 +58,12 @@ impl Writer {
 fn write(mut files: DayFiles, waiting: &Receiver<Waiting>) {
     for (run, record) in waiting {
         if let Err(error) = files.append(&run) {
-            tracing::warn!(%error, run = run.run, "could not store the run in `history.path`");
+            tracing::warn!(%error, run = %run.run, "could not store the run in `history.path`");
         }
         if let Some(record) = record
             && let Err(error) = files.save(&record, run.finished)
         {
-            tracing::warn!(%error, run = run.run, "could not keep the run's record in `history.path`");
+            tracing::warn!(%error, run = %run.run, "could not keep the run's record in `history.path`");
         }
     }
 }

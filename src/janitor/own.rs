@@ -30,7 +30,7 @@ pub(super) fn resources(kube: &Client, kind: Kind, namespace: &str) -> Api<Dynam
 pub(super) async fn remove_resource(kube: &Client, canary: &Canary) -> Result<(), Obstacle> {
     let (kind, namespace) = (canary.kind(), canary.namespace.as_str());
     let api = resources(kube, kind, namespace);
-    let what = format!("get {} `{}`", kind.resource(), canary.full_name());
+    let what = format!("get {} `{}`", kind.resource(), canary.object());
     let Some(found) = find(&api, &what, &canary.name).await? else {
         return Ok(());
     };
@@ -44,7 +44,7 @@ pub(super) async fn remove_resource(kube: &Client, canary: &Canary) -> Result<()
 /// Removes the Secret of the canary's name if it is the canary's: someone else may have taken the name.
 pub(super) async fn remove_secret(kube: &Client, canary: &Canary) -> Result<(), Obstacle> {
     let api = Api::<Secret>::namespaced(kube.clone(), &canary.namespace);
-    let what = format!("get Secret `{}`", canary.full_name());
+    let what = format!("get Secret `{}`", canary.object());
     let own = |metadata: &ObjectMeta| OwnObject::of(metadata, &canary.instance);
     match find(&api, &what, &canary.name)
         .await?

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use crate::model::correlation::Coefficient;
 use crate::model::delta::OperatorDelta;
+use crate::model::name::ProbeId;
 use crate::model::run::{Run, StepReport};
 use crate::model::signal::Signal;
 use crate::model::{Step, Verdict};
@@ -32,7 +33,7 @@ const IN_A_ROW: u32 = 3;
 
 /// The latest samples of every step of every probe.
 #[derive(Debug, Default)]
-pub struct Windows(HashMap<String, BTreeMap<Step, Window>>);
+pub struct Windows(HashMap<ProbeId, BTreeMap<Step, Window>>);
 
 /// The latest samples of a step.
 #[derive(Debug, Default)]

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::certificate::Certificate;
+use super::name::{ObjectRef, ProbeId, RunId};
 use super::promise::Promise;
 use super::proof::Proof;
 use super::reply::{Distrust, Reply};
@@ -19,13 +20,13 @@ use super::{Kind, Mark, Step};
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Record {
     /// The probe's name.
-    pub probe: String,
+    pub probe: ProbeId,
     /// Its kind.
     pub kind: Kind,
     /// The run's ID.
-    pub run: String,
-    /// The canary, `namespace/name`.
-    pub canary: String,
+    pub run: RunId,
+    /// The canary.
+    pub canary: ObjectRef,
     /// Where the run comes from, but for the operator's version, which its readings tell.
     #[serde(default)]
     pub context: Context,
@@ -40,9 +41,9 @@ pub struct Record {
     /// The operator's own numbers, as they were read at the edges of the steps; empty where they are not read.
     #[serde(default)]
     pub readings: Vec<Reading>,
-    /// The VaultConnection that the canary uses, `namespace/name`, where it is known.
+    /// The VaultConnection that the canary uses, where it is known.
     #[serde(default)]
-    pub connection: Option<String>,
+    pub connection: Option<ObjectRef>,
     /// Every lease the canary got, with what Vault said of it at the end.
     pub leases: Vec<(String, LeaseState)>,
     /// What could not be removed.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::cause::{Cause, Evidence, Party};
 use super::correlation::Coefficient;
 use super::delta::OperatorDelta;
+use super::name::{ObjectRef, ProbeId, RunId};
 use super::snapshot::Void;
 use super::text::Text;
 use super::{Kind, Stage, Step, Verdict};
@@ -21,13 +22,13 @@ pub struct Run {
     /// [`SCHEMA`].
     pub schema: String,
     /// The probe's name.
-    pub probe: String,
+    pub probe: ProbeId,
     /// Its kind.
     pub kind: Kind,
     /// The run's ID.
-    pub run: String,
-    /// The canary, `namespace/name`.
-    pub canary: String,
+    pub run: RunId,
+    /// The canary.
+    pub canary: ObjectRef,
     /// When it started.
     #[serde(serialize_with = "microseconds")]
     pub started: Timestamp,

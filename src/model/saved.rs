@@ -93,10 +93,9 @@ pub fn read(text: &[u8]) -> Result<Record, Unreadable> {
     }
     let Body { record } =
         serde_json::from_slice(text).map_err(|error| Unreadable::damaged(&error))?;
-    // Names are the only texts of a run that its type does not make safe to show.
-    let names = [&record.probe, &record.run, &record.canary];
+    // What is left over is the only text of a run that its type does not make safe to show.
     let odd = |name: &&String| Text::new(name).as_str() != name.as_str();
-    if let Some(odd) = names.into_iter().chain(&record.leftovers).find(odd) {
+    if let Some(odd) = record.leftovers.iter().find(odd) {
         let why = format!("`{odd}` can't be a name");
         return Err(Unreadable::damaged(&why));
     }

@@ -13,6 +13,7 @@ use crate::health::Health;
 use crate::janitor;
 use crate::kubernetes;
 use crate::model::Kind;
+use crate::model::name::ObjectRef;
 use crate::model::record::{Obstacle, VaultHealth};
 use crate::model::timeline::Seen;
 use crate::observe::Observer;
@@ -43,7 +44,7 @@ pub struct Clients {
     /// The cluster of the canaries, once it has been asked for.
     cluster: OnceCell<Cluster>,
     /// The VaultConnection behind each VaultAuth that was asked for.
-    pub(super) connections: Mutex<HashMap<String, String>>,
+    pub(super) connections: Mutex<HashMap<ObjectRef, ObjectRef>>,
 }
 
 impl Clients {

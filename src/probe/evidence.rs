@@ -17,6 +17,7 @@ use super::{Clients, global};
 use crate::canary::Canary;
 use crate::kubernetes::{self, hands, read};
 use crate::model::Step;
+use crate::model::name::ObjectRef;
 use crate::model::record::{Answer, Event, Findings, Hindrance, Obstacle, Peer, Pod, Reference};
 use crate::model::text::Text;
 use crate::model::timeline::Resource;
@@ -130,7 +131,7 @@ async fn ask<T>(
 
 async fn secret(shell: &Clients, canary: &Canary) -> Result<Option<Value>, Obstacle> {
     let api = Api::<Secret>::namespaced(shell.kube.clone(), &canary.namespace);
-    let what = format!("get Secret `{}`", canary.full_name());
+    let what = format!("get Secret `{}`", canary.object());
     read::whole(&shell.kube, &api, &canary.name)
         .await
         .map_err(|error| kubernetes::obstacle(&what, &error))
@@ -177,7 +178,7 @@ async fn resource(
         &canary.namespace,
         &operator::api_resource(kind),
     );
-    let what = format!("get {} `{}`", kind.resource(), canary.full_name());
+    let what = format!("get {} `{}`", kind.resource(), canary.object());
     let found = read::one::<Value>(&shell.kube, &api, &canary.name)
         .await
         .map_err(|error| kubernetes::obstacle(&what, &error))?;
@@ -227,7 +228,7 @@ pub(super) async fn events(
 
 /// The VaultAuth that the canary refers to, and the VaultConnection behind it.
 async fn references(shell: &Clients, canary: &Canary) -> Vec<Reference> {
-    let (namespace, name) = canary.auth_ref();
+    let ObjectRef { namespace, name } = canary.auth_ref();
     let auths = Api::<api::VaultAuth>::namespaced(shell.kube.clone(), &namespace);
     let full_name = format!("VaultAuth `{namespace}/{name}`");
     let auth = ask(Peer::Kubernetes, "get the VaultAuth", async {

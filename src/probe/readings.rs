@@ -12,6 +12,7 @@ use super::{Clients, Journey, global};
 use crate::canary::Canary;
 use crate::kubernetes;
 use crate::model::Mark;
+use crate::model::name::ObjectRef;
 use crate::model::proof::Proof;
 use crate::model::record::{End, Peer, StepRecord};
 use crate::model::snapshot::{Reading, Snapshot};
@@ -210,10 +211,10 @@ impl Journey<'_> {
 
     /// Leaves out what is nothing of this canary's: a record may be kept for long.
     fn own(&self, mut snapshot: Snapshot) -> Snapshot {
-        let own = self.connection.as_deref();
+        let own = self.connection.as_ref().map(ToString::to_string);
         snapshot
             .connections
-            .retain(|name, _| Some(name.as_str()) == own);
+            .retain(|name, _| Some(name) == own.as_ref());
         snapshot
             .controllers
             .retain(|kind, _| *kind == self.canary.kind());
@@ -239,21 +240,20 @@ fn next(readings: &[Reading], now: Mark) -> Mark {
 }
 
 /// The VaultConnection behind the canary's VaultAuth, asked for once a VaultAuth. `None` if it can't be told.
-async fn connection(clients: &Clients, canary: &Canary) -> Option<String> {
-    let (namespace, name) = canary.auth_ref();
+async fn connection(clients: &Clients, canary: &Canary) -> Option<ObjectRef> {
+    let auth = canary.auth_ref();
     let mut known = clients.connections.lock().await;
-    let key = format!("{namespace}/{name}");
-    if let Some(connection) = known.get(&key) {
+    if let Some(connection) = known.get(&auth) {
         return Some(connection.clone());
     }
-    let auths = Api::<VaultAuth>::namespaced(clients.kube.clone(), &namespace);
-    let what = format!("get VaultAuth `{key}`");
+    let auths = Api::<VaultAuth>::namespaced(clients.kube.clone(), &auth.namespace);
+    let what = format!("get VaultAuth `{auth}`");
     let asked = wire::limited(Peer::Kubernetes, &what, QUESTION_LIMIT, async {
-        let auth = auths.get_opt(&name).await;
-        auth.map_err(|error| kubernetes::obstacle(&what, &error))
+        let found = auths.get_opt(&auth.name).await;
+        found.map_err(|error| kubernetes::obstacle(&what, &error))
     });
-    let auth = match asked.await {
-        Ok(auth) => auth?,
+    let found = match asked.await {
+        Ok(found) => found?,
         Err(obstacle) => {
             let error = obstacle.text;
             tracing::debug!(%error, "can't determine the canary's VaultConnection");
@@ -261,10 +261,10 @@ async fn connection(clients: &Clients, canary: &Canary) -> Option<String> {
         }
     };
     let operators = &clients.operator.namespace;
-    let (auth, _) = global::whole(clients, auth.spec, &namespace).await;
-    let auth = auth?;
-    let (namespace, name) = operator::connection_of(&auth, &namespace, operators)?;
-    let connection = format!("{namespace}/{name}");
-    known.insert(key, connection.clone());
+    let (spec, _) = global::whole(clients, found.spec, &auth.namespace).await;
+    let spec = spec?;
+    let (namespace, name) = operator::connection_of(&spec, &auth.namespace, operators)?;
+    let connection = ObjectRef::new(namespace, name);
+    known.insert(auth, connection.clone());
     Some(connection)
 }

@@ -44,7 +44,7 @@ pub(super) async fn object(
             (canary.kind().resource(), found.map(|found| found.metadata))
         }
     };
-    let full_name = canary.full_name();
+    let full_name = canary.object();
     let what = format!("get {kind} `{full_name}`");
     let metadata: ObjectMeta = found.map_err(|error| obstacle(&what, name, &error))?;
     let own = OwnObject::of(&metadata, &canary.instance);
@@ -100,7 +100,7 @@ pub(super) async fn send(
         match answer {
             Err(error) if kubernetes::changed(&error) && tries < TRIES => own = None,
             answer => {
-                let what = format!("{} `{}`", what(canary, action), canary.full_name());
+                let what = format!("{} `{}`", what(canary, action), canary.object());
                 return answer.map_err(|error| obstacle(&what, name, &error));
             }
         }

@@ -49,7 +49,7 @@ pub fn not_begun(canary: &Canary, obstacle: Obstacle, waited: Duration) -> Recor
         probe: canary.probe.clone(),
         kind: canary.kind(),
         run: canary.run.clone(),
-        canary: canary.full_name(),
+        canary: canary.object(),
         context: Context::default(),
         started: Timestamp::now().earlier(waited),
         finished: ended,

@@ -10,7 +10,7 @@ use crate::model::run::{Run, StepReport};
 pub fn render(runs: &[Run]) -> String {
     let mut suites: Vec<Suite<'_>> = Vec::new();
     for run in runs {
-        let index = suites.iter().position(|suite| suite.probe == run.probe);
+        let index = suites.iter().position(|suite| run.probe == suite.probe);
         let index = index.unwrap_or_else(|| {
             suites.push(Suite {
                 probe: &run.probe,
@@ -90,7 +90,7 @@ fn case(f: &mut fmt::Formatter<'_>, run: &Run, step: &StepReport) -> fmt::Result
     )?;
     writeln!(f, "            <properties>")?;
     property(f, "run", &run.run)?;
-    property(f, "canary", &run.canary)?;
+    property(f, "canary", &run.canary.to_string())?;
     if let Some(margin) = step.margin_seconds {
         property(f, "margin_seconds", &format!("{margin:.3}"))?;
     }

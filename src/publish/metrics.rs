@@ -8,6 +8,7 @@ use super::label::{
     OfVersion, OfVoid,
 };
 use super::state::State;
+use crate::model::name::ProbeId;
 
 impl State {
     /// Writes every metric. The order is that of the probes' names and of the steps, so that the same facts give the
@@ -85,7 +86,7 @@ impl State {
             self.steps().filter_map(|step| {
                 let (run, cause) = step.last_failure.as_ref()?;
                 let info = OfFailure {
-                    run: run.clone(),
+                    run: run.to_string(),
                     cause: *cause,
                     party: cause.party(),
                 };
@@ -222,8 +223,8 @@ impl State {
                 .zip(&self.watch_delay)
                 .map(|(bound, delays)| (OfBound { bound }, delays)),
         )?;
-        let of_probe = |name: &String| OfProbe {
-            probe: name.clone(),
+        let of_probe = |name: &ProbeId| OfProbe {
+            probe: name.to_string(),
         };
         encoder.gauges(
             "vso_prober_schedule_lag_seconds",

@@ -103,7 +103,7 @@ fn of_step(probe: &Probe, run: &Run, report: &StepReport) -> Vec<Gauge> {
         name: "vso_probe_last_failure_info",
         help: "The last failure: its run, cause and responsible party.",
         labels: vec![
-            ("run", run.run.clone()),
+            ("run", run.run.to_string()),
             ("cause", cause.as_str().to_owned()),
             ("party", cause.party().as_str().to_owned()),
         ],

@@ -10,6 +10,7 @@ use super::status::RunStatus;
 use crate::config::Probe;
 use crate::model::cause::Cause;
 use crate::model::correlation::Coefficient;
+use crate::model::name::RunId;
 use crate::model::run::{Run, StepReport};
 use crate::model::snapshot::Void;
 use crate::model::{Kind, Stage, Step, Verdict};
@@ -60,7 +61,7 @@ pub(super) struct StepStats {
     pub(super) explained: Option<f64>,
     /// Of the last rotation, in seconds.
     pub(super) margin: Option<f64>,
-    pub(super) last_failure: Option<(String, Cause)>,
+    pub(super) last_failure: Option<(RunId, Cause)>,
     pub(super) coefficients: Vec<Coefficient>,
 }
 

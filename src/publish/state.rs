@@ -11,6 +11,7 @@ use super::probe_stats::{ProbeStats, StepStats};
 use crate::config::Probe;
 use crate::model::Step;
 use crate::model::correlation::Coefficient;
+use crate::model::name::ProbeId;
 use crate::model::run::Run;
 
 /// All that was folded.
@@ -18,7 +19,7 @@ use crate::model::run::Run;
 pub(super) struct State {
     /// How many facts there have been.
     pub(super) facts: u64,
-    pub(super) probes: BTreeMap<String, ProbeStats>,
+    pub(super) probes: BTreeMap<ProbeId, ProbeStats>,
     /// There if the operator's metrics are read.
     pub(super) operator: Option<Operator>,
     /// The ends of the spans in which the watches' delays lie.
@@ -92,10 +93,10 @@ impl State {
 
     fn configure(&mut self, probes: &[Probe], operator_metrics: bool) {
         self.probes
-            .retain(|name, _| probes.iter().any(|probe| probe.name == *name));
+            .retain(|name, _| probes.iter().any(|probe| *name == *probe.name.as_str()));
         for probe in probes {
             self.probes
-                .entry(probe.name.clone())
+                .entry(probe.name.clone().into())
                 .or_insert_with(|| ProbeStats::new(probe))
                 .configure(probe);
         }

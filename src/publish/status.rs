@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::probe_stats::ProbeStats;
 use crate::model::cause::{Cause, Party};
 use crate::model::correlation::Coefficient;
+use crate::model::name::{ProbeId, RunId};
 use crate::model::run::Run;
 use crate::model::{Kind, Step, Verdict};
 
@@ -13,7 +14,7 @@ use crate::model::{Kind, Step, Verdict};
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ProbeStatus {
     /// Its name.
-    pub name: String,
+    pub name: ProbeId,
     /// Its kind.
     pub kind: Kind,
     /// The mean time between two runs.
@@ -47,7 +48,7 @@ pub struct StepStatus {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RunStatus {
     /// Its ID.
-    pub run: String,
+    pub run: RunId,
     /// When it ended.
     pub finished: Timestamp,
     /// The verdict.
@@ -60,7 +61,7 @@ pub struct RunStatus {
 
 impl ProbeStatus {
     /// The status of the probe `name`.
-    pub(super) fn new(name: &str, probe: &ProbeStats) -> Self {
+    pub(super) fn new(name: &ProbeId, probe: &ProbeStats) -> Self {
         let last = |verdict| probe.last_runs.get(&verdict);
         let steps = probe.steps.values().map(|step| StepStatus {
             step: step.at.step,
@@ -69,7 +70,7 @@ impl ProbeStatus {
             moves_with: step.coefficients.iter().find(|one| one.strong).copied(),
         });
         Self {
-            name: name.to_owned(),
+            name: name.clone(),
             kind: probe.kind,
             every_seconds: probe.every,
             objective: probe.objective,

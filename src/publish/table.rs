@@ -163,7 +163,7 @@ fn add_run(table: &mut Table, run: &Run, remote: bool) {
         let offset = step.started.duration_since(run.started).as_secs_f64();
         let or_dash = |time: Option<f64>| time.map_or_else(|| "–".to_owned(), seconds);
         let mut row = vec![
-            run.probe.clone(),
+            run.probe.to_string(),
             step.step.to_string(),
             step.result.to_string(),
             seconds(step.latency_seconds),

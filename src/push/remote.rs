@@ -73,7 +73,7 @@ impl Remote {
                 for gauge in gauges {
                     let own = [
                         ("__name__", gauge.name.to_owned()),
-                        ("probe", run.probe.clone()),
+                        ("probe", run.probe.to_string()),
                         ("kind", run.kind.to_string()),
                         ("step", step.to_string()),
                     ];

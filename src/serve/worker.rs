@@ -69,7 +69,7 @@ impl Job {
             };
             let lag = Instant::now().saturating_duration_since(due);
             self.reporter.publisher.publish(Fact::Begun {
-                probe: name.clone(),
+                probe: name.clone().into(),
                 lag_seconds: lag.as_secs_f64(),
             });
             promise.renew(Instant::now().later(longest).later(SLACK));
@@ -79,7 +79,7 @@ impl Job {
             due = due.later(gap());
             while due <= Instant::now() {
                 self.reporter.publisher.publish(Fact::Skipped {
-                    probe: name.clone(),
+                    probe: name.clone().into(),
                 });
                 due = due.later(gap());
             }

@@ -17,7 +17,7 @@ use vso_prober::model::{Kind, Step};
 use vso_prober::publish::{junit, table};
 
 use super::kit::{
-    self, CONNECTION, DIGEST, at, content, judge, proof, secret, sighting, state, step,
+    self, CONNECTION, DIGEST, at, connection, content, judge, proof, secret, sighting, state, step,
 };
 
 /// The canary's lease.
@@ -88,7 +88,7 @@ fn unproven(which: Step, kind: Kind) -> Record {
     };
     let mut record = Record {
         kind,
-        connection: Some(CONNECTION.to_owned()),
+        connection: Some(connection()),
         ..kit::record(step(which, proof), Vec::new())
     };
     measured(&mut record, numbers(0.0, 0.0, 0.0, 0.0));

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use vso_prober::model::cause::Cause;
+use vso_prober::model::name::ObjectRef;
 use vso_prober::model::promise::Promise;
 use vso_prober::model::proof::Proof;
 use vso_prober::model::record::{Answer, End, Findings, Pod, Record, StepRecord, VaultHealth};
@@ -19,6 +20,11 @@ pub(super) const WITHIN: Duration = Duration::from_secs(2);
 pub(super) const DIGEST: &str = "digest-of-";
 /// The VaultConnection that the canary uses.
 pub(super) const CONNECTION: &str = "vso-probe/probe";
+
+/// The same, as it stands in a record.
+pub(super) fn connection() -> ObjectRef {
+    ObjectRef::new("vso-probe", "probe")
+}
 
 /// Judges a record by its account.
 pub(super) fn judge(record: &Record) -> Run {
@@ -106,10 +112,10 @@ pub(super) fn step(step: Step, proof: Proof) -> StepRecord {
 /// A record of one step.
 pub(super) fn record(step: StepRecord, seen: Vec<Sighting>) -> Record {
     Record {
-        probe: "probe".to_owned(),
+        probe: "probe".into(),
         kind: Kind::Static,
-        run: "0123456789abcdef".to_owned(),
-        canary: "vso-probe/vsop-probe-0123456789abcdef".to_owned(),
+        run: "0123456789abcdef".into(),
+        canary: ObjectRef::new("vso-probe", "vsop-probe-0123456789abcdef"),
         context: Context::default(),
         started: start(),
         finished: at(9000),
@@ -172,10 +178,10 @@ pub(super) fn run(probe: &str, steps: Vec<StepReport>) -> Run {
     let bad = results.find(|result| *result != Verdict::Success);
     Run {
         schema: SCHEMA.to_owned(),
-        probe: probe.to_owned(),
+        probe: probe.into(),
         kind: Kind::Static,
-        run: "0123456789abcdef".to_owned(),
-        canary: format!("vso-probe/vsop-{probe}-0123456789abcdef"),
+        run: "0123456789abcdef".into(),
+        canary: ObjectRef::new("vso-probe", format!("vsop-{probe}-0123456789abcdef")),
         context: Context::default(),
         started: start(),
         finished: start() + SignedDuration::from_secs(4),

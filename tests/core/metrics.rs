@@ -18,6 +18,7 @@ use vso_prober::config::{self, Probe};
 use vso_prober::history::History;
 use vso_prober::model::cause::Cause;
 use vso_prober::model::correlation::Coefficient;
+use vso_prober::model::name::ObjectRef;
 use vso_prober::model::run::{Run, StepReport};
 use vso_prober::model::signal::Signal;
 use vso_prober::model::snapshot::Void;
@@ -115,8 +116,8 @@ fn blamed(report: StepReport, cause: Cause, proven: bool) -> StepReport {
 fn run(number: u16, probe: &str, steps: Vec<StepReport>) -> Run {
     let started = start() + SignedDuration::from_mins(number.into());
     Run {
-        run: format!("run{number:04}"),
-        canary: format!("vso-probe/vsop-{probe}-{number}"),
+        run: format!("run{number:04}").into(),
+        canary: ObjectRef::new("vso-probe", format!("vsop-{probe}-{number}")),
         started,
         finished: started + SignedDuration::from_secs(4),
         secret_writes: 2,
@@ -199,7 +200,7 @@ fn facts() -> Vec<Fact> {
             version: Some("1.0.1".to_owned()),
         },
         Fact::Begun {
-            probe: "kv".to_owned(),
+            probe: "kv".into(),
             lag_seconds: 0.002,
         },
         over(good),
@@ -207,9 +208,7 @@ fn facts() -> Vec<Fact> {
             run: Arc::new(failed),
             correlations: BTreeMap::from([(Step::Create, vec![coefficient])]),
         },
-        Fact::Skipped {
-            probe: "kv".to_owned(),
-        },
+        Fact::Skipped { probe: "kv".into() },
         over(run(3, "postgres", vec![unknown])),
         Fact::Reload { successful: false },
     ]

@@ -228,7 +228,7 @@ fn run(minute: i64, cause: Option<Cause>) -> Run {
         }
     };
     Run {
-        run: format!("run{minute}"),
+        run: format!("run{minute}").into(),
         started,
         finished: started + SignedDuration::from_secs(1),
         ..kit::run(

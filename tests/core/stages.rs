@@ -13,7 +13,7 @@ use vso_prober::model::snapshot::{Connection, Controller, Reading, Snapshot, Sum
 use vso_prober::model::timeline::{Resource, Seen, Sighting};
 use vso_prober::model::{Kind, Stage, Step};
 
-use super::kit::{self, CONNECTION, at, judge, proof, sighting, state};
+use super::kit::{self, CONNECTION, at, connection, judge, proof, sighting, state};
 
 fn secret(milliseconds: u64, nonce: &str) -> Sighting {
     sighting(milliseconds, kit::secret(nonce))
@@ -111,7 +111,7 @@ fn record(step: StepRecord, seen: Vec<Sighting>, readings: Vec<Reading>) -> Reco
     Record {
         finished: at(30_000),
         readings,
-        connection: Some(CONNECTION.to_owned()),
+        connection: Some(connection()),
         ..kit::record(step, seen)
     }
 }

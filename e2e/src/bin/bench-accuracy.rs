@@ -130,7 +130,7 @@ async fn prober(lab: &Lab, cli: &Cli) -> Result<BTreeMap<String, f64>> {
         let run: Run = serde_json::from_str(line)?;
         let create = run.steps.iter().find(|step| step.step == Step::Create);
         let create = create.context("a run without `create`")?;
-        let name = run.canary.rsplit('/').next().unwrap_or_default();
+        let name = run.canary.name.as_str();
         measured.insert(name.to_owned(), create.latency_seconds);
     }
     Ok(measured)

@@ -203,7 +203,10 @@ async fn operator_stops(scene: &Scene) -> Result<()> {
         text.contains("operator_down in run ") && text.contains("(responsible: operator)"),
         "{text}"
     );
-    ensure!(runs.iter().any(|run| text.contains(&run.run)), "{text}");
+    ensure!(
+        runs.iter().any(|run| text.contains(run.run.as_str())),
+        "{text}"
+    );
 
     scene.lab().start_operator().await?;
     let started = Instant::now();

@@ -49,6 +49,7 @@ fn went_well(run: &Run, steps: &[Step]) -> Result<()> {
     ensure!(run.schema == SCHEMA && run.leftovers.is_empty(), "{run:#?}");
     ensure!(
         run.canary
+            .name
             .ends_with(&format!("vsop-{}-{}", run.probe, run.run)),
         "{run:#?}"
     );
@@ -120,7 +121,7 @@ async fn static_walk(scene: &Scene, probe: Probe) -> Result<()> {
 }
 
 fn name(run: &Run) -> &str {
-    run.canary.rsplit('/').next().unwrap_or_default()
+    run.canary.name.as_str()
 }
 
 /// What the operator read at this path of Vault.

@@ -35,7 +35,7 @@ const BOTH: [Step; 2] = [Step::Create, Step::Delete];
 const ALL: [Step; 3] = [Step::Create, Step::Rotate, Step::Delete];
 
 fn name(run: &Run) -> &str {
-    run.canary.rsplit('/').next().unwrap_or_default()
+    run.canary.name.as_str()
 }
 
 fn went_well(run: &Run, steps: &[Step]) -> Result<()> {

@@ -230,7 +230,7 @@ async fn late(scene: &Scene) -> Result<()> {
 async fn issued(scene: &Scene, probe: Probe, exit: i32) -> Result<(Run, Option<i64>)> {
     let recording = scene.record().await?;
     let run = run(scene, probe, exit).await?;
-    let name = run.canary.rsplit('/').next().unwrap_or_default();
+    let name = run.canary.name.as_str();
     let generation = recording.generation(name);
     Ok((run, generation))
 }

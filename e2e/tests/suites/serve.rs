@@ -93,7 +93,7 @@ async fn runs_on_schedule(scene: &Scene) -> Result<()> {
     }
     let (_, page) = server.get("/").await?;
     ensure!(
-        page.contains("first") && page.contains(&runs[0].run),
+        page.contains("first") && page.contains(runs[0].run.as_str()),
         "{page}"
     );
     server.stop().await.map(drop)

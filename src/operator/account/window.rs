@@ -87,10 +87,11 @@ fn between(record: &Record, step: &StepRecord, until: Mark) -> Result<Option<Bet
     }
     let (opening, closing) = opening.zip(closing).ok_or(Void::NotEnclosed)?;
     let (from, to) = (opening.asked, closing.received);
+    let connection = record.connection.as_ref().map(ToString::to_string);
     Ok(Some(Between {
         from,
         to,
-        delta: opening.delta(closing, record.kind, record.connection.as_deref())?,
+        delta: opening.delta(closing, record.kind, connection.as_deref())?,
         own: Own::counted(&record.timeline, from, to),
     }))
 }

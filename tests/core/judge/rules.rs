@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use vso_prober::judge::rules;
 use vso_prober::model::certificate::{Aspect, Certificate, Flaw};
+use vso_prober::model::name::ObjectRef;
 use vso_prober::model::promise::Promise;
 use vso_prober::model::proof::Proof;
 use vso_prober::model::record::{
@@ -208,7 +209,7 @@ fn of_unproven(rule: &str) -> Record {
         "login_refused" => {
             let mut record = unproven(certifying);
             record.kind = Kind::Pki;
-            record.connection = Some("ns/x".to_owned());
+            record.connection = Some(ObjectRef::new("ns", "x"));
             record.readings = vec![reading(50, 0.0), reading(8500, 2.0)];
             record
         }

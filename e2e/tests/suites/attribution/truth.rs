@@ -164,7 +164,7 @@ struct Truth {
 
 impl Log {
     fn truth(&self, run: &Run, report: &StepReport) -> Result<Truth> {
-        let canary = run.canary.rsplit('/').next().unwrap_or_default();
+        let canary = run.canary.name.as_str();
         let started = report.started;
         let proof = started + SignedDuration::try_from_secs_f64(report.latency_seconds)?;
         let asked: Vec<&KubeRequest> = self
@@ -236,7 +236,7 @@ impl Log {
 
     /// Insists that the operator's metrics and Vault's log agree on how often a canary's secret was read.
     fn reads(&self, run: &Run) -> Result<()> {
-        let canary = run.canary.rsplit('/').next().unwrap_or_default();
+        let canary = run.canary.name.as_str();
         let read = |line: &&VaultLine| {
             line.kind == "response"
                 && line.request.operation == "read"
