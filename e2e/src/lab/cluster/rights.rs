@@ -10,6 +10,9 @@ use crate::lab::{NAMESPACE, OPERATOR_NAMESPACE, PROBER};
 const LEASES: &str = "coordination.k8s.io";
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 
+/// What the resources of canaries refer to.
+const REFERENCES: [&str; 3] = ["vaultauthglobals", "vaultauths", "vaultconnections"];
+
 /// Gives each account its rights, and no more.
 pub(super) async fn grant(client: &Client) -> Result<()> {
     let watched = ["get", "list", "watch"];
@@ -24,11 +27,7 @@ pub(super) async fn grant(client: &Client) -> Result<()> {
             &canaries,
             &["create", "get", "list", "watch", "delete", "patch"],
         ),
-        rule(
-            GROUP,
-            &["vaultauthglobals", "vaultauths", "vaultconnections"],
-            &["get"],
-        ),
+        rule(GROUP, &REFERENCES, &["get"]),
         rule(
             "",
             &["secrets"],

@@ -165,7 +165,7 @@ pub(super) async fn down(scene: &Scene) -> Result<()> {
     works(&near).await
 }
 
-/// A workstation with HTTPS_PROXY set, whose NO_PROXY has the API server, in a list as people write it.
+/// A workstation with `HTTPS_PROXY` set, whose `NO_PROXY` has the API server, in a list as people write it.
 pub(super) async fn none_to_kubernetes(scene: &Scene) -> Result<()> {
     let kubeconfig = scene.kubeconfig(|cluster, _| {
         let server = cluster["server"].as_str().unwrap_or_default();

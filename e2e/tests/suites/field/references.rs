@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use vso_prober::model::Step;
 
 /// A VaultAuthGlobal of the operator's namespace, as one team keeps it for all.
-fn global(name: &str, spec: Value) -> Value {
+fn global(name: &str, spec: &Value) -> Value {
     json!({
         "apiVersion": "secrets.hashicorp.com/v1beta1", "kind": "VaultAuthGlobal",
         "metadata": {"name": name, "namespace": OPERATOR_NAMESPACE}, "spec": spec,
@@ -46,7 +46,7 @@ pub(super) async fn inherited(scene: &Scene) -> Result<()> {
         "defaultAuthMethod": "kubernetes",
         "kubernetes": {"mount": "kubernetes", "serviceAccount": "probe", "audiences": ["vault"]},
     });
-    scene.apply(global("shared", spec.clone())).await?;
+    scene.apply(global("shared", &spec)).await?;
     taking(scene, "taking", "shared").await?;
     let told = doctor(scene, "taking", 0).await?;
     says(
@@ -82,20 +82,20 @@ pub(super) async fn inherited(scene: &Scene) -> Result<()> {
 
     let mut closed = spec.clone();
     closed["allowedNamespaces"] = json!(["other"]);
-    scene.apply(global("closed", closed)).await?;
+    scene.apply(global("closed", &closed)).await?;
     taking(scene, "taking-closed", "closed").await?;
     let told = doctor(scene, "taking-closed", 1).await?;
     says(&told, &["kubectl patch vaultauthglobal closed"])?;
 
     let mut strange = spec;
     strange["kubernetes"]["serviceAccount"] = json!("nobody");
-    scene.apply(global("strange", strange)).await?;
+    scene.apply(global("strange", &strange)).await?;
     taking(scene, "taking-strange", "strange").await?;
     let told = doctor(scene, "taking-strange", 1).await?;
     says(&told, &["kubectl create serviceaccount nobody"])?;
 
     scene
-        .apply(global("empty", json!({"allowedNamespaces": ["*"]})))
+        .apply(global("empty", &json!({"allowedNamespaces": ["*"]})))
         .await?;
     taking(scene, "taking-empty", "empty").await?;
     let told = doctor(scene, "taking-empty", 1).await?;
@@ -104,7 +104,7 @@ pub(super) async fn inherited(scene: &Scene) -> Result<()> {
         &["neither the VaultAuth nor its VaultAuthGlobal has an auth method"],
     )?;
     for name in ["shared", "closed", "strange", "empty"] {
-        scene.remove(global(name, json!({}))).await?;
+        scene.remove(global(name, &json!({}))).await?;
     }
     Ok(())
 }

@@ -50,7 +50,8 @@ async fn both(scene: &Scene, cluster: &Cluster<'_>) -> Result<()> {
 /// A release, and what its notes say.
 struct Release<'a> {
     scene: &'a Scene,
-    release: String,
+    /// The name that it was installed by.
+    called: String,
     /// The full name, which is also that of the instance.
     name: String,
     notes: String,
@@ -85,7 +86,7 @@ impl<'a> Release<'a> {
         let notes = scene.shell(&command).await?;
         let installed = Self {
             scene,
-            release: release.to_owned(),
+            called: release.to_owned(),
             name,
             notes,
         };
@@ -141,7 +142,7 @@ impl<'a> Release<'a> {
         }
         let command = format!(
             "helm uninstall {} --namespace {NAMESPACE} --wait",
-            self.release
+            self.called
         );
         self.scene.shell(&command).await?;
         let kinds = "deployments,pods,configmaps,secrets,serviceaccounts,leases,roles,rolebindings,networkpolicies,vaultauths,\
@@ -151,16 +152,16 @@ impl<'a> Release<'a> {
             self.name
         );
         let left = self.scene.shell(&left).await?;
-        ensure!(left.is_empty(), "{} leaves {left}", self.release);
+        ensure!(left.is_empty(), "{} leaves {left}", self.called);
         let instance = format!("vso-prober/instance={}", self.name);
         let left = format!(
             "kubectl -n {NAMESPACE} get vaultstaticsecrets,secrets --selector {instance} --output name"
         );
         let left = self.scene.shell(&left).await?;
-        ensure!(left.is_empty(), "{} leaves {left}", self.release);
+        ensure!(left.is_empty(), "{} leaves {left}", self.called);
         let folder = format!("kvv2/metadata/vso-prober/{}", self.name);
         let left = self.scene.lab().vault().list(&folder).await?;
-        ensure!(left.is_empty(), "{} leaves {left:?}", self.release);
+        ensure!(left.is_empty(), "{} leaves {left:?}", self.called);
         Ok(())
     }
 }
