@@ -13,8 +13,8 @@ pub(super) struct Known {
     alive: BTreeSet<Labels>,
     /// Those that have gone, and when: Unix time in milliseconds.
     gone: BTreeMap<Labels, i64>,
-    /// Those that the endpoint refused when it was last asked.
-    refused: BTreeSet<Labels>,
+    /// Those that the endpoint refused when it was last asked, alone or with others.
+    suspects: BTreeSet<Labels>,
 }
 
 impl Known {
@@ -34,7 +34,9 @@ impl Known {
             !values.contains_key(labels) && now.saturating_sub(*since) < LOOKBACK
         });
         self.alive = values.keys().cloned().collect();
-        self.refused.retain(|labels| values.contains_key(labels));
+        let gone = &self.gone;
+        self.suspects
+            .retain(|labels| values.contains_key(labels) || gone.contains_key(labels));
         let gone = self.gone.keys();
         let gone = gone.map(|labels| (labels.clone(), vec![stale(now)]));
         let alive = values.into_iter().map(|(labels, value)| {
@@ -44,16 +46,16 @@ impl Known {
         gone.chain(alive).collect()
     }
 
-    /// Whether the endpoint refused this series when it was last asked.
-    pub(super) fn refuses(&self, labels: &Labels) -> bool {
-        self.refused.contains(labels)
+    /// Whether the endpoint refused this series when it was last asked, alone or with others.
+    pub(super) fn suspects(&self, labels: &Labels) -> bool {
+        self.suspects.contains(labels)
     }
 
     /// These have arrived.
     pub(super) fn settle<'a>(&mut self, taken: impl IntoIterator<Item = &'a Labels>) {
         for labels in taken {
             self.gone.remove(labels);
-            self.refused.remove(labels);
+            self.suspects.remove(labels);
         }
     }
 
@@ -62,9 +64,14 @@ impl Known {
         for labels in refused {
             self.gone.remove(labels);
             if self.alive.remove(labels) {
-                self.refused.insert(labels.clone());
+                self.suspects.insert(labels.clone());
             }
         }
+    }
+
+    /// One of these was refused, and there was no time to find which.
+    pub(super) fn suspect<'a>(&mut self, suspects: impl IntoIterator<Item = &'a Labels>) {
+        self.suspects.extend(suspects.into_iter().cloned());
     }
 }
 
@@ -127,11 +134,11 @@ mod tests {
         assert_eq!(sent(&known.turn(series(&["a"]), LOOKBACK + 1)), ["a"]);
         // What is refused never was alive.
         known.refuse(&[labels("a")]);
-        assert!(known.refuses(&labels("a")));
+        assert!(known.suspects(&labels("a")));
         assert_eq!(sent(&known.turn(series(&["a", "b"]), 0)), ["a", "b"]);
-        assert!(known.refuses(&labels("a")));
+        assert!(known.suspects(&labels("a")));
         known.refuse(&[labels("a")]);
         assert_eq!(sent(&known.turn(series(&["b"]), 0)), ["b"]);
-        assert!(!known.refuses(&labels("a")));
+        assert!(!known.suspects(&labels("a")));
     }
 }

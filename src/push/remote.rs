@@ -127,8 +127,9 @@ impl Remote {
             };
             let series = known.turn(values, Timestamp::now().as_millisecond());
             // What was refused before comes last, and holds up nothing.
-            let (suspects, others): (Vec<_>, Vec<_>) =
-                series.iter().partition(|(labels, _)| known.refuses(labels));
+            let (suspects, others): (Vec<_>, Vec<_>) = series
+                .iter()
+                .partition(|(labels, _)| known.suspects(labels));
             // Not for ever: what is newer is due then.
             let until = Instant::now().later(self.every);
             let written = async {
@@ -142,6 +143,7 @@ impl Remote {
             };
             known.settle(written.taken);
             known.refuse(written.refused);
+            known.suspect(written.suspects);
             trouble.take(written.error);
         }
         let until = Instant::now().later(FAREWELL_LIMIT);
@@ -151,7 +153,7 @@ impl Remote {
             self.values(&publisher)
         };
         let mut last = known.turn(values, Timestamp::now().as_millisecond());
-        last.retain(|labels, _| !known.refuses(labels));
+        last.retain(|labels, _| !known.suspects(labels));
         for samples in last.values_mut() {
             let ended = samples
                 .iter()
@@ -182,9 +184,11 @@ impl Remote {
     /// arrived.
     async fn write<'a>(&self, series: Vec<Entry<'a>>, until: Instant) -> Written<'a> {
         let mut written = Written::default();
-        let mut batches: Vec<_> = series.chunks(BATCH).rev().collect();
+        // Each with whether it is a part of one that was refused.
+        let batches = series.chunks(BATCH).rev().map(|batch| (batch, false));
+        let mut batches: Vec<_> = batches.collect();
         let mut refusals = 0;
-        while let Some(batch) = batches.pop() {
+        while let Some((batch, suspect)) = batches.pop() {
             let what = match batch {
                 [(labels, _)] => format!("the series `{}` by remote write", shown(labels)),
                 _ => format!("{} series by remote write", batch.len()),
@@ -199,18 +203,24 @@ impl Remote {
                         written.refused.extend(all);
                     } else if refusals <= SEARCH {
                         let (first, second) = batch.split_at(batch.len() / 2);
-                        batches.extend([second, first]);
+                        batches.extend([(second, true), (first, true)]);
                         continue;
+                    } else {
+                        written.suspects.extend(all);
                     }
                     written.error.get_or_insert(error);
                 }
                 // All else would fare the same.
                 Err(error) => {
+                    batches.push((batch, suspect));
                     written.error = Some(error);
                     break;
                 }
             }
         }
+        let left = batches.into_iter().filter(|(_, suspect)| *suspect);
+        let left = left.flat_map(|(batch, _)| batch.iter().map(|(labels, _)| *labels));
+        written.suspects.extend(left);
         written
     }
 
@@ -240,6 +250,8 @@ struct Written<'a> {
     taken: Vec<&'a Labels>,
     /// What was refused for what it is.
     refused: Vec<&'a Labels>,
+    /// Of these, something was refused.
+    suspects: Vec<&'a Labels>,
     error: Option<Error>,
 }
 
@@ -248,6 +260,7 @@ impl Written<'_> {
     fn and(mut self, other: Self) -> Self {
         self.taken.extend(other.taken);
         self.refused.extend(other.refused);
+        self.suspects.extend(other.suspects);
         self.error = self.error.or(other.error);
         self
     }

@@ -49,6 +49,9 @@ async fn namespace(scene: &Scene) -> Result<()> {
 async fn odd(scene: &Scene) -> Result<()> {
     namespace(scene).await?;
     shipped::prometheus_operator(scene).await?;
+    // Where OLM installs operators.
+    let create = "kubectl create namespace openshift-operators --dry-run=client --output yaml | kubectl apply --filename -";
+    scene.shell(create).await?;
     for file in values()? {
         let named = || file.display().to_string();
         let command = format!(
