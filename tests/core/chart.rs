@@ -6,13 +6,7 @@ use serde_json::{Map, Value};
 use vso_prober::config::raw;
 
 /// What the chart fills in where it is left out: in these definitions, these keys need not be written.
-const FILLED_IN: [(&str, &str); 5] = [
-    ("Vault", "auth"),
-    ("KubernetesAuth", "role"),
-    ("Static", "authRef"),
-    ("Dynamic", "authRef"),
-    ("Pki", "authRef"),
-];
+const FILLED_IN: [(&str, &str); 2] = [("Vault", "auth"), ("KubernetesAuth", "role")];
 
 /// The program's schema as a part of another: its definitions, and itself.
 fn part() -> (Value, Value) {

@@ -166,7 +166,6 @@ async fn refused(scene: &Scene) -> Result<()> {
             "--set image.tag=1,serviceMonitor.enabled=maybe",
             "value must be one of 'auto', true, false",
         ),
-        ("--set canaries.create=false", "a probe has no `authRef`"),
     ] {
         let command = format!("helm template odd '{}' {flags} 2>&1", chart().display());
         let said = scene.shell(&command).await;

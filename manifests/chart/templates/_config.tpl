@@ -19,13 +19,10 @@
   {{- /* A token for /metrics only: the operator's chart has a self-signed certificate, so anyone may answer there. */}}
   {{- $_ := set $config.operator "metrics" (dict "pods" $pods "serviceAccount" (printf "%s-metrics" $full) "insecureSkipVerify" true) }}
 {{- end }}
-{{- range $config.probes }}
-  {{- range (list .static .dynamic .pki | compact) }}
-    {{- if not .authRef }}
-      {{- if not $.Values.canaries.create }}
-        {{- fail "a probe has no `authRef`, and `canaries.create` is false; name the VaultAuth that the operator logs in with" }}
-      {{- end }}
-      {{- $_ := set . "authRef" (include "vso-prober.canaries" $) }}
+{{- if .Values.canaries.create }}
+  {{- range $config.probes }}
+    {{- range (list .static .dynamic .pki | compact) }}
+      {{- if not .authRef }}{{ $_ := set . "authRef" (include "vso-prober.canaries" $) }}{{ end }}
     {{- end }}
   {{- end }}
 {{- end }}
