@@ -85,12 +85,7 @@ fn configuration(settings: Settings, command: ConfigCommand) -> Result<Exit, Err
         ConfigCommand::Schema => config::schema(&mut out),
         ConfigCommand::Example => config::example(&mut out),
         ConfigCommand::Check { file } => {
-            let (settings, name, text) = if let Some(file) = file {
-                settings.read_other(file)?
-            } else {
-                let (name, text) = settings.read()?;
-                (settings, name, text)
-            };
+            let (settings, name, text) = settings.read_or(file)?;
             let checked = settings.check(&text, &name).map_err(Error::problems)?;
             config::good(&mut out, &checked, &name).and_then(|()| {
                 let notes = probe::unheeded(&checked);

@@ -4,6 +4,7 @@ pub mod check;
 pub mod duration;
 mod header;
 pub mod problem;
+mod push;
 pub mod raw;
 mod rule;
 mod target;
@@ -21,6 +22,7 @@ use url::Url;
 use crate::model::Step;
 
 pub use header::{Header, HeaderSource, Literal};
+pub use push::{Credential, Push, Receiver};
 pub use target::{
     DynamicTarget, KvPath, KvVersion, Manifest, PkiTarget, PostgresTarget, Refresh, RequestMethod,
     SslMode, StaticTarget, Target,
@@ -270,24 +272,6 @@ pub struct Server {
     pub listen: std::net::SocketAddr,
     /// The URL by which people reach it, where they do by a name.
     pub external_url: Option<Url>,
-}
-
-/// The receivers that outcomes are pushed to.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Push {
-    /// A Pushgateway's URL.
-    pub pushgateway: Option<String>,
-    /// A remote-write endpoint.
-    pub remote_write: Option<RemoteWrite>,
-}
-
-/// A remote-write endpoint.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RemoteWrite {
-    /// Its URL.
-    pub url: String,
-    /// A file with a bearer token.
-    pub bearer_token_file: Option<PathBuf>,
 }
 
 /// Where outcomes are kept.

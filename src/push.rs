@@ -1,5 +1,6 @@
 //! The push of what is published to a Pushgateway or a remote-write endpoint.
 
+mod client;
 mod error;
 mod gateway;
 mod known;
@@ -29,7 +30,7 @@ pub async fn once(config: &Config, runs: &[Run], limit: Duration) -> Vec<Error> 
     } = &config.push;
     let gateway = async {
         match pushgateway {
-            Some(url) => gateway::push(url, config, runs, until).await,
+            Some(receiver) => gateway::push(receiver, config, runs, until).await,
             None => Ok(()),
         }
     };
@@ -54,15 +55,15 @@ pub async fn once(config: &Config, runs: &[Run], limit: Duration) -> Vec<Error> 
 pub async fn reach(config: &Config, limit: Duration) -> Vec<(&'static str, Result<(), Error>)> {
     let until = Instant::now().later(limit);
     let mut answers = Vec::new();
-    if let Some(url) = &config.push.pushgateway {
-        answers.push(("push.pushgateway", gateway::reach(url).await));
+    if let Some(receiver) = &config.push.pushgateway {
+        answers.push((gateway::KEY, gateway::reach(receiver).await));
     }
     if let Some(remote) = &config.push.remote_write {
         let answer = match Remote::new(remote, &config.instance) {
             Ok(remote) => remote.reach(until).await,
             Err(error) => Err(error),
         };
-        answers.push(("push.remoteWrite", answer));
+        answers.push((remote::KEY, answer));
     }
     answers
 }

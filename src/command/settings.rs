@@ -54,15 +54,13 @@ impl Settings {
         Ok((name, text))
     }
 
-    /// As [`Self::read`], of another file; `-` is stdin.
-    pub(super) fn read_other(self, file: PathBuf) -> Result<(Self, String, String), Error> {
-        if file.as_os_str() != "-" {
-            let other = Self {
-                file: Some(file),
-                ..self
-            };
-            let (name, text) = other.read()?;
-            return Ok((other, name, text));
+    /// As [`Self::read`], of another file if one is given; `-` is stdin.
+    pub(super) fn read_or(self, file: Option<PathBuf>) -> Result<(Self, String, String), Error> {
+        if file.as_ref().is_none_or(|file| file.as_os_str() != "-") {
+            let file = file.or(self.file);
+            let settings = Self { file, ..self };
+            let (name, text) = settings.read()?;
+            return Ok((settings, name, text));
         }
         let text = wire::file::text_of(stdin())
             .map_err(|error| Error::Config(format!("tried to read stdin: {error}")))?;

@@ -1,6 +1,7 @@
 //! The check of a configuration: from text to a value that can run, or to every problem.
 
 mod probe;
+mod push;
 mod vault;
 
 use std::collections::BTreeMap;
@@ -11,8 +12,7 @@ use super::problem::{Problem, Problems};
 use super::rule::{self, Checked};
 use super::walk::{Places, Walked, walk};
 use super::{
-    Access, Config, History, Kubernetes, Marks, MetricsSource, Operator, Push, RemoteWrite, Server,
-    raw, tree,
+    Access, Config, History, Kubernetes, Marks, MetricsSource, Operator, Server, raw, tree,
 };
 
 /// A commented example, with every key.
@@ -279,29 +279,6 @@ impl Checker {
                 selector,
                 access,
             })
-        }
-    }
-
-    fn push(&mut self, raw: &raw::Push) -> Push {
-        let pushgateway = raw.pushgateway.as_ref().and_then(|gateway| {
-            let url = self.by("push.pushgateway.url", gateway.url.as_deref(), rule::url)?;
-            Some(url.trim_end_matches('/').to_owned())
-        });
-        let remote_write = raw.remote_write.as_ref().and_then(|endpoint| {
-            let url = self.by("push.remoteWrite.url", endpoint.url.as_deref(), rule::url);
-            let bearer_token_file = self.by(
-                "push.remoteWrite.bearerTokenFile",
-                endpoint.bearer_token_file.as_deref(),
-                rule::file,
-            );
-            Some(RemoteWrite {
-                url: url?,
-                bearer_token_file,
-            })
-        });
-        Push {
-            pushgateway,
-            remote_write,
         }
     }
 

@@ -4,6 +4,7 @@
 //! `walk` can report it together with all the rest.
 
 mod probe;
+mod push;
 mod schema;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ pub(super) use probe::{
     AUTH_REF, Dynamic, EVERY, MAX_TTL, OBJECTIVE, POSTGRES_PORT, Pki, Postgres, Probe, SPREAD,
     Static, TIMEOUT,
 };
+pub(super) use push::{Push, Receiver};
 pub use schema::schema;
 pub(super) use schema::schema_value;
 
@@ -297,39 +299,6 @@ pub(super) struct Server {
     #[serde(rename = "externalURL")]
     #[schemars(length(min = 1), extend("examples" = ["https://prober.example/"]))]
     pub(super) external_url: Option<String>,
-}
-
-/// The receivers that outcomes are pushed to.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Push {
-    /// A Pushgateway.
-    pub(super) pushgateway: Option<Pushgateway>,
-    /// A remote-write endpoint, as Prometheus has it.
-    pub(super) remote_write: Option<RemoteWrite>,
-}
-
-/// A Pushgateway.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("required" = ["url"]))]
-pub(super) struct Pushgateway {
-    /// The URL of the Pushgateway.
-    #[schemars(length(min = 1), extend("examples" = ["http://pushgateway.monitoring:9091"]))]
-    pub(super) url: Option<String>,
-}
-
-/// A remote-write endpoint.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("required" = ["url"]))]
-pub(super) struct RemoteWrite {
-    /// The URL of the endpoint.
-    #[schemars(length(min = 1), extend("examples" = ["https://prometheus.example/api/v1/write"]))]
-    pub(super) url: Option<String>,
-    /// A file with a bearer token.
-    #[schemars(length(min = 1), extend("examples" = ["/etc/vso-prober/remote-write-token"]))]
-    pub(super) bearer_token_file: Option<String>,
 }
 
 /// The store of outcomes over a restart.

@@ -174,6 +174,14 @@ pub(super) fn line(text: &str) -> Checked<String> {
     Ok(text.to_owned())
 }
 
+/// The name of a login by name and password, from which a colon parts the password.
+pub(super) fn username(text: &str) -> Checked<String> {
+    if text.contains(':') {
+        return Err("has a colon, which a name can't have".into());
+    }
+    line(text)
+}
+
 /// A file or folder.
 pub(super) fn file(text: &str) -> Checked<PathBuf> {
     line(text).map(PathBuf::from)

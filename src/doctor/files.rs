@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::fix::{Command, File, Fix, Name, Plain, Script, Variable, Word};
 use super::{Ledger, Topic};
-use crate::config::{Auth, Config, MetricsSource, TokenSource};
+use crate::config::{Auth, Config, Credential, Header, MetricsSource, TokenSource};
 use crate::rights::POLICY;
 use crate::wire::{causes, http};
 
@@ -17,16 +17,8 @@ pub(super) fn look(config: &Config, ledger: &mut Ledger) {
     if let Some(file) = &config.vault.ca_file {
         authority(ledger, "vault.caFile", file);
     }
-    for header in &config.vault.headers {
-        let key = format!("vault.headers.{}", header.name);
-        match http::header(header) {
-            Ok(_) => ledger.good(Topic::File, &key, "has a value"),
-            Err(text) => {
-                let fix = "set the value that the gateway before Vault wants";
-                ledger.finding(Topic::File, &key, text, Fix::words(fix));
-            }
-        }
-    }
+    let fix = "set the value that the gateway before Vault wants";
+    headers(ledger, "vault", &config.vault.headers, fix);
     match &config.vault.auth {
         Auth::Token(TokenSource::File(file)) => {
             let fix = fix_of(token(config, file), file);
@@ -61,13 +53,31 @@ pub(super) fn look(config: &Config, ledger: &mut Ledger) {
         let fix = account_token(config, file, None);
         credential(ledger, "operator.metrics.bearerTokenFile", file, fix);
     }
-    let remote = config.push.remote_write.as_ref();
-    if let Some(file) = remote.and_then(|remote| remote.bearer_token_file.as_ref()) {
-        let fix = Fix::words(format!(
-            "write the receiver's token to {} on one line",
-            file.display()
-        ));
-        credential(ledger, "push.remoteWrite.bearerTokenFile", file, fix);
+    for (key, receiver) in config.push.receivers() {
+        if let Some(file) = &receiver.ca_file {
+            authority(ledger, &format!("{key}.caFile"), file);
+        }
+        // A password may have blanks, and the receiver says whether it is the right one.
+        if let Some(Credential::Bearer(file)) = &receiver.credential {
+            let fix = Fix::words(format!(
+                "write the receiver's token to {} on one line",
+                file.display()
+            ));
+            credential(ledger, &format!("{key}.bearerTokenFile"), file, fix);
+        }
+        let fix = "set the value that the receiver wants";
+        headers(ledger, key, &receiver.headers, fix);
+    }
+}
+
+/// Looks at the values of headers.
+fn headers(ledger: &mut Ledger, key: &str, headers: &[Header], fix: &str) {
+    for header in headers {
+        let key = format!("{key}.headers.{}", header.name);
+        match http::header(header) {
+            Ok(_) => ledger.good(Topic::File, &key, "has a value"),
+            Err(text) => ledger.finding(Topic::File, &key, text, Fix::words(fix)),
+        }
     }
 }
 

@@ -85,7 +85,7 @@ impl Error {
 const fn advice(status: StatusCode) -> &'static str {
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            "check the bearer token and its right to write there"
+            "check the credential and its right to write there"
         }
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
             "check the URL's path; Prometheus takes remote writes only with `--web.enable-remote-write-receiver`"

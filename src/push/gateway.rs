@@ -8,10 +8,13 @@ use tokio::time::Instant;
 
 use super::post::Post;
 use super::{Error, JOB};
-use crate::config::Config;
+use crate::config::{Config, Receiver};
 use crate::model::run::Run;
 use crate::model::{Kind, Step};
 use crate::publish::one_shot::{Gauge, gauges};
+
+/// Where it is configured.
+pub(super) const KEY: &str = "push.pushgateway";
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
@@ -23,12 +26,12 @@ type Group = BTreeMap<&'static str, Gauge>;
 /// Each step is a group of its own, as a POST replaces whole families of a group: a step that failed, or was not come
 /// to, must not take away the last success of another.
 pub(super) async fn push(
-    url: &str,
+    receiver: &Receiver,
     config: &Config,
     runs: &[Run],
     until: Instant,
 ) -> Result<(), Error> {
-    let post = Post::new(url, None)?;
+    let post = Post::new(KEY, receiver)?;
     let headers = HeaderMap::from_iter([(CONTENT_TYPE, TEXT)]);
     let mut refused = Ok(());
     for ((probe, kind, step), group) in groups(config, runs) {
@@ -56,8 +59,8 @@ pub(super) async fn push(
 }
 
 /// Asks whether it is ready.
-pub(super) async fn reach(url: &str) -> Result<(), Error> {
-    let post = Post::new(url, None)?;
+pub(super) async fn reach(receiver: &Receiver) -> Result<(), Error> {
+    let post = Post::new(KEY, receiver)?;
     post.look(&post.below(&["-", "ready"])).await
 }
 

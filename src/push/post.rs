@@ -1,23 +1,21 @@
 //! A POST that is retried where that may help.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use reqwest::header::{AUTHORIZATION, HeaderMap, RETRY_AFTER};
-use secrecy::{ExposeSecret as _, SecretString};
+use reqwest::RequestBuilder;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use url::Url;
 
 use super::Error;
+use super::client::{Client, Granted};
+use crate::config::Receiver;
 use crate::model::text::Text;
 use crate::model::time::Moment as _;
 use crate::retry::Retry;
 use crate::wire::{self, causes};
 
-/// How long one request may take.
-const REQUEST_LIMIT: Duration = Duration::from_secs(10);
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// How long a receiver is left alone at the most, whatever it wants.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// How much of an answer is told.
@@ -27,13 +25,13 @@ const ANSWER_LENGTH: usize = 200;
 #[derive(Debug)]
 pub(super) struct Post {
     url: Url,
-    token_file: Option<PathBuf>,
-    http: reqwest::Client,
+    client: Client,
 }
 
 impl Post {
-    /// A client for `url`. Nothing is sent yet.
-    pub(super) fn new(url: &str, token_file: Option<PathBuf>) -> Result<Self, Error> {
+    /// A client of the receiver that is configured under `key`. Nothing is sent yet.
+    pub(super) fn new(key: &'static str, receiver: &Receiver) -> Result<Self, Error> {
+        let url = receiver.url.as_str();
         let parsed = Url::parse(url)
             .ok()
             .filter(|url| url.has_host() && !url.cannot_be_a_base())
@@ -45,18 +43,9 @@ impl Post {
                     .to_owned(),
                 why: "it is not a URL".to_owned(),
             })?;
-        let http = wire::http::builder(parsed.as_str(), None)
-            .map_err(Error::Client)?
-            .timeout(REQUEST_LIMIT)
-            .connect_timeout(CONNECT_LIMIT)
-            // Who answers elsewhere gets neither the token nor the samples.
-            .redirect(reqwest::redirect::Policy::none());
         Ok(Self {
             url: parsed,
-            token_file,
-            http: http
-                .build()
-                .map_err(|error| Error::Client(causes(&error)))?,
+            client: Client::new(key, receiver)?,
         })
     }
 
@@ -115,23 +104,9 @@ impl Post {
     /// Gets `url`, once, to see whether someone is there.
     pub(super) async fn look(&self, url: &Url) -> Result<(), Error> {
         let what = "an empty request, to check that the receiver is there,";
-        let answer = self.http.get(url.clone()).send().await;
-        let answer = answer.map_err(|error| Error::Unreachable {
-            what: what.to_owned(),
-            url: shown(url),
-            why: causes(&error.without_url()).into(),
-        })?;
-        let status = answer.status();
-        if status.is_success() {
-            return Ok(());
-        }
-        Err(Error::Refused {
-            what: what.to_owned(),
-            url: shown(url),
-            status,
-            retry_after: None,
-            answer: told(&wire::http::beginning(answer).await, None),
-        })
+        let granted = self.client.grant().await?;
+        let request = granted.http.get(url.clone());
+        self.ask(what, url, request, &granted).await
     }
 
     async fn try_once(
@@ -141,21 +116,27 @@ impl Post {
         headers: &HeaderMap,
         body: &[u8],
     ) -> Result<(), Error> {
-        let token = self.token().await?;
-        let mut request = self.http.post(url.clone()).headers(headers.clone());
-        if let Some(token) = &token {
-            request = request.header(AUTHORIZATION, wire::http::bearer(token));
-        }
+        let granted = self.client.grant().await?;
+        let request = granted.http.post(url.clone()).headers(headers.clone());
+        let request = request.body(body.to_vec());
+        self.ask(what, url, request, &granted).await
+    }
+
+    async fn ask(
+        &self,
+        what: &str,
+        url: &Url,
+        request: RequestBuilder,
+        granted: &Granted,
+    ) -> Result<(), Error> {
         let unreachable = |error: reqwest::Error| Error::Unreachable {
             what: what.to_owned(),
             url: shown(url),
             why: causes(&error.without_url()).into(),
         };
-        let answer = request
-            .body(body.to_vec())
-            .send()
-            .await
-            .map_err(unreachable)?;
+        let request = granted.admit(request).map_err(unreachable)?;
+        let sent = request.headers().clone();
+        let answer = granted.http.execute(request).await.map_err(unreachable)?;
         let status = answer.status();
         if status.is_success() {
             return Ok(());
@@ -165,17 +146,8 @@ impl Post {
             url: shown(url),
             status,
             retry_after: retry_after(answer.headers(), Timestamp::now()),
-            answer: told(&wire::http::beginning(answer).await, token.as_ref()),
+            answer: told(&granted.concealed(&wire::http::beginning(answer).await, &sent)),
         })
-    }
-
-    /// The bearer token, read anew each time: it may be a projected one, which changes.
-    async fn token(&self) -> Result<Option<SecretString>, Error> {
-        let Some(file) = &self.token_file else {
-            return Ok(None);
-        };
-        let read = wire::http::credential_aside("`push.remoteWrite.bearerTokenFile`", file);
-        read.await.map(Some).map_err(Error::Credential)
     }
 }
 
@@ -201,15 +173,11 @@ fn shown(url: &Url) -> String {
     url.to_string()
 }
 
-/// The first words of an answer, without the token that was sent, should it come back.
-fn told(answer: &str, token: Option<&SecretString>) -> Text {
+/// The first words of an answer.
+fn told(answer: &str) -> Text {
     let line = answer.lines().map(str::trim).find(|line| !line.is_empty());
     let Some(line) = line else {
         return Text::default();
-    };
-    let line = match token {
-        Some(token) => line.replace(token.expose_secret(), "…"),
-        None => line.to_owned(),
     };
     let start: String = line.chars().take(ANSWER_LENGTH).collect();
     format!(": `{start}`").into()
@@ -217,24 +185,22 @@ fn told(answer: &str, token: Option<&SecretString>) -> Text {
 
 #[cfg(test)]
 mod tests {
+    use reqwest::header::HeaderValue;
+
     use super::*;
 
     #[test]
-    fn an_answer_is_told_without_the_token() {
-        let token = SecretString::from("hvs.secret");
-        assert_eq!(
-            told("\n bad token hvs.secret here \nmore", Some(&token)),
-            ": `bad token … here`"
-        );
-        assert_eq!(told(" \n", None), "");
-        assert_eq!(told(&"x".repeat(999), None).len(), ANSWER_LENGTH + 4);
+    fn an_answer_is_told_by_its_first_words() {
+        assert_eq!(told("\n bad token \nmore"), ": `bad token`");
+        assert_eq!(told(" \n"), "");
+        assert_eq!(told(&"x".repeat(999)).len(), ANSWER_LENGTH + 4);
     }
 
     #[test]
     fn a_receiver_says_how_long_it_wants_to_be_left_alone() {
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let said = |text: &'static str| {
-            let value = reqwest::header::HeaderValue::from_static(text);
+            let value = HeaderValue::from_static(text);
             let wait = retry_after(&HeaderMap::from_iter([(RETRY_AFTER, value)]), now);
             wait.map(|wait| wait.as_secs())
         };

@@ -12,12 +12,15 @@ use super::known::{Known, stale};
 use super::message::{Labels, Sample, Series, body, values};
 use super::post::Post;
 use super::{Error, JOB};
-use crate::config::{Config, RemoteWrite};
+use crate::config::{Config, Receiver};
 use crate::model::run::Run;
 use crate::model::time::Moment as _;
 use crate::publish::Publisher;
 use crate::publish::one_shot::gauges;
 use crate::shutdown::Shutdown;
+
+/// Where it is configured.
+pub(super) const KEY: &str = "push.remoteWrite";
 
 /// How often all that is published is sent. A series goes stale after 5 minutes without a sample, so that one lost
 /// request must not matter; some receivers are at that after 2.
@@ -42,9 +45,9 @@ impl Remote {
     ///
     /// # Errors
     /// The URL can't be used.
-    pub fn new(config: &RemoteWrite, instance: &str) -> Result<Self, Error> {
+    pub fn new(receiver: &Receiver, instance: &str) -> Result<Self, Error> {
         Ok(Self {
-            post: Post::new(&config.url, config.bearer_token_file.clone())?,
+            post: Post::new(KEY, receiver)?,
             instance: instance.to_owned(),
             every: EVERY,
         })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use crate::config::{Config, RemoteWrite};
+use crate::config::{Config, Receiver};
 use crate::health::Health;
 use crate::publish::Publisher;
 use crate::push::{Error, Remote, unfit_to_serve};
@@ -13,7 +13,7 @@ use crate::shutdown::Shutdown;
 /// The task that sends now, and earlier ones that send what was published last.
 #[derive(Default)]
 pub struct RemoteWriter {
-    current: Option<(RemoteWrite, String, Shutdown)>,
+    current: Option<(Receiver, String, Shutdown)>,
     tasks: JoinSet<()>,
 }
 

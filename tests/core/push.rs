@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,9 +13,13 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use jiff::SignedDuration;
 use prost::Message;
+use rustls::ServerConfig;
+use rustls::pki_types::PrivateKeyDer;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use vso_prober::config::{Config, RemoteWrite, check};
+use tokio_rustls::TlsAcceptor;
+use vso_prober::config::{Config, Credential, Receiver as Endpoint, check};
 use vso_prober::model::Step;
 use vso_prober::model::cause::Cause;
 use vso_prober::model::run::{Run, StepReport};
@@ -107,6 +112,8 @@ struct Receiver {
     requests: Arc<Mutex<Vec<Request>>>,
     /// Every request with this series is refused as a whole.
     refuses: Option<&'static str>,
+    /// What it took: the series of each request, and how many of them ended by it.
+    taken: Arc<Mutex<Vec<(BTreeSet<String>, usize)>>>,
     answers: Arc<Mutex<VecDeque<(StatusCode, &'static str)>>>,
 }
 
@@ -142,6 +149,17 @@ impl Receiver {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn taken(&self) -> std::sync::MutexGuard<'_, Vec<(BTreeSet<String>, usize)>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for this.
+    async fn until(&self, done: impl Fn(&[(BTreeSet<String>, usize)]) -> bool) {
+        while !done(&self.taken()) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     fn requests(&self) -> Vec<Request> {
         self.requests
             .lock()
@@ -167,10 +185,15 @@ async fn answer(
         headers,
         body,
     };
-    if let Some(series) = receiver.refuses
-        && request.samples().contains_key(series)
-    {
-        return (StatusCode::BAD_REQUEST, "out of bounds").into_response();
+    if let Some(series) = receiver.refuses {
+        let samples = request.samples();
+        if samples.contains_key(series) {
+            return (StatusCode::BAD_REQUEST, "out of bounds").into_response();
+        }
+        let ended = samples.values().filter(|all| all[0].0.is_nan()).count();
+        receiver
+            .taken()
+            .push((samples.into_keys().collect(), ended));
     }
     receiver
         .requests
@@ -390,7 +413,7 @@ async fn the_token_goes_along_and_is_never_told() {
         Receiver::start([(StatusCode::FORBIDDEN, "no such token: hush-hush")]).await;
     let mut config = remote_write(address);
     let remote = config.push.remote_write.as_mut().expect("it is there");
-    remote.bearer_token_file = Some(file.clone());
+    remote.credential = Some(Credential::Bearer(file.clone()));
     let errors = pushed(&config, &[run(0, None)]).await;
     let told = format!("{} {:?}", errors[0], errors);
     assert!(!told.contains("hush"), "{told}");
@@ -438,9 +461,9 @@ async fn the_registry_is_written_and_ends_stale() {
         operator_metrics: false,
     });
     publisher.publish(Fact::Leader(true));
-    let endpoint = RemoteWrite {
+    let endpoint = Endpoint {
         url: format!("http://{address}/api/v1/write"),
-        bearer_token_file: None,
+        ..Endpoint::default()
     };
     let remote = Remote::new(&endpoint, "test").expect("a URL");
     let over = Shutdown::default();
@@ -510,11 +533,6 @@ async fn a_series_that_is_refused_holds_up_nothing() {
     let (receiver, address) = Receiver::that_refuses(BAD).await;
     let publisher = published(address);
     let (over, task) = sending(address, &publisher);
-    let arrived = |since: usize| -> BTreeMap<String, Vec<(f64, i64)>> {
-        let requests = receiver.requests();
-        let all = requests[since.min(requests.len())..].iter();
-        all.flat_map(Request::samples).collect()
-    };
     let all = {
         let (receiver, address) = Receiver::start([]).await;
         let (over, task) = sending(address, &publisher);
@@ -526,37 +544,29 @@ async fn a_series_that_is_refused_holds_up_nothing() {
         receiver.requests()[0].samples().len()
     };
     assert!(all > 100, "{all}");
-    while arrived(0).len() < all - 1 {
-        tokio::time::sleep(Duration::from_millis(250)).await;
-    }
-    // From now on in one request, with all but one.
-    let before = receiver.requests().len();
-    while receiver.requests().len() < before + 3 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    let last = receiver.requests().pop().expect("a request");
-    assert_eq!(last.samples().len(), all - 1);
+    // From some time on in one request, with all but one.
+    receiver
+        .until(|taken| {
+            taken
+                .last()
+                .is_some_and(|(series, _)| series.len() == all - 1)
+        })
+        .await;
 
     publisher.publish(Fact::Configured {
         probes: Vec::new(),
         operator_metrics: false,
     });
-    let gone = receiver.requests().len();
-    let stale = |since: usize| {
-        let requests = receiver.requests();
-        let markers = requests[since.min(requests.len())..].iter();
-        let markers = markers.flat_map(Request::samples);
-        markers.filter(|(_, samples)| samples[0].0.is_nan()).count()
-    };
-    while stale(gone) == 0 {
-        tokio::time::sleep(Duration::from_millis(250)).await;
-    }
-    let told = receiver.requests().len();
-    while receiver.requests().len() < told + 3 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    assert!(stale(gone) > 100, "{}", stale(gone));
-    assert_eq!(stale(told), 0, "markers end");
+    receiver
+        .until(|taken| taken.last().is_some_and(|(_, ended)| *ended > 100))
+        .await;
+    let told = receiver.taken().len();
+    receiver.until(|taken| taken.len() > told + 3).await;
+    let ended: usize = receiver.taken()[told..]
+        .iter()
+        .map(|(_, ended)| ended)
+        .sum();
+    assert_eq!(ended, 0, "markers end");
     over.ask();
     task.await.expect("it ends");
 }
@@ -627,4 +637,107 @@ async fn a_series_that_is_refused_is_named() {
         .map(|(series, _)| series)
         .collect();
     assert!(!arrived.contains(BAD) && arrived.contains(&BAD.replace("update", "create")));
+}
+
+/// With a name, a password and headers, to both receivers; what lets in is never told.
+#[tokio::test]
+async fn a_name_a_password_and_headers_go_along() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, content: &str| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, content).expect("a file");
+        file.display().to_string()
+    };
+    let (password, tenant) = (
+        write("password", "open sesame\n"),
+        write("tenant", "team-a\n"),
+    );
+    let (receiver, address) = Receiver::start([(
+        StatusCode::FORBIDDEN,
+        "not by open sesame, cHJvYmVyOm9wZW4gc2VzYW1l, team-a",
+    )])
+    .await;
+    let with = format!(
+        "basicAuth: {{username: prober, passwordFile: {password}}}, headers: {{X-Scope-OrgID: {{file: {tenant}}}}}"
+    );
+    for push in [
+        format!("{{remoteWrite: {{url: 'http://{address}/api/v1/push', {with}}}}}"),
+        format!("{{pushgateway: {{url: 'http://{address}', {with}}}}}"),
+    ] {
+        for error in pushed(&config(&push), &[run(0, None)]).await {
+            let told = format!("{error} {error:?}");
+            assert!(told.contains("not by"), "{told}");
+            for secret in ["sesame", "cHJv", "team-a"] {
+                assert!(!told.contains(secret), "{told}");
+            }
+        }
+    }
+    let requests = receiver.requests();
+    assert_eq!(requests.len(), 3);
+    for request in requests {
+        assert_eq!(
+            request.headers["authorization"],
+            "Basic cHJvYmVyOm9wZW4gc2VzYW1l"
+        );
+        assert_eq!(request.headers["x-scope-orgid"], "team-a");
+    }
+}
+
+/// A receiver with a certificate of its own, which is asked for as its CA. It counts who gets through.
+async fn tls_receiver() -> (String, SocketAddr, Arc<AtomicUsize>) {
+    let names = vec!["127.0.0.1".to_owned()];
+    let own = rcgen::generate_simple_self_signed(names).expect("a certificate");
+    let key = PrivateKeyDer::try_from(own.signing_key.serialize_der()).expect("a key");
+    let tls = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![own.cert.der().clone()], key)
+        .expect("they fit");
+    let acceptor = TlsAcceptor::from(Arc::new(tls));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let taken = Arc::new(AtomicUsize::default());
+    let count = taken.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else {
+                continue;
+            };
+            let mut beginning = [0; 1000];
+            let _ = stream.read(&mut beginning).await;
+            count.fetch_add(1, Ordering::Relaxed);
+            let answer = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    (own.cert.pem(), address, taken)
+}
+
+/// Nothing goes to who can't be told, and a CA that comes later counts.
+#[tokio::test]
+async fn a_receivers_ca_may_change() {
+    install();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("ca.pem");
+    let (own, address, taken) = tls_receiver().await;
+    let (foreign, ..) = tls_receiver().await;
+    std::fs::write(&file, foreign).expect("a file");
+    let endpoint = Endpoint {
+        url: format!("https://{address}/"),
+        ca_file: Some(file.clone()),
+        ..Endpoint::default()
+    };
+    let remote = Remote::new(&endpoint, "test").expect("a URL and a CA");
+    let remote = remote.every(Duration::from_millis(500));
+    let over = Shutdown::default();
+    let publisher = published(address);
+    let task = tokio::spawn(remote.run(publisher, over.clone()));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(taken.load(Ordering::Relaxed), 0);
+    std::fs::write(&file, own).expect("a file");
+    while taken.load(Ordering::Relaxed) == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    over.ask();
+    task.await.expect("it ends");
 }

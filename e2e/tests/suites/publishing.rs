@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use e2e::lab::{Histograms, Prometheus, Pushgateway, Scrape, check_metrics};
 use e2e::scenario::{Probe, Prober, Scene, Server, Suite, eventually};
 use serde_json::{Value, json};
-use vso_prober::config::{Probe as Checked, RemoteWrite, check};
+use vso_prober::config::{Probe as Checked, Receiver, check};
 use vso_prober::model::Step;
 use vso_prober::model::run::Run;
 use vso_prober::publish::{Fact, Publisher};
@@ -167,9 +167,9 @@ async fn registry_by_remote_write(_: &Scene) -> Result<()> {
     };
     configured(&["slow", "short-lived"])?;
     publisher.publish(Fact::Leader(true));
-    let endpoint = RemoteWrite {
+    let endpoint = Receiver {
         url: prometheus.remote_write_url(),
-        bearer_token_file: None,
+        ..Receiver::default()
     };
     let over = Shutdown::default();
     let remote = Remote::new(&endpoint, "default")?.every(Duration::from_secs(1));

@@ -49,7 +49,11 @@ impl Checker {
     }
 
     /// The headers below `path`.
-    fn headers(&mut self, path: &str, raw: Option<&BTreeMap<String, raw::Header>>) -> Vec<Header> {
+    pub(super) fn headers(
+        &mut self,
+        path: &str,
+        raw: Option<&BTreeMap<String, raw::Header>>,
+    ) -> Vec<Header> {
         let mut headers = Vec::new();
         for (name, raw) in raw.into_iter().flatten() {
             let path = format!("{path}.{name}");
