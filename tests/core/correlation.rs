@@ -242,7 +242,7 @@ fn counts_named(seed: u64, length: usize, rate: f64, extra: f64) -> f64 {
         Signal::CacheMisses,
         Signal::ApiThrottled,
     ];
-    let trials = 200_u32;
+    let trials = 100_u32;
     let rng = &mut StdRng::seed_from_u64(seed);
     let mut named = 0_u32;
     for _ in 0..trials {

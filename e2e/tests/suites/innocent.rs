@@ -126,7 +126,7 @@ async fn quota_of_vaults(scene: &Scene) -> Result<()> {
     let run = found.context("it was never refused")?;
     let decisive = run.decisive().context("it has a verdict")?;
     ensure!(decisive.cause == Some(Cause::VaultLimited), "{run:#?}");
-    let prober = scene.prober([]);
+    let prober = scene.prober([probe]);
     prober.run(&["cleanup", "--all"]).await?.exits(0).map(drop)
 }
 

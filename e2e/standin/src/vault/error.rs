@@ -105,6 +105,26 @@ pub(super) fn cause(error: &reqwest::Error, url: &Url) -> String {
         }
         Some(io::ErrorKind::ConnectionReset) => "read: connection reset by peer".into(),
         Some(io::ErrorKind::UnexpectedEof) => "EOF".into(),
-        _ => bottom.to_string(),
+        _ => in_go(&bottom.to_string()),
     }
+}
+
+/// What Go says where `rustls` says this.
+fn in_go(text: &str) -> String {
+    const WORDS: [(&str, &str); 3] = [
+        (
+            "InvalidContentType",
+            "http: server gave HTTP response to HTTPS client",
+        ),
+        (
+            "UnknownIssuer",
+            "tls: failed to verify certificate: x509: certificate signed by unknown authority",
+        ),
+        (
+            "NotValidForName",
+            "tls: failed to verify certificate: x509: certificate is not valid for that name",
+        ),
+    ];
+    let known = WORDS.iter().find(|(rust, _)| text.contains(rust));
+    known.map_or_else(|| text.to_owned(), |(_, go)| (*go).to_owned())
 }
