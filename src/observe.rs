@@ -321,7 +321,7 @@ impl Shared {
     }
 
     /// Tells the canaries of a kind, or all, that a watch missed something.
-    fn lost(&self, kind: Option<Kind>, why: Text) {
+    fn lost(&self, kind: Option<Kind>, why: &Text) {
         let at = Instant::now();
         for subscriber in self.lock().canaries.values_mut() {
             if kind.is_none_or(|kind| kind == subscriber.kind) {

@@ -32,7 +32,7 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
     let health = Health::default();
     let reporter = Reporter::new(publisher.clone(), history.clone(), health.clone());
     // Before anyone can ask: every series is there from the first scrape.
-    reporter.configured(&config);
+    reporter.configured(&config, None);
 
     let listen = config.server.listen;
     let listener = http::listen(listen)
@@ -64,6 +64,7 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
     } else {
         None
     };
+    let term = leadership.as_ref().map(Leadership::tenure).cloned();
     let mut leading = leadership
         .as_ref()
         .map_or_else(|| watch::channel(true).1, Leadership::leading);
@@ -76,7 +77,7 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
     let mut scheduler = Scheduler::new(reporter, config);
     publisher.publish(Fact::Reload { successful: true });
     publisher.publish(Fact::Leader(*leading.borrow()));
-    scheduler.lead(*leading.borrow_and_update());
+    scheduler.lead(*leading.borrow_and_update(), term.as_ref());
     let heart = health.promise("the main loop", STUCK);
     let mut beats = interval(BEAT);
     let exit = loop {
@@ -90,7 +91,7 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
             Ok(()) = leading.changed() => {
                 let leads = *leading.borrow_and_update();
                 publisher.publish(Fact::Leader(leads));
-                scheduler.lead(leads);
+                scheduler.lead(leads, term.as_ref());
             }
             text = config_file.changed() => {
                 // Told in the log and in a metric: nobody else waits for it.
@@ -152,7 +153,7 @@ async fn recall(
     let (publisher, history, config) = (publisher.clone(), history.clone(), kept.clone());
     let recalled = spawn_blocking(move || {
         history.open(&config, |run| {
-            publisher.publish(Fact::Recalled(run.clone()))
+            publisher.publish(Fact::Recalled(run.clone()));
         })
     });
     let recalled = timeout(RECALL, recalled).await;

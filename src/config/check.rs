@@ -5,6 +5,7 @@ mod push;
 mod vault;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
@@ -68,7 +69,10 @@ const DIGEST: usize = 8;
 fn digest(json: &serde_json::Value) -> String {
     let digest = Sha256::digest(json.to_string());
     let bytes = digest.iter().take(DIGEST);
-    bytes.map(|byte| format!("{byte:02x}")).collect()
+    bytes.fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Collects problems while it turns what was written into what is meant.

@@ -26,16 +26,20 @@ pub(super) fn render(probes: &[ProbeStatus], runs: &[Arc<Run>], broken: &[Broken
         let _ = write!(page, "<p class=failure>{broken}</p>");
     }
     page.push_str(
-        "<h2>Probes</h2><table><tr><th>probe<th>kind<th>every<th>last run<th>last success<th>last failure<th>latency moves with",
+        "<h2>Probes</h2><table><tr><th>probe<th>kind<th>every<th>now<th>since<th>last success<th>last failure<th>latency moves with",
     );
     for probe in probes {
         let _ = write!(
             page,
-            "<tr><td class=p>{}<td>{}<td class=n>{} s<td>{}<td class=n>{}<td>{}<td>{}",
+            "<tr><td class=p>{}<td>{}<td class=n>{} s<td>{}<td class=n>{}<td class=n>{}<td>{}<td>{}",
             escaped(&probe.name),
             probe.kind,
             probe.every_seconds,
-            probe.last_run.as_ref().map(verdict).unwrap_or_default(),
+            probe
+                .last_run
+                .as_ref()
+                .map_or_else(|| first(probe), verdict),
+            probe.since.map(moment).unwrap_or_default(),
             probe.last_success.map(moment).unwrap_or_default(),
             probe.last_failure.as_ref().map(failure).unwrap_or_default(),
             strongest(probe),
@@ -65,8 +69,19 @@ fn moment(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
+/// The present verdict, and who has to do what.
 fn verdict(run: &RunStatus) -> String {
-    format!("<span class={result}>{result}</span>", result = run.result)
+    let mut text = format!("<span class={result}>{result}</span>", result = run.result);
+    if let Some((cause, advice)) = run.cause.zip(run.advice) {
+        let (party, advice) = (cause.party(), escaped(advice));
+        let _ = write!(text, ": {cause} (responsible: {party})<br>{advice}");
+    }
+    text
+}
+
+/// When a probe that has not run yet will.
+fn first(probe: &ProbeStatus) -> String {
+    format!("the first run comes within {} s", probe.every_seconds)
 }
 
 fn failure(run: &RunStatus) -> String {
@@ -93,6 +108,12 @@ fn link(run: &str) -> String {
 /// Each step with its latency or, of what the operator's poll sets off, its lateness.
 fn steps(run: &Run) -> String {
     let steps = run.steps.iter().map(|step| {
+        if !step.proven {
+            return format!(
+                "<span class={}>{} gave up after {:.0} s</span>",
+                step.result, step.step, step.latency_seconds
+            );
+        }
         let measured = step.lateness_seconds.unwrap_or(step.latency_seconds);
         let late = if step.lateness_seconds.is_some() {
             " late"

@@ -87,7 +87,7 @@ pub(super) async fn follow<K: Watched>(
             }
         };
         tracing::debug!(watch = what, %why, "the watch was interrupted");
-        shared.lost(K::KIND, format!("{what}: {why}").into());
+        shared.lost(K::KIND, &format!("{what}: {why}").into());
         if opened.elapsed() > STEADY {
             retry.reset();
         }
@@ -220,7 +220,7 @@ impl<K: Watched> Follower<'_, K> {
             if (source.is_none() || gap > GAP) && !lost {
                 lost = true;
                 let why = format!("{}: the connection broke", self.what);
-                self.shared.lost(K::KIND, why.into());
+                self.shared.lost(K::KIND, &why.into());
             }
             if let Some(source) = source {
                 if gap > GAP {

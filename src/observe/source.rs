@@ -60,10 +60,15 @@ async fn read(mut reader: impl AsyncBufRead + Unpin, lines: mpsc::UnboundedSende
             return;
         }
         let length = u32::try_from(bytes.len()).unwrap_or(WAITING).min(WAITING);
-        let Ok(_room) = room.clone().acquire_many_owned(length).await else {
+        let Ok(share) = room.clone().acquire_many_owned(length).await else {
             return;
         };
-        if lines.send(Line { at, bytes, _room }).is_err() {
+        let line = Line {
+            at,
+            bytes,
+            _room: share,
+        };
+        if lines.send(line).is_err() {
             return;
         }
     }
@@ -85,7 +90,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_waits_is_bounded() {
-        let line = [&[b'x'; 1 << 20][..], b"\n"].concat();
+        let line = [vec![b'x'; 1 << 20], b"\n".to_vec()].concat();
         let many: &'static [u8] = line.repeat(8).leak();
         let mut source = Source::start(many);
         let mut seen = 0;

@@ -33,6 +33,8 @@ pub(super) struct ProbeStats {
     pub(super) lag: f64,
     /// By verdict, the last run that had it.
     pub(super) last_runs: BTreeMap<Verdict, RunStatus>,
+    /// The present verdict, and since when there was no other.
+    pub(super) since: Option<(Verdict, Timestamp)>,
 }
 
 /// What is counted of one step.
@@ -79,6 +81,7 @@ impl ProbeStats {
             skipped_runs: 0,
             lag: 0.0,
             last_runs: BTreeMap::new(),
+            since: None,
         };
         new.configure(probe);
         new
@@ -118,7 +121,7 @@ impl ProbeStats {
         self.secret_writes += run.secret_writes as u64;
         self.leaked_leases += run.leases.leaked as u64;
         self.leftovers = run.leftovers.len();
-        self.last_runs.insert(run.result, RunStatus::new(run));
+        self.ended(run);
         for report in &run.steps {
             if let Some(step) = self.steps.get_mut(&report.step) {
                 step.fold(run, report);
@@ -129,11 +132,18 @@ impl ProbeStats {
 
     /// Recalls a run of an earlier process.
     pub(super) fn recall(&mut self, run: &Run) {
-        self.last_runs.insert(run.result, RunStatus::new(run));
+        self.ended(run);
         for report in &run.steps {
             if let Some(step) = self.steps.get_mut(&report.step) {
                 step.recall(run, report);
             }
+        }
+    }
+
+    fn ended(&mut self, run: &Run) {
+        self.last_runs.insert(run.result, RunStatus::new(run));
+        if self.since.is_none_or(|(verdict, _)| verdict != run.result) {
+            self.since = Some((run.result, run.finished));
         }
     }
 

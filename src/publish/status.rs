@@ -23,8 +23,10 @@ pub struct ProbeStatus {
     pub objective: f64,
     /// Its steps, in order.
     pub steps: Vec<StepStatus>,
-    /// The last run.
+    /// The last run, with the present verdict.
     pub last_run: Option<RunStatus>,
+    /// Since when all runs had this verdict: the end of the first of them.
+    pub since: Option<Timestamp>,
     /// When the last run that was a success ended.
     pub last_success: Option<Timestamp>,
     /// The last run that was a failure.
@@ -57,6 +59,8 @@ pub struct RunStatus {
     pub cause: Option<Cause>,
     /// Whom that concerns.
     pub party: Option<Party>,
+    /// What to do.
+    pub advice: Option<&'static str>,
 }
 
 impl ProbeStatus {
@@ -80,6 +84,7 @@ impl ProbeStatus {
                 .filter_map(last)
                 .max_by_key(|run| run.finished)
                 .cloned(),
+            since: probe.since.map(|(_, since)| since),
             last_success: last(Verdict::Success).map(|run| run.finished),
             last_failure: last(Verdict::Failure).cloned(),
         }
@@ -95,6 +100,7 @@ impl RunStatus {
             result: run.result,
             cause: decisive.and_then(|step| step.cause),
             party: decisive.and_then(|step| step.party),
+            advice: decisive.and_then(|step| step.cause).map(Cause::advice),
         }
     }
 }

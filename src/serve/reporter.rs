@@ -1,13 +1,18 @@
 //! The reporter of what happens while `serve` runs: to the metrics, to the history, to health.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use jiff::Timestamp;
 
 use crate::config::Config;
 use crate::health::Health;
 use crate::history::History;
 use crate::judge::correlation::Windows;
 use crate::model::Verdict;
+use crate::model::cause::{Cause, Party};
+use crate::model::name::ProbeId;
 use crate::model::run::{Context, Run};
 use crate::model::snapshot::Snapshot;
 use crate::publish::{Fact, Publisher};
@@ -22,6 +27,8 @@ pub struct Reporter {
     pub(super) windows: Mutex<Windows>,
     /// Where runs come from that begin now. A probe that a reload leaves as it is goes on with its worker.
     context: Mutex<Context>,
+    /// Since when each probe is not well that is not.
+    troubles: Mutex<BTreeMap<ProbeId, Timestamp>>,
 }
 
 impl Reporter {
@@ -33,17 +40,28 @@ impl Reporter {
             health,
             windows: Mutex::default(),
             context: Mutex::default(),
+            troubles: Mutex::default(),
         }
     }
 
-    /// This configuration is in force from now on: what is told of other probes goes.
-    pub fn configured(&self, config: &Config) {
+    /// This configuration is in force from now on, and `before` was until now: what is told of other probes goes.
+    pub fn configured(&self, config: &Config, before: Option<&Config>) {
         self.publisher.publish(Fact::configured(config));
         self.history.configure(&config.probes);
         let windows = self.windows.lock();
         let mut windows = windows.unwrap_or_else(PoisonError::into_inner);
-        windows.retain(|name| config.probe(name).is_some());
+        // What is measured otherwise than before has nothing to be compared with.
+        let same = |name: &str| {
+            let before = before.filter(|before| before.operator == config.operator);
+            let before = before.and_then(|before| before.probe(name));
+            before.is_some_and(|before| config.probe(name) == Some(before))
+        };
+        windows.retain(same);
         drop(windows);
+        let troubles = self.troubles.lock();
+        let mut troubles = troubles.unwrap_or_else(PoisonError::into_inner);
+        troubles.retain(|name, _| config.probe(name).is_some());
+        drop(troubles);
         *self.context.lock().unwrap_or_else(PoisonError::into_inner) = context(config);
     }
 
@@ -66,6 +84,7 @@ impl Reporter {
         }
         let record = (run.result != Verdict::Success).then(|| Arc::new(record));
         let run = Arc::new(run);
+        self.log(&run);
         // First the history: a run whose ID is among the metrics can be asked for.
         self.history.append(&run, record);
         self.publisher.publish(Fact::Run {
@@ -73,6 +92,25 @@ impl Reporter {
             correlations,
         });
         run
+    }
+
+    /// Tells the log of a run that was not good, and of the first good one after it.
+    fn log(&self, run: &Run) {
+        let troubles = self.troubles.lock();
+        let mut troubles = troubles.unwrap_or_else(PoisonError::into_inner);
+        let Some(step) = run.decisive() else {
+            if let Some(since) = troubles.remove(&run.probe) {
+                let outage = run.finished.duration_since(since).as_secs_f64();
+                tracing::info!(probe = %run.probe, run = %run.run, outage_seconds = outage, "the probe is well again");
+            }
+            return;
+        };
+        troubles.entry(run.probe.clone()).or_insert(run.started);
+        let cause = step.cause.map_or("", Cause::as_str);
+        let party = step.party.map_or("", Party::as_str);
+        let advice = step.cause.map_or("", Cause::advice);
+        let (probe, id, result, step) = (&run.probe, &run.run, run.result, step.step);
+        tracing::warn!(%probe, %step, %result, cause, party, advice, run = %id, "a run was not good");
     }
 
     /// Reports a look at the operator's metrics.

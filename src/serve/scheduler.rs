@@ -17,7 +17,7 @@ use crate::http::{Ran, Refusal};
 use crate::model::time::Moment as _;
 use crate::round::sweep;
 use crate::scrape::Source;
-use crate::shutdown::Shutdown;
+use crate::shutdown::{Shutdown, Tenure};
 use crate::telemetry;
 use crate::vault::Vault;
 
@@ -67,8 +67,8 @@ impl Scheduler {
         if !self.clients.serves(&config) {
             self.move_to(SharedClients::new(&config, &self.reporter.health));
         }
-        self.config = Arc::new(config);
-        self.reporter.configured(&self.config);
+        let before = std::mem::replace(&mut self.config, Arc::new(config));
+        self.reporter.configured(&self.config, Some(&before));
         if let Some(tenure) = self.tenure.clone() {
             self.assign(&tenure);
             self.prepare();
@@ -102,11 +102,11 @@ impl Scheduler {
         }
     }
 
-    /// Begins or ends to run the probes.
-    pub fn lead(&mut self, leads: bool) {
+    /// Begins or ends to run the probes; what a leader does ends with its `term` at the latest, where there is one.
+    pub fn lead(&mut self, leads: bool, term: Option<&Tenure>) {
         match (leads, self.tenure.take()) {
             (true, None) => {
-                let tenure = Shutdown::default();
+                let tenure = term.map_or_else(Shutdown::default, Shutdown::within);
                 self.assign(&tenure);
                 self.tenure = Some(tenure);
                 self.prepare();

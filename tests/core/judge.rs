@@ -611,7 +611,7 @@ fn what_the_operator_says_and_nobody_knows_is_not_the_operators_fault() {
         count: 1,
     };
     let told = |events: Vec<Event>, cause| {
-        failing(|step| step.findings.events = Answer::Is(events), cause)
+        failing(|step| step.findings.events = Answer::Is(events), cause);
     };
     told(
         vec![event(

@@ -69,6 +69,7 @@ pub(super) fn secret(nonce: &str) -> Seen {
 }
 
 /// A condition of the operator's resource.
+#[expect(clippy::unnecessary_wraps, reason = "as a resource has it")]
 pub(super) fn state(ok: bool, message: &str, changed: &str) -> Option<State> {
     Some(State {
         ok,

@@ -106,6 +106,9 @@ impl Request {
     }
 }
 
+/// The series of a request, and how many.
+type Taken = (BTreeSet<String>, usize);
+
 /// A receiver that answers as told, and with 200 after that.
 #[derive(Clone, Debug, Default)]
 struct Receiver {
@@ -113,7 +116,7 @@ struct Receiver {
     /// Every request with this series is refused as a whole.
     refuses: Option<&'static str>,
     /// What it took: the series of each request, and how many of them ended by it.
-    taken: Arc<Mutex<Vec<(BTreeSet<String>, usize)>>>,
+    taken: Arc<Mutex<Vec<Taken>>>,
     answers: Arc<Mutex<VecDeque<(StatusCode, &'static str)>>>,
 }
 

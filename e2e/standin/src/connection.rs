@@ -38,6 +38,10 @@ impl Reconcile<VaultConnection> for Connections {
 }
 
 impl Connections {
+    #[expect(
+        clippy::too_many_lines,
+        reason = "what the operator says, in its order"
+    )]
     async fn check(&self, mut o: VaultConnection) -> Result<Option<Duration>, kube::Error> {
         let name = [
             VaultConnection::CONTROLLER,

@@ -38,6 +38,9 @@ pub(super) async fn credentials(scene: &Scene) -> Result<()> {
     compare(scene, Probe::database("credential"), 15).await
 }
 
+/// What Vault calls the operator, by the `ServiceAccount` that it logs in with.
+const OPERATOR: &str = "kubernetes-vso-probe-probe";
+
 /// Runs a probe, and lays its stages beside the logs.
 async fn compare(scene: &Scene, probe: Probe, count: usize) -> Result<()> {
     let prober = measured(scene, [probe]).await;
@@ -241,6 +244,8 @@ impl Log {
             line.kind == "response"
                 && line.request.operation == "read"
                 && line.request.path.ends_with(canary)
+                // The prober reads it too, to see that it is gone.
+                && line.auth.display_name == OPERATOR
         };
         let truth = self.vault.iter().filter(read).count();
         let deltas = run.steps.iter().filter_map(|report| report.operator);
@@ -257,7 +262,7 @@ impl Log {
         let own = move |line: &&VaultLine| {
             // A lease has no name of the canary's.
             let path = &line.request.path;
-            line.auth.display_name == "kubernetes-vso-probe-probe"
+            line.auth.display_name == OPERATOR
                 && (path.ends_with(canary) || !path.starts_with("kv"))
         };
         self.vault.iter().filter(own).map(|line| line.time)
