@@ -217,12 +217,12 @@ impl Exported {
         let read =
             |name: &str| fs::read_to_string(tests.join(name)).with_context(|| name.to_owned());
         exported.add(
-            &read("snapshots/metrics__these_facts_give_this_text.snap")?,
+            &read("core/snapshots/core__metrics__these_facts_give_this_text.snap")?,
             &[],
         );
         // The URL of a push has these.
         exported.add(
-            &read("snapshots/push__a_pushgateway_gets_a_group_a_step.snap")?,
+            &read("core/snapshots/core__push__a_pushgateway_gets_a_group_a_step.snap")?,
             &["probe", "step"],
         );
         for name in [
