@@ -207,6 +207,15 @@ impl<T> Answer<T> {
         }
     }
 
+    /// The same, with another answer in place of this one.
+    pub fn map<U>(self, to: impl FnOnce(T) -> U) -> Answer<U> {
+        match self {
+            Self::NotAsked => Answer::NotAsked,
+            Self::Is(answer) => Answer::Is(to(answer)),
+            Self::Obstructed(obstacle) => Answer::Obstructed(obstacle),
+        }
+    }
+
     /// What stood in the way of an answer, if something did.
     pub const fn obstacle(&self) -> Option<&Obstacle> {
         match self {

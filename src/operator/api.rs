@@ -18,7 +18,7 @@ pub use duration::go_duration;
 pub use pki_secret::{VaultPKISecret, VaultPKISecretSpec, VaultPKISecretStatus};
 pub use vault_auth::{
     VaultAuth, VaultAuthGlobal, VaultAuthGlobalRef, VaultAuthGlobalSpec, VaultAuthGlobalStatus,
-    VaultAuthMethod, VaultAuthSpec, VaultAuthStatus,
+    VaultAuthMethod, VaultAuthMethods, VaultAuthSpec, VaultAuthStatus,
 };
 
 /// Where Vault is, for the operator.

@@ -1,6 +1,8 @@
 //! The login that a VaultAuth means, with what it takes from its VaultAuthGlobal, and the objects that it relies on.
 
-use super::api::{VaultAuthGlobalRef, VaultAuthGlobalSpec, VaultAuthMethod, VaultAuthSpec};
+use super::api::{
+    VaultAuthGlobalRef, VaultAuthGlobalSpec, VaultAuthMethod, VaultAuthMethods, VaultAuthSpec,
+};
 use super::reference::DEFAULT;
 
 /// An object that a login relies on, in the namespace of the resource that is synced.
@@ -24,8 +26,7 @@ pub fn globals_of(
         namespace: other,
         allow_default,
     } = auth.vault_auth_global_ref.as_ref()?;
-    let set = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-    let (name, other) = (set(name), set(other));
+    let (name, other) = (set(name.as_ref()), set(other.as_ref()));
     Some(match (name, other) {
         (Some(name), other) => vec![(other.unwrap_or_else(|| namespace.to_owned()), name)],
         (None, _) if *allow_default != Some(true) => Vec::new(),
@@ -52,85 +53,79 @@ pub fn allows(
     always || allowed == ["*"] || allowed.iter().any(|one| one == from)
 }
 
+/// A text that says something.
+fn set(text: Option<&String>) -> Option<String> {
+    text.filter(|text| !text.is_empty()).cloned()
+}
+
 /// A VaultAuth with all that its VaultAuthGlobal adds, which names none any more.
 ///
 /// # Errors
 /// They don't go together, as the operator says.
 pub fn merged(auth: &VaultAuthSpec, global: &VaultAuthGlobalSpec) -> Result<VaultAuthSpec, String> {
-    let set = |texts: [&Option<String>; 3]| {
-        let mut texts = texts.into_iter().flatten().filter(|text| !text.is_empty());
-        texts.next().cloned()
-    };
-    let none = None;
-    let method = set([&auth.method, &global.default_auth_method, &none]);
+    let method = set(auth.method.as_ref()).or_else(|| set(global.default_auth_method.as_ref()));
     let method =
         method.ok_or("neither the VaultAuth nor its VaultAuthGlobal has an auth method")?;
-    let own = method_of(auth, &method);
-    let shared = match method.as_str() {
-        "kubernetes" => &global.kubernetes,
-        "jwt" => &global.jwt,
-        "appRole" => &global.app_role,
-        "aws" => &global.aws,
-        "gcp" => &global.gcp,
-        _ => {
-            return Err(format!(
-                "the auth method `{method}` is not one of the operator's"
-            ));
-        }
-    };
+    let mut methods = VaultAuthMethods::default();
+    let place = place_of(&mut methods, &method)
+        .ok_or_else(|| format!("the auth method `{method}` is not one of the operator's"))?;
+    let (own, shared) = (
+        method_of(&auth.methods, &method),
+        method_of(&global.methods, &method),
+    );
     if own.is_none() && shared.is_none() {
         return Err(format!(
             "neither the VaultAuth nor its VaultAuthGlobal has parameters for the auth method `{method}`"
         ));
     }
     let empty = VaultAuthMethod::default();
-    let shared = shared.as_ref().unwrap_or(&empty);
-    let whole = filled(own.unwrap_or(&empty), shared);
-    let mount = set([&auth.mount, &shared.mount, &global.default_mount]);
-    let mut merged = VaultAuthSpec {
-        vault_connection_ref: set([
-            &auth.vault_connection_ref,
-            &global.vault_connection_ref,
-            &none,
-        ]),
+    let shared = shared.unwrap_or(&empty);
+    *place = Some(filled(own.unwrap_or(&empty), shared));
+    let connection = set(auth.vault_connection_ref.as_ref());
+    let namespace = set(auth.namespace.as_ref()).or_else(|| set(shared.namespace.as_ref()));
+    let mount = set(auth.mount.as_ref()).or_else(|| set(shared.mount.as_ref()));
+    let mount = mount.or_else(|| set(global.default_mount.as_ref()));
+    Ok(VaultAuthSpec {
+        vault_connection_ref: connection.or_else(|| set(global.vault_connection_ref.as_ref())),
         vault_auth_global_ref: None,
-        namespace: set([
-            &auth.namespace,
-            &shared.namespace,
-            &global.default_vault_namespace,
-        ]),
+        namespace: namespace.or_else(|| set(global.default_vault_namespace.as_ref())),
         allowed_namespaces: auth.allowed_namespaces.clone(),
         mount: Some(mount.ok_or("neither the VaultAuth nor its VaultAuthGlobal has a `mount`")?),
-        ..VaultAuthSpec::default()
-    };
-    let place = match method.as_str() {
-        "kubernetes" => &mut merged.kubernetes,
-        "jwt" => &mut merged.jwt,
-        "appRole" => &mut merged.app_role,
-        "aws" => &mut merged.aws,
-        _ => &mut merged.gcp,
-    };
-    *place = Some(whole);
-    merged.method = Some(method);
-    Ok(merged)
+        method: Some(method),
+        methods,
+    })
 }
 
-/// The parameters of a VaultAuth for a method.
-fn method_of<'a>(auth: &'a VaultAuthSpec, method: &str) -> Option<&'a VaultAuthMethod> {
+/// The parameters of a method, if they are there.
+fn method_of<'a>(methods: &'a VaultAuthMethods, method: &str) -> Option<&'a VaultAuthMethod> {
     match method {
-        "kubernetes" => auth.kubernetes.as_ref(),
-        "jwt" => auth.jwt.as_ref(),
-        "appRole" => auth.app_role.as_ref(),
-        "aws" => auth.aws.as_ref(),
-        "gcp" => auth.gcp.as_ref(),
+        "kubernetes" => methods.kubernetes.as_ref(),
+        "jwt" => methods.jwt.as_ref(),
+        "appRole" => methods.app_role.as_ref(),
+        "aws" => methods.aws.as_ref(),
+        "gcp" => methods.gcp.as_ref(),
         _ => None,
     }
 }
 
+/// Where the parameters of a method belong, if it is one of the operator's.
+fn place_of<'a>(
+    methods: &'a mut VaultAuthMethods,
+    method: &str,
+) -> Option<&'a mut Option<VaultAuthMethod>> {
+    Some(match method {
+        "kubernetes" => &mut methods.kubernetes,
+        "jwt" => &mut methods.jwt,
+        "appRole" => &mut methods.app_role,
+        "aws" => &mut methods.aws,
+        "gcp" => &mut methods.gcp,
+        _ => return None,
+    })
+}
+
 fn filled(own: &VaultAuthMethod, shared: &VaultAuthMethod) -> VaultAuthMethod {
     let text = |own: &Option<String>, shared: &Option<String>| {
-        let own = own.clone().filter(|text| !text.is_empty());
-        own.or_else(|| shared.clone())
+        set(own.as_ref()).or_else(|| shared.clone())
     };
     let audiences = own.audiences.clone().filter(|all| !all.is_empty());
     VaultAuthMethod {
@@ -159,11 +154,10 @@ fn filled(own: &VaultAuthMethod, shared: &VaultAuthMethod) -> VaultAuthMethod {
 /// What it lacks, as the operator will say.
 pub fn relied(auth: &VaultAuthSpec) -> Result<Vec<Relied>, String> {
     let method = auth.method.as_deref().unwrap_or("kubernetes");
-    let with = method_of(auth, method);
+    let with = method_of(&auth.methods, method);
     let with = with.ok_or_else(|| format!("it has no `{method}` for its auth method"))?;
-    let set = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     let needed = |text: &Option<String>, key: &str| {
-        set(text).ok_or_else(|| format!("its `{method}` has no `{key}`"))
+        set(text.as_ref()).ok_or_else(|| format!("its `{method}` has no `{key}`"))
     };
     if method != "appRole" {
         needed(&with.role, "role")?;
@@ -173,7 +167,10 @@ pub fn relied(auth: &VaultAuthSpec) -> Result<Vec<Relied>, String> {
             &with.service_account,
             "serviceAccount",
         )?)],
-        "jwt" => match (set(&with.service_account), set(&with.secret_ref)) {
+        "jwt" => match (
+            set(with.service_account.as_ref()),
+            set(with.secret_ref.as_ref()),
+        ) {
             (Some(account), _) => vec![Relied::Account(account)],
             (None, Some(secret)) => vec![Relied::Secret(secret, "jwt")],
             (None, None) => {
@@ -182,7 +179,10 @@ pub fn relied(auth: &VaultAuthSpec) -> Result<Vec<Relied>, String> {
         },
         "appRole" => {
             needed(&with.role_id, "roleId")?;
-            match (set(&with.secret_ref), set(&with.secret_id_path)) {
+            match (
+                set(with.secret_ref.as_ref()),
+                set(with.secret_id_path.as_ref()),
+            ) {
                 (Some(_), Some(_)) => {
                     return Err("its `appRole` has both `secretRef` and `secretIDPath`".into());
                 }
@@ -193,7 +193,10 @@ pub fn relied(auth: &VaultAuthSpec) -> Result<Vec<Relied>, String> {
                 }
             }
         }
-        "aws" => match (set(&with.secret_ref), set(&with.irsa_service_account)) {
+        "aws" => match (
+            set(with.secret_ref.as_ref()),
+            set(with.irsa_service_account.as_ref()),
+        ) {
             (Some(secret), _) => vec![Relied::Secret(secret, "access_key_id")],
             (None, Some(account)) => vec![Relied::Account(account)],
             (None, None) => Vec::new(),
@@ -258,7 +261,7 @@ mod tests {
         assert_eq!(merged.namespace.as_deref(), Some("team-a"));
         assert_eq!(merged.vault_auth_global_ref, None);
         assert_eq!(relied(&merged), Ok(vec![Relied::Account("vso".to_owned())]));
-        let method = merged.kubernetes.expect("its method");
+        let method = merged.methods.kubernetes.expect("its method");
         assert_eq!(method.role.as_deref(), Some("app"));
         for (own, global) in [
             (json!({}), json!({"defaultMount": "m"})),

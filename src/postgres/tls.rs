@@ -10,9 +10,7 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{self, CryptoProvider};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::Socket;
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect};
@@ -20,6 +18,7 @@ use tokio_rustls::TlsConnector;
 
 use super::wary::Wary;
 use crate::config::SslMode;
+use crate::wire::trust;
 
 /// Opens TLS on a connection that PostgreSQL has agreed to it on.
 #[derive(Clone)]
@@ -63,15 +62,9 @@ impl Connector {
 
 /// A verifier that trusts the system's certificates, or those in the file that `SSL_CERT_FILE` names.
 fn authority(provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, String> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-        .build()
-        .map_err(|error| {
-            format!(
-                "no CA certificate to verify it with, in the system or in `SSL_CERT_FILE`: {error}"
-            )
-        })
+    trust::verifier(&[], provider).map_err(|error| {
+        format!("no CA certificate to verify it with, in the system or in `SSL_CERT_FILE`: {error}")
+    })
 }
 
 /// Asks less of a certificate than the web does: that a CA signed it, whomever it names, or not even that.

@@ -60,26 +60,22 @@ pub(super) async fn gather(
     );
     let mut held_by = Vec::new();
     let mut changed_by = None;
-    let secret = read_secret(secret, &mut held_by, &mut changed_by);
-    let resource = match resource {
-        Answer::Is(Some((resource, held))) => {
-            held_by.extend(held);
-            Answer::Is(Some(resource))
-        }
-        Answer::Is(None) => Answer::Is(None),
-        Answer::NotAsked => Answer::NotAsked,
-        Answer::Obstructed(obstacle) => Answer::Obstructed(obstacle),
-    };
+    let secret = secret.map(|found| {
+        let Found { object, held, by } = found?;
+        held_by.extend(held);
+        changed_by = by;
+        Some(object)
+    });
+    let resource = resource.map(|found| {
+        let Found { object, held, .. } = found?;
+        held_by.extend(held);
+        Some(object)
+    });
     let certificate = inspector
         .zip(secret.get().and_then(Option::as_ref))
         .map(|(inspector, secret)| inspector.certificate(secret, Instant::now()));
-    let secret = match secret {
-        Answer::Is(secret) => {
-            Answer::Is(secret.map(|secret| observe::secret_content(&secret, canary.salt())))
-        }
-        Answer::NotAsked => Answer::NotAsked,
-        Answer::Obstructed(obstacle) => Answer::Obstructed(obstacle),
-    };
+    let content = |secret: Secret| observe::secret_content(&secret, canary.salt());
+    let secret = secret.map(|secret| secret.map(content));
     Findings {
         secret,
         resource,
@@ -129,49 +125,61 @@ async fn ask<T>(
     }
 }
 
-async fn secret(shell: &Clients, canary: &Canary) -> Result<Option<Value>, Obstacle> {
-    let api = Api::<Secret>::namespaced(shell.kube.clone(), &canary.namespace);
-    let what = format!("get Secret `{}`", canary.object());
-    read::whole(&shell.kube, &api, &canary.name)
-        .await
-        .map_err(|error| kubernetes::obstacle(&what, &error))
+/// An object of the canary's, and who else had a hand in it.
+struct Found<T> {
+    object: T,
+    /// The finalizers of others that hold it.
+    held: Vec<Text>,
+    /// Whoever else wrote its data last.
+    by: Option<Text>,
 }
 
-/// The Secret itself, and who else had a hand in it.
-fn read_secret(
-    found: Answer<Option<Value>>,
-    held_by: &mut Vec<Text>,
-    changed_by: &mut Option<Text>,
-) -> Answer<Option<Secret>> {
-    match found {
-        Answer::Is(Some(found)) => {
-            let held = hands::holders(&found, |_| false);
-            held_by.extend(held.iter().map(|name| holds("Secret", name)));
-            *changed_by = hands::writer(&found);
-            match read::lean(found) {
-                Ok(secret) => Answer::Is(Some(secret)),
-                Err(_) => Answer::Obstructed(Obstacle::new(
-                    Peer::Kubernetes,
-                    Hindrance::Failed,
-                    "tried to get the Secret: the response is not a Secret",
-                )),
-            }
-        }
-        Answer::Is(None) => Answer::Is(None),
-        Answer::NotAsked => Answer::NotAsked,
-        Answer::Obstructed(obstacle) => Answer::Obstructed(obstacle),
+impl<T> Found<T> {
+    /// Reads an object, called `what`; `own` finalizers are the operator's.
+    fn read(
+        what: &str,
+        found: Value,
+        own: impl Fn(&str) -> bool,
+        read: impl FnOnce(Value) -> Option<T>,
+    ) -> Option<Self> {
+        let held = hands::holders(&found, own).into_iter();
+        let held = held.map(|finalizer| format!("`{finalizer}` holds the {what}").into());
+        Some(Self {
+            held: held.collect(),
+            by: hands::writer(&found),
+            object: read(found)?,
+        })
     }
 }
 
-fn holds(what: &str, finalizer: &str) -> Text {
-    format!("`{finalizer}` holds the {what}").into()
+async fn secret(shell: &Clients, canary: &Canary) -> Result<Option<Found<Secret>>, Obstacle> {
+    let api = Api::<Secret>::namespaced(shell.kube.clone(), &canary.namespace);
+    let what = format!("get Secret `{}`", canary.object());
+    let Some(found) = whole(shell, &api, canary, &what).await? else {
+        return Ok(None);
+    };
+    let read = Found::read("Secret", found, |_| false, |found| read::lean(found).ok());
+    read.map(Some).ok_or_else(|| odd(&what, "is not a Secret"))
 }
 
-/// The resource, and who else's finalizers are on it.
-async fn resource(
+/// The canary's object of this name, as it is.
+async fn whole(
     shell: &Clients,
+    api: &Api<impl kube::Resource>,
     canary: &Canary,
-) -> Result<Option<(Resource, Vec<Text>)>, Obstacle> {
+    what: &str,
+) -> Result<Option<Value>, Obstacle> {
+    let found = read::whole(&shell.kube, api, &canary.name).await;
+    found.map_err(|error| kubernetes::obstacle(what, &error))
+}
+
+/// That a response is not what was asked for.
+fn odd(what: &str, why: &str) -> Obstacle {
+    let text = format!("tried to {what}: the response {why}");
+    Obstacle::new(Peer::Kubernetes, Hindrance::Failed, text)
+}
+
+async fn resource(shell: &Clients, canary: &Canary) -> Result<Option<Found<Resource>>, Obstacle> {
     let kind = canary.kind();
     let api = Api::<DynamicObject>::namespaced_with(
         shell.kube.clone(),
@@ -179,21 +187,15 @@ async fn resource(
         &operator::api_resource(kind),
     );
     let what = format!("get {} `{}`", kind.resource(), canary.object());
-    let found = read::one::<Value>(&shell.kube, &api, &canary.name)
-        .await
-        .map_err(|error| kubernetes::obstacle(&what, &error))?;
-    let Some(found) = found else { return Ok(None) };
-    let held = hands::holders(&found, operator::is_finalizer);
-    let held = held.iter().map(|name| holds("resource", name)).collect();
-    let read = serde_json::from_value::<DynamicObject>(found).ok();
-    let read = read.and_then(|object| operator::resource(kind, object).ok());
-    read.map(|resource| Some((resource, held))).ok_or_else(|| {
-        Obstacle::new(
-            Peer::Kubernetes,
-            Hindrance::Failed,
-            format!("tried to {what}: the response does not match its CRD"),
-        )
-    })
+    let Some(found) = whole(shell, &api, canary, &what).await? else {
+        return Ok(None);
+    };
+    let read = Found::read("resource", found, operator::is_finalizer, |found| {
+        let object = read::lean::<DynamicObject>(found).ok()?;
+        operator::resource(kind, object).ok()
+    });
+    read.map(Some)
+        .ok_or_else(|| odd(&what, "does not match its CRD"))
 }
 
 /// The events about the canary's resource, since the step began if that was not its creation; the

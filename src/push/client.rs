@@ -150,12 +150,13 @@ fn made(key: &str, receiver: &Receiver) -> Result<reqwest::Client, String> {
 
 /// A password, which may have blanks in it: the file's first line, its only one.
 fn password(what: &str, file: &Path) -> Result<SecretString, String> {
-    let tried = |why: &str| format!("tried to read {what} from {}: {why}", file.display());
-    let content = wire::file::read(file).map_err(|error| tried(&error.to_string()))?;
-    let text = std::str::from_utf8(&content).map_err(|error| tried(&error.to_string()))?;
-    let text = text.trim_end_matches(['\r', '\n']);
+    let content = wire::http::secret(what, file)?;
+    let text = content.expose_secret().trim_end_matches(['\r', '\n']);
     if text.is_empty() || text.contains(char::is_control) {
-        return Err(tried("it must hold the password on one line"));
+        return Err(format!(
+            "tried to read {what} from {}: it must hold the password on one line",
+            file.display()
+        ));
     }
     Ok(text.to_owned().into())
 }

@@ -1,7 +1,7 @@
 //! The reporter of what happens while `serve` runs: to the metrics, to the history, to health.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -48,27 +48,20 @@ impl Reporter {
     pub fn configured(&self, config: &Config, before: Option<&Config>) {
         self.publisher.publish(Fact::configured(config));
         self.history.configure(&config.probes);
-        let windows = self.windows.lock();
-        let mut windows = windows.unwrap_or_else(PoisonError::into_inner);
         // What is measured otherwise than before has nothing to be compared with.
         let same = |name: &str| {
             let before = before.filter(|before| before.operator == config.operator);
             let before = before.and_then(|before| before.probe(name));
             before.is_some_and(|before| config.probe(name) == Some(before))
         };
-        windows.retain(same);
-        drop(windows);
-        let troubles = self.troubles.lock();
-        let mut troubles = troubles.unwrap_or_else(PoisonError::into_inner);
-        troubles.retain(|name, _| config.probe(name).is_some());
-        drop(troubles);
-        *self.context.lock().unwrap_or_else(PoisonError::into_inner) = context(config);
+        locked(&self.windows).retain(same);
+        locked(&self.troubles).retain(|name, _| config.probe(name).is_some());
+        *locked(&self.context) = context(config);
     }
 
     /// Where runs come from that begin now.
     pub(super) fn context(&self) -> Context {
-        let context = self.context.lock();
-        context.unwrap_or_else(PoisonError::into_inner).clone()
+        locked(&self.context).clone()
     }
 
     /// Reports what became of a round.
@@ -96,8 +89,7 @@ impl Reporter {
 
     /// Tells the log of a run that was not good, and of the first good one after it.
     fn log(&self, run: &Run) {
-        let troubles = self.troubles.lock();
-        let mut troubles = troubles.unwrap_or_else(PoisonError::into_inner);
+        let mut troubles = locked(&self.troubles);
         let Some(step) = run.decisive() else {
             if let Some(since) = troubles.remove(&run.probe) {
                 let outage = run.finished.duration_since(since).as_secs_f64();
@@ -121,4 +113,8 @@ impl Reporter {
             version: what.and_then(|numbers| numbers.version.clone()),
         });
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -95,14 +95,7 @@ pub fn header(header: &Header) -> Result<(HeaderName, HeaderValue), String> {
         HeaderSource::Env(name) => std::env::var(name)
             .map_err(|_| format!("tried to read {what}: `{name}` is not set"))?
             .into(),
-        HeaderSource::File(file) => {
-            let tried =
-                |why: String| format!("tried to read {what} from {}: {why}", file.display());
-            let text = super::file::read(file).map_err(|error| tried(error.to_string()))?;
-            std::str::from_utf8(&text)
-                .map_err(|error| tried(error.to_string()))?
-                .into()
-        }
+        HeaderSource::File(file) => secret(&what, file)?,
     };
     let unfit = || format!("tried to use {what}: it must be one line of printable text");
     let name = HeaderName::try_from(&header.name).map_err(|_| unfit())?;
@@ -117,11 +110,22 @@ pub fn header(header: &Header) -> Result<(HeaderName, HeaderValue), String> {
 /// # Errors
 /// There is no such file, or what it holds can be no credential.
 pub fn credential(what: &str, file: &Path) -> Result<SecretString, String> {
-    let text = super::file::read(file)
-        .map_err(|error| format!("tried to read {what} from {}: {error}", file.display()))?;
-    let text = std::str::from_utf8(&text)
-        .map_err(|error| format!("tried to read {what} from {}: {error}", file.display()))?;
-    one_line(text, &format!("{what} in {}", file.display()))
+    let text = secret(what, file)?;
+    one_line(
+        text.expose_secret(),
+        &format!("{what} in {}", file.display()),
+    )
+}
+
+/// Reads a text, `what`, from a file, whatever it is.
+///
+/// # Errors
+/// There is no such file, or what it holds is no text.
+pub fn secret(what: &str, file: &Path) -> Result<SecretString, String> {
+    let tried = |why: String| format!("tried to read {what} from {}: {why}", file.display());
+    let text = super::file::read(file).map_err(|error| tried(error.to_string()))?;
+    let text = std::str::from_utf8(&text).map_err(|error| tried(error.to_string()))?;
+    Ok(text.into())
 }
 
 /// The same, off the runtime's workers: a file on a network may take its time.

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto;
+use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
+use rustls::crypto::{self, CryptoProvider};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
@@ -27,11 +27,7 @@ pub fn tls(
     name: Option<&str>,
 ) -> Result<ClientConfig, String> {
     let provider = Arc::new(crypto::ring::default_provider());
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    roots.add_parsable_certificates(authorities.iter().cloned());
-    let by_authority = WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone())
-        .build()
+    let by_authority = verifier(&authorities, &provider)
         .map_err(|error| format!("there is no CA certificate to check a server's with: {error}"))?;
     let name = name.map(|name| ServerName::try_from(name.to_owned()));
     let name = name
@@ -50,6 +46,20 @@ pub fn tls(
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
+}
+
+/// What trusts the system's CAs, or those in the file that `SSL_CERT_FILE` names, and `authorities`.
+///
+/// # Errors
+/// There is no CA at all.
+pub fn verifier(
+    authorities: &[CertificateDer<'static>],
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<WebPkiServerVerifier>, VerifierBuilderError> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots.add_parsable_certificates(authorities.iter().cloned());
+    WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone()).build()
 }
 
 #[derive(Debug)]

@@ -19,7 +19,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use vso_prober::operator::api::{
-    VaultAuth, VaultAuthMethod, VaultAuthSpec, VaultConnection, VaultConnectionSpec,
+    VaultAuth, VaultAuthMethod, VaultAuthMethods, VaultAuthSpec, VaultConnection,
+    VaultConnectionSpec,
 };
 
 use super::{NAMESPACE, OPERATOR_ACCOUNT, OPERATOR_NAMESPACE, PROBER};
@@ -126,7 +127,10 @@ pub(crate) async fn references(client: &Client, vault: &str) -> Result<()> {
         allowed_namespaces: Some(vec![NAMESPACE.into()]),
         method: Some("kubernetes".into()),
         mount: Some("kubernetes".into()),
-        kubernetes: Some(kubernetes),
+        methods: VaultAuthMethods {
+            kubernetes: Some(kubernetes),
+            ..VaultAuthMethods::default()
+        },
         ..VaultAuthSpec::default()
     };
     try_join!(

@@ -155,7 +155,13 @@ impl Clients {
         let vault = self
             .vault(&source.connection, source.auth.spec.namespace.clone())
             .await?;
-        let spec = source.auth.spec.kubernetes.clone().unwrap_or_default();
+        let spec = source
+            .auth
+            .spec
+            .methods
+            .kubernetes
+            .clone()
+            .unwrap_or_default();
         let request = TokenRequest {
             spec: TokenRequestSpec {
                 audiences: spec.audiences.unwrap_or_default(),

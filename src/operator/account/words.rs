@@ -4,7 +4,7 @@ use super::super::messages::{
     HARMLESS, LEASE_NOT_FOUND, TRUNCATED, UNWRITTEN, by_reason, classify, lost_race,
 };
 use crate::model::account::{Refusal, Renewal, Said, Words};
-use crate::model::cause::{Evidence, Source};
+use crate::model::cause::{Cause, Evidence, Source};
 use crate::model::record::{Event, Record, Reference, StepRecord};
 use crate::model::text::Text;
 use crate::model::timeline::{Resource, Seen};
@@ -31,29 +31,38 @@ pub(super) fn read(record: &Record, step: &StepRecord, resource: Option<&Resourc
     }
 }
 
-/// What a status that is not good says of who is at fault.
-fn by_status(resource: &Resource) -> Option<Said> {
+/// What a status says that is not good.
+fn complaint(resource: &Resource) -> Option<&Text> {
     let unhealthy = resource.healthy.as_ref().is_none_or(|state| !state.ok);
     let synced = resource.synced.as_ref().filter(|state| !state.ok)?;
-    let cause = unhealthy.then(|| classify(&synced.message))??;
+    unhealthy.then_some(&synced.message)
+}
+
+/// What a status that is not good says of who is at fault.
+fn by_status(resource: &Resource) -> Option<Said> {
+    let complaint = complaint(resource)?;
     Some(Said {
-        cause: Some(cause),
-        evidence: Evidence::new(Source::Status, synced.message.clone()),
+        cause: Some(classify(complaint)?),
+        evidence: Evidence::new(Source::Status, complaint.clone()),
         times: 1,
     })
 }
 
 /// What a status that is not good says, of which nothing is known.
 fn unknown(resource: &Resource) -> Option<Text> {
-    let synced = resource.synced.as_ref().filter(|state| !state.ok)?;
-    let unhealthy = resource.healthy.as_ref().is_none_or(|state| !state.ok);
-    let unknown = unhealthy && classify(&synced.message).is_none() && !synced.message.is_empty();
-    unknown.then(|| synced.message.clone())
+    let complaint = complaint(resource)?;
+    let unknown = classify(complaint).is_none() && !complaint.is_empty();
+    unknown.then(|| complaint.clone())
+}
+
+/// The cause that an event names, by its message or else by its reason.
+fn named_by(event: &Event) -> Option<Cause> {
+    classify(&event.message).or_else(|| by_reason(&event.reason, &event.message))
 }
 
 /// Whether an event warns of something of which nothing is known. One that says that a status was not written is harmless.
 fn is_unclear(event: &Event) -> bool {
-    let known = classify(&event.message).or_else(|| by_reason(&event.reason, &event.message));
+    let known = named_by(event);
     let harmless = event.reason == HARMLESS || lost_race(&event.message);
     event.kind == "Warning" && known.is_none() && !harmless
 }
@@ -79,7 +88,7 @@ fn by_event(event: &Event) -> Said {
     };
     let text = format!("{}: {}{times}", event.reason, event.message);
     Said {
-        cause: classify(&event.message).or_else(|| by_reason(&event.reason, &event.message)),
+        cause: named_by(event),
         evidence: Evidence::new(Source::Event, text),
         times: event.count.max(1).into(),
     }

@@ -35,21 +35,9 @@ pub struct VaultAuthSpec {
     /// The mount of the auth method.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mount: Option<String>,
-    /// Parameters of the `kubernetes` method.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kubernetes: Option<VaultAuthMethod>,
-    /// Parameters of the `jwt` method.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub jwt: Option<VaultAuthMethod>,
-    /// Parameters of the `appRole` method.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub app_role: Option<VaultAuthMethod>,
-    /// Parameters of the `aws` method.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub aws: Option<VaultAuthMethod>,
-    /// Parameters of the `gcp` method.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gcp: Option<VaultAuthMethod>,
+    /// The parameters of the auth methods.
+    #[serde(flatten)]
+    pub methods: VaultAuthMethods,
 }
 
 /// The [`VaultAuthGlobal`] of a [`VaultAuth`].
@@ -65,6 +53,27 @@ pub struct VaultAuthGlobalRef {
     /// Whether the default one is meant where none is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow_default: Option<bool>,
+}
+
+/// The parameters of each auth method, under its name.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VaultAuthMethods {
+    /// Parameters of the `kubernetes` method.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<VaultAuthMethod>,
+    /// Parameters of the `jwt` method.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwt: Option<VaultAuthMethod>,
+    /// Parameters of the `appRole` method.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_role: Option<VaultAuthMethod>,
+    /// Parameters of the `aws` method.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aws: Option<VaultAuthMethod>,
+    /// Parameters of the `gcp` method.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gcp: Option<VaultAuthMethod>,
 }
 
 /// The parameters of an auth method: each method knows some of these.
@@ -150,21 +159,9 @@ pub struct VaultAuthGlobalSpec {
     /// The mount of the auth method.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_mount: Option<String>,
-    /// Parameters of the `kubernetes` method.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kubernetes: Option<VaultAuthMethod>,
-    /// Parameters of the `jwt` method.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub jwt: Option<VaultAuthMethod>,
-    /// Parameters of the `appRole` method.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub app_role: Option<VaultAuthMethod>,
-    /// Parameters of the `aws` method.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub aws: Option<VaultAuthMethod>,
-    /// Parameters of the `gcp` method.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gcp: Option<VaultAuthMethod>,
+    /// The parameters of the auth methods.
+    #[serde(flatten)]
+    pub methods: VaultAuthMethods,
 }
 
 /// What the operator says of a [`VaultAuthGlobal`].

@@ -40,7 +40,7 @@ impl Clients {
             .connections
             .get(&wanted)
             .ok_or_else(|| not_found(&wanted))?;
-        let spec = auth.spec.kubernetes.as_ref();
+        let spec = auth.spec.methods.kubernetes.as_ref();
         let spec =
             spec.ok_or_else(|| Error::Other("kubernetes auth method not configured".into()))?;
         let name = spec.service_account.as_deref().unwrap_or_default();
