@@ -23,13 +23,13 @@ use super::site::Site;
 /// Whom the API server says its ServiceAccount tokens are from.
 pub(crate) const ISSUER: &str = "https://kubernetes.default.svc";
 
-/// Secrets and the operator's resources, each request once it was answered; nothing else.
+/// Secrets, the operator's resources and tokens of ServiceAccounts, each request once it was answered; nothing else.
 const AUDIT_POLICY: &str = r#"{
   "apiVersion": "audit.k8s.io/v1",
   "kind": "Policy",
   "omitStages": ["RequestReceived"],
   "rules": [
-    {"level": "Metadata", "resources": [{"group": "", "resources": ["secrets"]}, {"group": "secrets.hashicorp.com"}]},
+    {"level": "Metadata", "resources": [{"group": "", "resources": ["secrets", "serviceaccounts/token"]}, {"group": "secrets.hashicorp.com"}]},
     {"level": "None"}
   ]
 }"#;
