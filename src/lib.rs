@@ -2,6 +2,7 @@
 //!
 //! ARCHITECTURE.md is the map: the rooms, what each may use, and where to start reading.
 
+pub mod audit;
 pub mod canary;
 pub mod cli;
 pub mod command;

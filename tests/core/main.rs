@@ -1,5 +1,6 @@
 //! The tests of the core, which need no lab: one program, for each would link the whole library.
 
+mod audit;
 mod chart;
 mod command;
 mod config;

@@ -1,0 +1,157 @@
+//! The judge of audit logs: from entries, presence and clock to findings. It has no clock of its own.
+//!
+//! The same lines in any order, and any number of times, give the same findings.
+
+pub mod address;
+pub mod clock;
+pub mod context;
+pub mod entry;
+pub mod facts;
+pub mod finding;
+pub mod identity;
+mod ledger;
+pub mod presence;
+pub mod review;
+pub mod rule;
+pub mod tracker;
+pub mod trap;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use context::Context;
+use entry::{Entry, Half};
+use facts::Facts;
+use finding::Finding;
+use ledger::Ledger;
+
+use crate::model::time::Moment as _;
+
+/// What became of an entry.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Taken {
+    /// It is heeded.
+    Used,
+    /// It concerns neither the operator nor a canary.
+    Skipped,
+    /// It was taken before.
+    Duplicate,
+}
+
+/// What tells one line from another: its source does not, for a shipper may send it twice.
+type LineId = (String, Option<Half>);
+
+fn line_id(entry: &Entry) -> LineId {
+    match entry {
+        Entry::Vault(entry) => (entry.id.clone(), Some(entry.half)),
+        Entry::Kube(event) => (event.id.clone(), None),
+    }
+}
+
+/// A judge, as it is saved.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Saved {
+    facts: Facts,
+    open: Vec<(String, Entry)>,
+    settled: Vec<(Timestamp, LineId)>,
+    ledger: Ledger,
+}
+
+/// The judge: it takes entries, and says what has become of its findings.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Judge {
+    facts: Facts,
+    /// The entries of which the rules may still say something else.
+    open: BTreeMap<LineId, (String, Entry)>,
+    /// The entries of which they may not, as long as they may come again.
+    settled: BTreeSet<(Timestamp, LineId)>,
+    ledger: Ledger,
+}
+
+impl Judge {
+    /// Takes in an entry from a source.
+    pub fn take(&mut self, source: &str, entry: Entry, context: &Context) -> Taken {
+        self.facts.learn(&entry, context);
+        if !rule::heeded(&entry, context) {
+            return Taken::Skipped;
+        }
+        let (time, id) = (entry.time(), line_id(&entry));
+        if self.open.contains_key(&id) || self.settled.contains(&(time, id.clone())) {
+            return Taken::Duplicate;
+        }
+        self.open.insert(id, (source.to_owned(), entry));
+        Taken::Used
+    }
+
+    /// Judges what was taken, at `now` by the cluster's clock; `None` if all is over. Returns the findings that are new or
+    /// have changed their state.
+    pub fn judge(&mut self, context: &Context, now: Option<Timestamp>) -> Vec<Finding> {
+        let mut hits = Vec::new();
+        let mode = self.facts.mode(context);
+        for (source, entry) in self.open.values() {
+            hits.extend(rule::hits(source, entry, &self.facts, context, mode, now));
+        }
+        hits.extend(rule::books(&self.facts, context));
+        let changed = self.ledger.update(hits, &context.settings, now);
+        if let Some(now) = now {
+            self.settle(context, now);
+        }
+        changed
+    }
+
+    /// Lets go of what can't change any more.
+    fn settle(&mut self, context: &Context, now: Timestamp) {
+        let settings = &context.settings;
+        let oldest = now.earlier(settings.grace).earlier(settings.lag);
+        let old = self
+            .open
+            .iter()
+            .filter(|(_, (_, entry))| entry.time() < oldest);
+        let old: Vec<_> = old
+            .map(|(id, (_, entry))| (entry.time(), id.clone()))
+            .collect();
+        for (time, id) in old {
+            self.open.remove(&id);
+            self.settled.insert((time, id));
+        }
+        let forgotten = now.earlier(settings.remember);
+        self.settled = self.settled.split_off(&(forgotten, LineId::default()));
+        self.facts.forget(forgotten);
+    }
+
+    /// What a restart must not lose, without anything secret: of tokens the digests of their hashes.
+    pub fn saved(&self) -> Saved {
+        Saved {
+            facts: self.facts.clone(),
+            open: self.open.values().cloned().collect(),
+            settled: self.settled.iter().cloned().collect(),
+            ledger: self.ledger.clone(),
+        }
+    }
+
+    /// The judge that was saved.
+    pub fn resumed(saved: Saved) -> Self {
+        let open = saved
+            .open
+            .into_iter()
+            .map(|(source, entry)| (line_id(&entry), (source, entry)));
+        Self {
+            facts: saved.facts,
+            open: open.collect(),
+            settled: saved.settled.into_iter().collect(),
+            ledger: saved.ledger,
+        }
+    }
+
+    /// All findings, the first first.
+    pub fn findings(&self) -> Vec<Finding> {
+        self.ledger.findings()
+    }
+
+    /// What many entries say together.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+}

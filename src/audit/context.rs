@@ -1,0 +1,141 @@
+//! The context of the logs: the operator's presence, its identities, the traps, the clocks.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::address::Mode;
+use super::clock::Offset;
+use super::entry::VaultEntry;
+use super::identity::{Identities, Person, fits};
+use super::presence::Presence;
+use super::trap::{Touch, Trap};
+use crate::model::name::ObjectRef;
+
+/// How findings are made of what is known.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// How long a suspect waits to be confirmed.
+    pub grace: Duration,
+    /// How late a feed may be before its silence says nothing.
+    pub lag: Duration,
+    /// For how long there is one finding per rule, identity and address.
+    pub remember: Duration,
+    /// As which address Vault sees the operator; `None` learns it.
+    pub address: Option<Mode>,
+    /// Further addresses that may use the operator's identities.
+    pub trusted: Vec<IpNet>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            grace: Duration::from_secs(60),
+            lag: Duration::from_secs(30),
+            remember: Duration::from_secs(3600),
+            address: None,
+            trusted: Vec::new(),
+        }
+    }
+}
+
+/// Who else may touch canaries, and which.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Reader {
+    /// The paths, as the log has them; `*` stands for anything.
+    pub path: Option<String>,
+    /// Who.
+    pub person: Person,
+}
+
+/// Whether the operator's tokens outlive its Pod.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Persistence {
+    /// They don't.
+    None,
+    /// They are kept in Secrets.
+    Direct,
+}
+
+/// Two readings of the operator's metrics of one Pod, and what it counted between them.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Window {
+    /// When the first was made.
+    pub from: Timestamp,
+    /// When the second was made.
+    pub to: Timestamp,
+    /// Logins.
+    pub logins: u64,
+    /// Reads.
+    pub reads: u64,
+}
+
+/// What is known beside the logs.
+#[derive(Clone, Debug, Default)]
+pub struct Context {
+    /// How findings are made.
+    pub settings: Settings,
+    /// When the operator was there.
+    pub presence: Presence,
+    /// The identities that only it takes.
+    pub identities: Identities,
+    /// The canaries' folders and the decoys.
+    pub traps: Vec<Trap>,
+    /// The prober, this one and others.
+    pub probers: Vec<Person>,
+    /// Who else may touch canaries.
+    pub readers: Vec<Reader>,
+    /// The operator's ServiceAccount.
+    pub account: Option<ObjectRef>,
+    /// How far Vault's clock is from the cluster's.
+    pub offset: Option<Offset>,
+    /// Whether its tokens outlive its Pod; `None` if that is not known.
+    pub persistence: Option<Persistence>,
+    /// What it counted itself.
+    pub windows: Vec<Window>,
+    /// Until when all the events of the API server's log have come.
+    pub events_until: Option<Timestamp>,
+}
+
+impl Context {
+    /// How wrong a moment of Vault's may be when it is corrected.
+    pub(super) fn error(&self) -> Duration {
+        self.offset.map_or(Duration::ZERO, |offset| offset.error)
+    }
+
+    /// A moment of Vault's, by the cluster's clock.
+    pub(super) fn corrected(&self, line: Timestamp) -> Timestamp {
+        self.offset.map_or(line, |offset| offset.corrected(line))
+    }
+
+    /// The trap that a request touches, and how.
+    pub(super) fn touched(&self, entry: &VaultEntry) -> Option<(&Trap, Touch)> {
+        self.traps
+            .iter()
+            .find_map(|trap| Some((trap, trap.touched(entry)?)))
+    }
+
+    /// Whether a request is the prober's own.
+    pub(super) fn own(&self, entry: &VaultEntry) -> bool {
+        self.probers.iter().any(|person| person.is(&entry.who))
+    }
+
+    /// Whether somebody else is known to touch this path.
+    pub(super) fn reader(&self, entry: &VaultEntry) -> bool {
+        self.readers.iter().any(|reader| {
+            let path = reader.path.as_ref();
+            path.is_none_or(|path| fits(path, &entry.path)) && reader.person.is(&entry.who)
+        })
+    }
+
+    /// Whether an address is one of those that may use the operator's identities besides.
+    pub(super) fn trusts(&self, address: std::net::IpAddr) -> bool {
+        self.settings
+            .trusted
+            .iter()
+            .any(|range| range.contains(&address))
+    }
+}

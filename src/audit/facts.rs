@@ -1,0 +1,190 @@
+//! Facts that many entries give together: from where each token was used, which tokens of ServiceAccounts were issued, as which
+//! address canaries are read. The same entries in any order, and any number of times, give the same facts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::address::Mode;
+use super::context::Context;
+use super::entry::{Entry, KubeEntry, TokenId, VaultEntry};
+use super::trap::{Kind, Touch};
+
+/// No more reads of canaries, and no more requests for tokens, are remembered to learn from; the latest are.
+const SAMPLES: usize = 20;
+/// No more tokens, or tokens of ServiceAccounts, are remembered: the earliest are forgotten.
+const LONGEST: usize = 20_000;
+
+/// From when to when.
+type Times = (Timestamp, Timestamp);
+
+/// What many entries say together.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Facts {
+    tokens: BTreeMap<TokenId, BTreeMap<IpAddr, Times>>,
+    issued: BTreeMap<String, BTreeSet<Timestamp>>,
+    events: Option<Times>,
+    canaries: BTreeSet<(Timestamp, IpAddr)>,
+    requesters: BTreeSet<(Timestamp, IpAddr)>,
+    logins: BTreeSet<(Timestamp, String)>,
+    reads: BTreeSet<(Timestamp, String)>,
+}
+
+impl Facts {
+    /// Takes in an entry.
+    pub fn learn(&mut self, entry: &Entry, context: &Context) {
+        match entry {
+            Entry::Vault(entry) => self.learn_request(entry, context),
+            Entry::Kube(event) => self.learn_event(event, context),
+        }
+    }
+
+    fn learn_request(&mut self, entry: &VaultEntry, context: &Context) {
+        let Some(identity) = context.identities.of(entry) else {
+            return;
+        };
+        let at = context.corrected(entry.time);
+        if let (Some(token), Some(address)) = (entry.token, entry.address) {
+            let times = self
+                .tokens
+                .entry(token)
+                .or_default()
+                .entry(address)
+                .or_insert((at, at));
+            *times = (times.0.min(at), times.1.max(at));
+            if self.tokens.len() > LONGEST {
+                self.forget_half();
+            }
+        }
+        let canary = matches!(context.touched(entry), Some((trap, Touch::Secret)) if trap.kind == Kind::Canary);
+        if let Some(address) = entry.address.filter(|_| canary && identity.probe) {
+            sample(&mut self.canaries, (at, address));
+        }
+        if !context.windows.is_empty() && !entry.refused {
+            let book = match entry.operation.as_str() {
+                _ if entry.login => Some(&mut self.logins),
+                "read" if !entry.path.starts_with("auth/") && !entry.path.starts_with("sys/") => {
+                    Some(&mut self.reads)
+                }
+                _ => None,
+            };
+            if let Some(book) = book.filter(|_| entry.half == super::entry::Half::Response) {
+                book.insert((at, entry.id.clone()));
+            }
+        }
+    }
+
+    /// Forgets the tokens that were used last before the others.
+    fn forget_half(&mut self) {
+        let last = |uses: &BTreeMap<IpAddr, Times>| uses.values().map(|times| times.1).max();
+        let mut times: Vec<_> = self.tokens.values().filter_map(last).collect();
+        times.sort();
+        if let Some(median) = times.get(times.len() / 2).copied() {
+            self.tokens.retain(|_, uses| last(uses) >= Some(median));
+        }
+    }
+
+    fn learn_event(&mut self, event: &KubeEntry, context: &Context) {
+        let (first, last) = self.events.unwrap_or((event.time, event.time));
+        self.events = Some((first.min(event.time), last.max(event.time)));
+        let Some(account) = event
+            .token_of
+            .as_ref()
+            .filter(|_| of_operator(event, context))
+        else {
+            return;
+        };
+        for address in &event.addresses {
+            sample(&mut self.requesters, (event.time, *address));
+        }
+        if self.issued.len() < LONGEST || self.issued.contains_key(account) {
+            let times = self.issued.entry(account.clone()).or_default();
+            times.insert(event.time);
+            if times.len() > LONGEST {
+                times.pop_first();
+            }
+        }
+    }
+
+    /// The mode that the setting says, or that the reads of canaries show.
+    pub fn mode(&self, context: &Context) -> Mode {
+        let settings = &context.settings;
+        settings.address.unwrap_or_else(|| {
+            let slack = settings.grace.saturating_add(context.error());
+            let vote = |(at, address): &(Timestamp, IpAddr)| {
+                let told = context.presence.mode_of(*address, *at, slack);
+                told.or_else(|| context.trusts(*address).then_some(Mode::Proxy))
+            };
+            Mode::learnt(self.canaries.iter().map(vote))
+        })
+    }
+
+    /// Whether the API server's log shows the operator's requests from its Pods' addresses, or their nodes'.
+    pub(super) fn requesters_tell(&self, context: &Context) -> bool {
+        let slack = context.settings.grace;
+        let vote = |(at, address): &(Timestamp, IpAddr)| {
+            let told = context.presence.mode_of(*address, *at, slack);
+            told.map(|_| Mode::Node)
+        };
+        Mode::learnt(self.requesters.iter().map(vote)) == Mode::Node
+    }
+
+    /// From where a token was used, and when.
+    pub(super) fn uses(&self, token: TokenId) -> impl Iterator<Item = (IpAddr, Times)> {
+        let uses = self.tokens.get(&token).into_iter().flatten();
+        uses.map(|(address, times)| (*address, *times))
+    }
+
+    /// Whether the operator had a token issued for a ServiceAccount in this span.
+    pub(super) fn issued(&self, account: &str, from: Timestamp, to: Timestamp) -> bool {
+        let times = self.issued.get(account);
+        times.is_some_and(|times| times.range(from..=to).next().is_some())
+    }
+
+    /// From when to when events of the API server were seen.
+    pub(super) fn events(&self) -> Option<Times> {
+        self.events
+    }
+
+    /// How many logins and reads there were between two moments.
+    pub(super) fn counted(&self, from: Timestamp, to: Timestamp) -> (u64, u64) {
+        let count = |book: &BTreeSet<(Timestamp, String)>| {
+            let within = book.iter().filter(|(at, _)| (from..to).contains(at));
+            u64::try_from(within.count()).unwrap_or(u64::MAX)
+        };
+        (count(&self.logins), count(&self.reads))
+    }
+
+    /// Forgets what was last seen before `before`.
+    pub fn forget(&mut self, before: Timestamp) {
+        self.tokens.retain(|_, uses| {
+            uses.retain(|_, times| times.1 >= before);
+            !uses.is_empty()
+        });
+        self.issued.retain(|_, times| {
+            *times = times.split_off(&before);
+            !times.is_empty()
+        });
+        for book in [&mut self.logins, &mut self.reads] {
+            *book = book.split_off(&(before, String::new()));
+        }
+    }
+}
+
+/// Whether the operator made a request to the API server.
+pub(super) fn of_operator(event: &KubeEntry, context: &Context) -> bool {
+    let Some(account) = &context.account else {
+        return false;
+    };
+    let name = event.user.strip_prefix("system:serviceaccount:");
+    name == Some(format!("{}:{}", account.namespace, account.name).as_str())
+}
+
+fn sample(samples: &mut BTreeSet<(Timestamp, IpAddr)>, one: (Timestamp, IpAddr)) {
+    samples.insert(one);
+    if samples.len() > SAMPLES {
+        samples.pop_first();
+    }
+}

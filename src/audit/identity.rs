@@ -1,0 +1,223 @@
+//! Identities: whose requests are the operator's alone, and who else may touch a canary.
+
+use serde::{Deserialize, Serialize};
+
+use super::entry::{VaultEntry, Who};
+use crate::model::text::Text;
+
+/// How the path of a mount of an auth method begins.
+const AUTH: &str = "auth/";
+
+/// An identity that only the operator takes: what one VaultAuth logs in as.
+#[derive(Clone, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Identity {
+    /// The mount of the auth method, e.g. `kubernetes`.
+    pub mount: String,
+    /// The role.
+    pub role: String,
+    /// The ServiceAccount, `namespace/name`, in which `*` stands for anything; empty where the method has none.
+    #[serde(default)]
+    pub service_account: String,
+    /// Whether it is that of a probe, which may read canaries.
+    #[serde(default)]
+    pub probe: bool,
+    /// Whether other workloads use the ServiceAccount.
+    #[serde(default)]
+    pub shared: bool,
+}
+
+impl Identity {
+    /// Whether a request was made as this identity.
+    fn is(&self, entry: &VaultEntry) -> bool {
+        let who = &entry.who;
+        if who.role != self.role
+            || !self.service_account.is_empty()
+                && !fits(&self.service_account, &who.service_account)
+        {
+            return false;
+        }
+        let mount = self.mount.trim_matches('/');
+        let mount = mount.strip_prefix(AUTH).unwrap_or(mount);
+        if entry.login && !entry.mount.is_empty() {
+            let of = entry.mount.trim_end_matches('/');
+            return of.strip_prefix(AUTH).unwrap_or(of) == mount;
+        }
+        // Vault names it `<mount>-<what the method says>`.
+        let rest = who.display_name.strip_prefix(&mount.replace('/', "-"));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    }
+}
+
+/// The identities that only the operator takes.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Identities(Vec<Identity>);
+
+impl Identities {
+    /// These, each once.
+    pub fn new(all: impl IntoIterator<Item = Identity>) -> Self {
+        let mut all: Vec<_> = all.into_iter().collect();
+        all.sort();
+        all.dedup();
+        Self(all)
+    }
+
+    /// That of a request, if it is one of them.
+    pub fn of(&self, entry: &VaultEntry) -> Option<&Identity> {
+        if entry.who.role.is_empty() {
+            return None;
+        }
+        self.0.iter().find(|identity| identity.is(entry))
+    }
+
+    /// That of a ServiceAccount, `namespace/name`.
+    pub fn of_account(&self, account: &str) -> Option<&Identity> {
+        self.0
+            .iter()
+            .find(|identity| fits(&identity.service_account, account))
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Identity> {
+        self.0.iter()
+    }
+}
+
+/// Somebody by what the log says of them. What is not set fits anyone; `*` stands for anything.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Person {
+    /// Their display name.
+    pub display_name: Option<String>,
+    /// The role of their login.
+    pub role: Option<String>,
+    /// Their ServiceAccount, `namespace/name`.
+    pub service_account: Option<String>,
+    /// One of their policies.
+    pub policy: Option<String>,
+    /// Their entity's ID.
+    pub entity: Option<String>,
+}
+
+impl Person {
+    /// Whether it is them. One of whom nothing is set is nobody.
+    pub fn is(&self, who: &Who) -> bool {
+        let own = [
+            (&self.display_name, &who.display_name),
+            (&self.role, &who.role),
+            (&self.service_account, &who.service_account),
+            (&self.entity, &who.entity),
+        ];
+        let any = own.iter().any(|(pattern, _)| pattern.is_some()) || self.policy.is_some();
+        let all = own
+            .iter()
+            .all(|(pattern, text)| pattern.as_ref().is_none_or(|pattern| fits(pattern, text)));
+        let policy = self.policy.as_ref();
+        let policy =
+            policy.is_none_or(|pattern| who.policies.iter().any(|policy| fits(pattern, policy)));
+        any && all && policy
+    }
+}
+
+/// Whether a text is a pattern's, in which `*` stands for anything.
+pub fn fits(pattern: &str, text: &str) -> bool {
+    let Some((beginning, rest)) = pattern.split_once('*') else {
+        return pattern == text;
+    };
+    let Some(mut text) = text.strip_prefix(beginning) else {
+        return false;
+    };
+    let mut parts = rest.split('*');
+    let end = parts.next_back().unwrap_or_default();
+    for part in parts {
+        let Some((_, after)) = text.split_once(part) else {
+            return false;
+        };
+        text = after;
+    }
+    text.ends_with(end)
+}
+
+/// Who made the requests of a finding, as it is shown.
+#[derive(Clone, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct Shown {
+    /// The mount of the login, e.g. `auth/kubernetes/`.
+    pub mount: Text,
+    /// The role.
+    pub role: Text,
+    /// The ServiceAccount.
+    pub service_account: Text,
+    /// The entity's ID.
+    pub entity: Text,
+    /// The display name.
+    pub display_name: Text,
+}
+
+impl Shown {
+    /// Who made a request, and with which of the operator's identities.
+    pub fn new(who: &Who, identity: Option<&Identity>) -> Self {
+        let mount = |identity: &Identity| format!("{AUTH}{}/", identity.mount.trim_matches('/'));
+        Self {
+            mount: identity.map(mount).unwrap_or_default().into(),
+            role: who.role.as_str().into(),
+            service_account: who.service_account.as_str().into(),
+            entity: who.entity.as_str().into(),
+            display_name: who.display_name.as_str().into(),
+        }
+    }
+
+    /// In a few words.
+    pub fn name(&self) -> &str {
+        let names = [&self.display_name, &self.service_account, &self.role];
+        names
+            .into_iter()
+            .find(|name| !name.is_empty())
+            .map_or("nobody", |name| name.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_anything() {
+        let check = |pattern: &str, text: &str, expected| {
+            assert_eq!(fits(pattern, text), expected, "{pattern} {text}");
+        };
+        check("kubernetes-backup", "kubernetes-backup", true);
+        check("kubernetes-backup", "kubernetes-backup-x", false);
+        check("kubernetes-*", "kubernetes-", true);
+        check("*", "", true);
+        check("kvv2/*/vso-prober/*", "kvv2/data/vso-prober/a/b", true);
+        check("kvv2/*/vso-prober/*", "kvv2/data/other/a", false);
+        check("*a*b", "ab", true);
+        check("ab*b", "ab", false);
+        check("a**c", "abc", true);
+    }
+
+    #[test]
+    fn one_of_whom_nothing_is_set_is_nobody() {
+        let who = Who {
+            display_name: "kubernetes-backup-velero".to_owned(),
+            policies: vec!["backup".to_owned()],
+            ..Who::default()
+        };
+        assert!(!Person::default().is(&who));
+        let by = |display_name: Option<&str>, policy: Option<&str>| Person {
+            display_name: display_name.map(str::to_owned),
+            policy: policy.map(str::to_owned),
+            ..Person::default()
+        };
+        assert!(
+            by(Some("kubernetes-backup-*"), None).is(&who) && by(None, Some("backup")).is(&who)
+        );
+        assert!(!by(Some("kubernetes-backup-*"), Some("admin")).is(&who));
+    }
+}

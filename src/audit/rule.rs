@@ -1,0 +1,353 @@
+//! The rules: tables of what makes an entry suspicious, each named and each one question.
+
+mod honey;
+mod kubernetes;
+mod presence;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::address::Mode;
+use super::context::Context;
+use super::entry::{Entry, Half, KubeEntry, VaultEntry};
+use super::facts::{self, Facts};
+use super::finding::{Confidence, Hit, Operator, Request, RuleName};
+use super::identity::{Identity, Shown};
+use crate::model::text::Text;
+
+/// What a rule says: how sure it is, and what happened.
+pub(super) type Said = Option<(Confidence, String)>;
+/// A rule on a request to Vault.
+type Rule = (RuleName, fn(&Case<'_>) -> Said);
+
+/// The rules on requests to Vault. Each is asked, for each says something of its own.
+const RULES: &[Rule] = &[
+    (RuleName::Honey, honey::honey),
+    (RuleName::Absent, presence::absent),
+    (RuleName::Address, presence::address),
+    (RuleName::Moved, presence::moved),
+    (RuleName::Revenant, presence::revenant),
+    (RuleName::Unbacked, kubernetes::unbacked),
+    (RuleName::Agent, agent),
+];
+
+/// How a User-Agent of the operator's begins.
+const AGENT: &str = "vso/";
+
+/// What a rule goes by.
+pub(super) struct Case<'a> {
+    pub(super) entry: &'a VaultEntry,
+    /// When, by the cluster's clock.
+    pub(super) at: Timestamp,
+    /// Which of the operator's identities it was made with.
+    pub(super) identity: Option<&'a Identity>,
+    pub(super) facts: &'a Facts,
+    pub(super) context: &'a Context,
+    pub(super) mode: Mode,
+    /// Now, by the cluster's clock; `None` if all is over.
+    pub(super) now: Option<Timestamp>,
+}
+
+impl Case<'_> {
+    /// Within this of the request, the operator's presence counts for it.
+    pub(super) fn slack(&self) -> Duration {
+        self.context
+            .settings
+            .grace
+            .saturating_add(self.context.error())
+    }
+
+    /// Who did what, as the beginning of a sentence.
+    pub(super) fn deed(&self) -> String {
+        let who = Shown::new(&self.entry.who, self.identity);
+        let Self { entry, .. } = self;
+        if entry.login {
+            format!("`{}` logged in", who.name())
+        } else {
+            format!(
+                "`{}` asked to {} `{}`",
+                who.name(),
+                entry.operation,
+                entry.path
+            )
+        }
+    }
+
+    /// From where.
+    pub(super) fn from(&self) -> String {
+        let address = self.entry.address;
+        address.map_or_else(
+            || "an unknown address".to_owned(),
+            |address| format!("`{address}`"),
+        )
+    }
+}
+
+/// What the rules say of an entry.
+pub fn hits(
+    source: &str,
+    entry: &Entry,
+    facts: &Facts,
+    context: &Context,
+    mode: Mode,
+    now: Option<Timestamp>,
+) -> Vec<Hit> {
+    match entry {
+        Entry::Vault(entry) => of_request(source, entry, facts, context, mode, now),
+        Entry::Kube(event) => kubernetes::issuer(event, facts, context)
+            .map(|said| of_event(source, event, context, mode, said))
+            .into_iter()
+            .collect(),
+    }
+}
+
+fn of_request(
+    source: &str,
+    entry: &VaultEntry,
+    facts: &Facts,
+    context: &Context,
+    mode: Mode,
+    now: Option<Timestamp>,
+) -> Vec<Hit> {
+    let identity = context.identities.of(entry);
+    if identity.is_none() && context.touched(entry).is_none() {
+        return Vec::new();
+    }
+    let at = context.corrected(entry.time);
+    let case = Case {
+        entry,
+        at,
+        identity,
+        facts,
+        context,
+        mode,
+        now,
+    };
+    let said: Vec<_> = RULES
+        .iter()
+        .filter_map(|(rule, asked)| Some((*rule, asked(&case)?)))
+        .collect();
+    let agent = said.iter().any(|(rule, _)| *rule == RuleName::Agent);
+    let shared = identity.is_some_and(|identity| identity.shared);
+    let hit = |(rule, (confidence, text)): (RuleName, (Confidence, String))| {
+        let raised = if agent && rule != RuleName::Agent {
+            confidence.higher()
+        } else {
+            confidence
+        };
+        let confidence = if shared { raised.lower() } else { raised };
+        let note = if shared {
+            "; other workloads use its ServiceAccount too"
+        } else {
+            ""
+        };
+        Hit {
+            rule,
+            confidence,
+            shared,
+            source: source.into(),
+            identity: Shown::new(&entry.who, identity),
+            at,
+            request: Some(Request {
+                id: entry.id.as_str().into(),
+                time: entry.time,
+                operation: if entry.login {
+                    "login".into()
+                } else {
+                    entry.operation.as_str().into()
+                },
+                path: entry.path.as_str().into(),
+                granted: entry.half == Half::Response && !entry.refused,
+                address: entry.address,
+                token: entry.token.map(|token| token.to_string()),
+                user_agent: entry.user_agent.as_deref().map(Text::new),
+            }),
+            operator: operator(at, case.slack(), context, mode),
+            text: Text::new(&format!("{text}{note}")),
+        }
+    };
+    said.into_iter().map(hit).collect()
+}
+
+fn of_event(
+    source: &str,
+    event: &KubeEntry,
+    context: &Context,
+    mode: Mode,
+    (confidence, text): (Confidence, String),
+) -> Hit {
+    let account = event.token_of.clone().unwrap_or_default();
+    let identity = context.identities.of_account(&account);
+    let shown = Shown {
+        mount: identity
+            .map(|identity| format!("auth/{}/", identity.mount.trim_matches('/')))
+            .unwrap_or_default()
+            .into(),
+        role: identity
+            .map(|identity| identity.role.as_str())
+            .unwrap_or_default()
+            .into(),
+        service_account: account.as_str().into(),
+        ..Shown::default()
+    };
+    Hit {
+        rule: RuleName::Issuer,
+        confidence,
+        shared: false,
+        source: source.into(),
+        identity: shown,
+        at: event.time,
+        request: Some(Request {
+            id: event.id.as_str().into(),
+            time: event.time,
+            operation: "create".into(),
+            path: format!("serviceaccounts/token of {account}").into(),
+            granted: true,
+            address: event.addresses.first().copied(),
+            token: None,
+            user_agent: Some(event.user_agent.as_str().into()),
+        }),
+        operator: operator(event.time, context.settings.grace, context, mode),
+        text: text.into(),
+    }
+}
+
+/// What is known of the operator at a time.
+fn operator(at: Timestamp, slack: Duration, context: &Context, mode: Mode) -> Operator {
+    let pods: Vec<_> = context
+        .presence
+        .around(at, slack)
+        .take(8)
+        .cloned()
+        .collect();
+    Operator {
+        present: !pods.is_empty(),
+        pods,
+        address_mode: mode,
+    }
+}
+
+/// Another program than the operator uses its identity.
+fn agent(case: &Case<'_>) -> Said {
+    let agent = case.entry.user_agent.as_ref()?;
+    let other = case.identity.is_some() && !agent.starts_with(AGENT);
+    other.then(|| {
+        let text = format!(
+            "{} as the program `{agent}`, which is not the operator",
+            case.deed()
+        );
+        (Confidence::Low, text)
+    })
+}
+
+/// What the operator's metrics and Vault's log say together: a finding of the rule `books`, if the log holds more than the
+/// operator did in two windows, or more.
+pub fn books(facts: &Facts, context: &Context) -> Option<Hit> {
+    let mut over = Vec::new();
+    for window in &context.windows {
+        let (logins, reads) = facts.counted(window.from, window.to);
+        let more = (
+            logins.saturating_sub(window.logins),
+            reads.saturating_sub(window.reads),
+        );
+        if more != (0, 0) {
+            over.push((window, more));
+        }
+    }
+    let (first, last) = (over.first()?.0, over.last()?.0);
+    if over.len() < WINDOWS {
+        return None;
+    }
+    let sum = over.iter().fold((0u64, 0u64), |sum, (_, more)| {
+        (sum.0.saturating_add(more.0), sum.1.saturating_add(more.1))
+    });
+    let text = format!(
+        "Vault's log holds {} logins and {} reads of the operator's identities more than the operator counted, in {} windows from {} to {}",
+        sum.0,
+        sum.1,
+        over.len(),
+        first.from,
+        last.to
+    );
+    let mode = facts.mode(context);
+    Some(Hit {
+        rule: RuleName::Books,
+        confidence: Confidence::Medium,
+        shared: context.identities.iter().any(|identity| identity.shared),
+        source: Text::default(),
+        identity: Shown::default(),
+        at: first.from,
+        request: None,
+        operator: operator(first.from, context.settings.grace, context, mode),
+        text: text.into(),
+    })
+}
+
+/// In so many windows must the log hold more: one alone may have cut a request in two.
+const WINDOWS: usize = 2;
+
+/// The rules that lack what they go by, and what that is.
+pub fn off(facts: &Facts, context: &Context) -> Vec<(RuleName, &'static str)> {
+    let mode = facts.mode(context);
+    let presence = context.presence.is_empty();
+    let checks: [(RuleName, bool, &str); 12] = [
+        (
+            RuleName::Honey,
+            context.traps.is_empty(),
+            "no canary and no decoy is known",
+        ),
+        (RuleName::Absent, context.identities.is_empty(), NO_IDENTITY),
+        (RuleName::Absent, presence, NO_PRESENCE),
+        (
+            RuleName::Absent,
+            context.offset.is_none(),
+            "how far Vault's clock is from the cluster's is not known",
+        ),
+        (RuleName::Address, presence || !mode.tells(), NO_ADDRESS),
+        (RuleName::Moved, presence || !mode.tells(), NO_ADDRESS),
+        (RuleName::Revenant, presence, NO_PRESENCE),
+        (
+            RuleName::Revenant,
+            context.persistence != Some(super::context::Persistence::None),
+            "the operator keeps its tokens in Secrets, or whether it does is not known",
+        ),
+        (
+            RuleName::Unbacked,
+            facts.events().is_none() || context.account.is_none(),
+            "there is no audit log of the API server, or the operator's ServiceAccount is not known",
+        ),
+        (
+            RuleName::Issuer,
+            presence || !facts.requesters_tell(context),
+            "the API server's log does not show the operator's requests from its own addresses",
+        ),
+        (
+            RuleName::Books,
+            context.windows.is_empty(),
+            "there are no readings of the operator's metrics",
+        ),
+        (RuleName::Agent, context.identities.is_empty(), NO_IDENTITY),
+    ];
+    let mut off: Vec<(RuleName, &'static str)> = Vec::new();
+    for (rule, lacks, reason) in checks {
+        if lacks && !off.iter().any(|(known, _)| *known == rule) {
+            off.push((rule, reason));
+        }
+    }
+    off
+}
+
+const NO_IDENTITY: &str = "no identity is known that only the operator takes";
+const NO_PRESENCE: &str = "the operator's presence is not known";
+const NO_ADDRESS: &str = "no address tells the operator from others, or which does is not known";
+
+/// Whether an entry is the operator's, or touches a trap, or is an event that a rule needs.
+pub fn heeded(entry: &Entry, context: &Context) -> bool {
+    match entry {
+        Entry::Vault(entry) => {
+            context.identities.of(entry).is_some() || context.touched(entry).is_some()
+        }
+        Entry::Kube(event) => event.token_of.is_some() && facts::of_operator(event, context),
+    }
+}
