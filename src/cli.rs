@@ -87,6 +87,12 @@ pub enum Command {
     /// Exits with 0 if all is well (warnings are allowed), 1 for a finding, 2 if the configuration can't be
     /// used, 3 if something could not be checked.
     Doctor(DoctorArgs),
+    /// Find who acts in the operator's name, by the audit logs of Vault and of the API server.
+    Audit {
+        /// What to do.
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
     /// Remove canaries that earlier runs left behind, once they have expired.
     Cleanup(CleanupArgs),
     /// Check the configuration, print its schema or an example.
@@ -204,6 +210,45 @@ pub enum OutputFormat {
     Json,
     /// JUnit XML.
     Junit,
+}
+
+/// What to do with audit logs.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Judge saved logs: plain, gzip or zstd, in any order. Needs no cluster and no Vault; a configuration tells it the prober
+    /// and its canaries.
+    ///
+    /// Exits with 0 if nothing was found, 1 for a confirmed finding, 2 for wrong usage, 3 if a file can't be read or has
+    /// lines that are no audit entries.
+    Check(AuditCheckArgs),
+}
+
+/// Which logs to judge, and by what.
+#[derive(Args, Debug)]
+pub struct AuditCheckArgs {
+    /// The logs: of Vault's audit devices, and of the API server.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// When the operator's Pods were there, and at which addresses: lines `{"pod","address","node_address","from","to"}`.
+    #[arg(long, value_name = "FILE")]
+    pub presence: Option<PathBuf>,
+    /// As which address Vault sees the operator [default: learnt from its reads of canaries].
+    #[arg(long, value_enum, value_name = "MODE")]
+    pub address: Option<AuditAddress>,
+    /// The format of the output.
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: ReportFormat,
+}
+
+/// As which address Vault sees the operator.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum AuditAddress {
+    /// As its Pod's.
+    Pod,
+    /// As its node's.
+    Node,
+    /// It is not to be used.
+    Off,
 }
 
 /// What to remove.

@@ -1,5 +1,6 @@
 //! The dispatch of the commands, and their error, which carries the exit code.
 
+mod audit;
 mod cleanup;
 mod config;
 mod doctor;
@@ -68,6 +69,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Error> {
         Command::Judge(args) => judge::run(&args),
         Command::Serve(args) => serve::run(&settings, &args).await,
         Command::Doctor(args) => doctor::run(&settings, &args).await,
+        Command::Audit { command } => audit::run(&settings, &command),
         Command::Cleanup(args) => cleanup::run(&settings.load()?, &args).await,
         Command::Config { command } => configuration(settings, command),
         Command::Completions { shell } => {

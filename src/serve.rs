@@ -6,6 +6,7 @@ mod reload;
 mod remote_write;
 mod reporter;
 mod scheduler;
+mod traps;
 mod worker;
 
 pub use files::{Change, Files};
@@ -13,3 +14,4 @@ pub use reload::{ConfigFile, Unread};
 pub use remote_write::RemoteWriter;
 pub use reporter::Reporter;
 pub use scheduler::Scheduler;
+pub use traps::{prober, traps};

@@ -1,0 +1,15 @@
+//! The commands of `audit`: who acts in the operator's name.
+
+mod check;
+mod logs;
+mod report;
+
+use super::{Error, Settings};
+use crate::cli::{AuditCommand, Exit};
+
+/// Runs one of them.
+pub(super) fn run(settings: &Settings, command: &AuditCommand) -> Result<Exit, Error> {
+    match command {
+        AuditCommand::Check(args) => check::run(settings, args),
+    }
+}
