@@ -90,10 +90,8 @@ fn configuration(settings: Settings, command: ConfigCommand) -> Result<Exit, Err
             let (settings, name, text) = settings.read_or(file)?;
             let checked = settings.check(&text, &name).map_err(Error::problems)?;
             config::good(&mut out, &checked, &name).and_then(|()| {
-                let notes = probe::unheeded(&checked);
-                notes
-                    .into_iter()
-                    .try_for_each(|note| writeln!(out, "note: {note}"))
+                let mut notes = probe::unheeded(&checked);
+                notes.try_for_each(|note| writeln!(out, "note: {note}"))
             })
         }
     };

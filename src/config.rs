@@ -1,5 +1,6 @@
 //! The configuration, checked: a value of it can be run.
 
+mod audit;
 pub mod check;
 pub mod duration;
 mod header;
@@ -21,6 +22,10 @@ use url::Url;
 
 use crate::model::Step;
 
+pub use audit::{
+    AddressMode, Audit, AuditReader, AuditServer, AuditSource, Begin, Decoy, Feed, Identities,
+    Identity, ReaderBy, ServerTls,
+};
 pub use header::{Header, HeaderSource, Literal};
 pub use push::{Credential, Push, Receiver};
 pub use target::{
@@ -45,6 +50,8 @@ pub struct Config {
     pub push: Push,
     /// Where outcomes are kept.
     pub history: Option<History>,
+    /// The audit logs that are read.
+    pub audit: Option<Audit>,
     /// The name that keeps two probers on one namespace apart; fits a label value and a name's part.
     pub instance: String,
     /// A digest of what is written, whatever its order, its layout and its comments.

@@ -31,6 +31,7 @@ pub mod schedule;
 pub mod scrape;
 pub mod serve;
 pub mod shutdown;
+pub mod tail;
 pub mod telemetry;
 pub mod vault;
 pub mod wire;

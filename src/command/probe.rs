@@ -33,9 +33,12 @@ const PUSH_LIMIT_AT_THE_END: Duration = Duration::from_secs(3);
 const SAVE_LIMIT: Duration = Duration::from_secs(10);
 
 /// What the configuration asks for that this version takes no heed of, beside what it refuses to run.
-pub(super) fn unheeded(config: &Config) -> Option<&'static str> {
-    let asked = config.history.is_some();
-    asked.then_some("only `serve` keeps a `history`")
+pub(super) fn unheeded(config: &Config) -> impl Iterator<Item = &'static str> {
+    let history = config.history.is_some();
+    let history = history.then_some("only `serve` keeps a `history`");
+    let audit = config.audit.is_some();
+    let audit = audit.then_some("`audit` is checked, but no command reads it yet");
+    history.into_iter().chain(audit)
 }
 
 pub(super) async fn run(config: &Config, args: &ProbeArgs) -> Result<Exit, Error> {
@@ -49,7 +52,7 @@ pub(super) async fn run(config: &Config, args: &ProbeArgs) -> Result<Exit, Error
     let shutdown = Shutdown::on_signals()?;
     let board = Board::new(args.output.output == OutputFormat::Table);
 
-    if let Some(what) = unheeded(config) {
+    for what in unheeded(config) {
         tracing::warn!("{what}");
     }
     let begun = Instant::now();

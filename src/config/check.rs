@@ -1,5 +1,6 @@
 //! The check of a configuration: from text to a value that can run, or to every problem.
 
+mod audit;
 mod probe;
 mod push;
 mod vault;
@@ -157,6 +158,7 @@ impl Checker {
         );
         let push = self.push(&raw.push.unwrap_or_default());
         let history = raw.history.and_then(|history| self.history(&history));
+        let audit = raw.audit.and_then(|audit| self.audit(&audit));
         let instance = self.by_or(
             "instance",
             raw.instance.as_deref(),
@@ -174,6 +176,7 @@ impl Checker {
             },
             push,
             history,
+            audit,
             instance: instance?,
             digest,
         })

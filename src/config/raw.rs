@@ -3,6 +3,7 @@
 //! Everything is optional here; what must be written is told by `required` in the schema, so that
 //! `walk` can report it together with all the rest.
 
+mod audit;
 mod probe;
 mod push;
 mod schema;
@@ -14,6 +15,10 @@ use serde::Deserialize;
 
 use super::Scheme;
 
+pub(super) use audit::{
+    AUDIT_LISTEN, AUTO, Audit, AuditReader, AuditServer, AuditSource, GRACE, Http, Identities, LAG,
+    REMEMBER, ServerTls,
+};
 pub(super) use probe::{
     AUTH_REF, Dynamic, EVERY, MAX_TTL, OBJECTIVE, POSTGRES_PORT, Pki, Postgres, Probe, SPREAD,
     Static, TIMEOUT,
@@ -63,6 +68,8 @@ pub(super) struct Config {
     pub(super) push: Option<Push>,
     /// The folder that stores outcomes over a restart. Without it they are kept in memory.
     pub(super) history: Option<History>,
+    /// The audit logs of Vault, in which misuse of the operator's identities is looked for.
+    pub(super) audit: Option<Audit>,
     /// The name that tells two probers in one namespace apart.
     #[schemars(length(min = 1, max = 41), extend("default" = INSTANCE))]
     pub(super) instance: Option<String>,

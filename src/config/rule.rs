@@ -1,5 +1,6 @@
 //! Rules for single values: each parses a text, or says what is wrong and what is allowed.
 
+mod audit;
 mod mark;
 
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use url::Url;
 use super::Refresh;
 use super::duration::{self, DurationError};
 use super::problem::quoted;
+pub(super) use audit::{network, service_account, source};
 pub(super) use mark::{header_name, header_value, label_value, mark};
 
 /// What a rule makes of a text; the error continues a sentence whose subject is the key.

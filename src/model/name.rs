@@ -80,6 +80,8 @@ names! {
     ProbeId;
     /// The ID of a run.
     RunId;
+    /// The name of a source of audit lines, as it is configured.
+    SourceName;
 }
 
 /// An object in a namespace, written `namespace/name`.

@@ -254,7 +254,9 @@ fn the_example_is_good_and_has_every_key() {
 #[test]
 fn the_examples_comments_are_good() {
     let is_key = |text: &str| {
-        let word = text.trim_start().split(':').next().unwrap_or_default();
+        let text = text.trim_start();
+        let item = text.strip_prefix("- ").unwrap_or(text);
+        let word = item.split(':').next().unwrap_or_default();
         text.contains(':') && word.bytes().all(|byte| byte.is_ascii_alphanumeric())
     };
     let uncommented: String = EXAMPLE

@@ -22,6 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("operator", &["exposition", "model"]),
     ("judge", &["model"]),
     ("audit", &["model"]),
+    ("tail", &["model"]),
     ("publish", &["config", "model"]),
     ("history", &["config", "model", "wire"]),
     (

@@ -32,6 +32,7 @@ fn forbid_empty_scalars(schema: &mut Value, definitions: &Value) {
         }
         Value::Object(object) => {
             if let Some(Value::Array(types)) = object.get("type")
+                && !types.iter().any(|name| name == "array")
                 && let Some(scalar) = types
                     .iter()
                     .find(|name| !["null", "array", "object"].iter().any(|kept| name == kept))

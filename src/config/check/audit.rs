@@ -1,0 +1,210 @@
+//! The check of the audit logs.
+
+use std::collections::HashMap;
+
+use super::Checker;
+use crate::config::problem::quoted;
+use crate::config::{
+    Audit, AuditReader, AuditServer, AuditSource, Decoy, Feed, Identities, Identity, ReaderBy,
+    ServerTls, raw, rule,
+};
+
+impl Checker {
+    pub(super) fn audit(&mut self, raw: &raw::Audit) -> Option<Audit> {
+        let state = self.by("audit.state", raw.state.as_deref(), rule::file);
+        let sources = self.audit_sources(raw.sources.as_deref().unwrap_or_default());
+        let server = self.audit_server(raw.server.as_ref().unwrap_or(&raw::AuditServer::default()));
+        let identities = self.identities(raw.identities.as_ref());
+        let trusted = raw.trusted.iter().flatten().enumerate();
+        let trusted = trusted
+            .filter_map(|(index, text)| {
+                self.by(
+                    &format!("audit.trusted[{index}]"),
+                    Some(text),
+                    rule::network,
+                )
+            })
+            .collect();
+        let readers = raw.readers.iter().flatten().enumerate();
+        let readers = readers
+            .filter_map(|(index, reader)| self.reader(&format!("audit.readers[{index}]"), reader))
+            .collect();
+        let decoys = raw.decoys.iter().flatten().enumerate();
+        let decoys = decoys
+            .filter_map(|(index, decoy)| {
+                let at = |key: &str| format!("audit.decoys[{index}].{key}");
+                let mount = self.by(&at("mount"), decoy.mount.as_deref(), rule::vault_path);
+                let path = self.by(&at("path"), decoy.path.as_deref(), rule::vault_path);
+                Some(Decoy {
+                    mount: mount?,
+                    path: path?,
+                })
+            })
+            .collect();
+        let mut period = |key: &str, text: Option<&str>, default: &str| {
+            self.by_or(&format!("audit.{key}"), text, default, rule::period)
+        };
+        let grace = period("grace", raw.grace.as_deref(), raw::GRACE);
+        let lag = period("lag", raw.lag.as_deref(), raw::LAG);
+        let remember = period("remember", raw.remember.as_deref(), raw::REMEMBER);
+        Some(Audit {
+            state: state?,
+            sources,
+            server: server?,
+            identities,
+            address: raw.address.unwrap_or_default(),
+            trusted,
+            readers,
+            decoys,
+            grace: grace?,
+            lag: lag?,
+            remember: remember?,
+        })
+    }
+
+    fn audit_sources(&mut self, list: &[raw::AuditSource]) -> Vec<AuditSource> {
+        let mut first: HashMap<&str, String> = HashMap::new();
+        let mut sources = Vec::new();
+        for (index, raw) in list.iter().enumerate() {
+            let path = format!("audit.sources[{index}]");
+            if let Some(name) = raw.name.as_deref() {
+                let at = format!("{path}.name");
+                if let Some(other) = first.get(name) {
+                    let line = self.places.value(other).line;
+                    let message = format!(
+                        "`{at}` is {}, as is `{other}` on line {line}; \
+                         each source must have a name of its own",
+                        quoted(name),
+                    );
+                    self.report(&at, message);
+                } else {
+                    first.insert(name, at);
+                }
+            }
+            sources.extend(self.audit_source(&path, raw));
+        }
+        sources
+    }
+
+    fn audit_source(&mut self, path: &str, raw: &raw::AuditSource) -> Option<AuditSource> {
+        let at = |key: &str| format!("{path}.{key}");
+        let name = self.by(&at("name"), raw.name.as_deref(), rule::source);
+        let feed = if let Some(file) = &raw.file {
+            let path = self.by(&at("file.path"), file.path.as_deref(), rule::file);
+            let from = file.from.unwrap_or_default();
+            path.map(|path| Feed::File { path, from })
+        } else if let Some(pods) = &raw.pod_logs {
+            let namespace = pods.namespace.as_deref();
+            let namespace = self.by(&at("podLogs.namespace"), namespace, rule::namespace);
+            let selector = pods.selector.as_deref();
+            let selector = self.by(&at("podLogs.selector"), selector, rule::label_selector);
+            let container = pods.container.as_deref();
+            let container = self.by(&at("podLogs.container"), container, rule::namespace);
+            namespace
+                .zip(selector)
+                .map(|(namespace, selector)| Feed::PodLogs {
+                    namespace,
+                    selector,
+                    container,
+                })
+        } else {
+            raw.http.as_ref().map(|raw::Http {}| Feed::Http)
+        };
+        Some(AuditSource {
+            name: name?,
+            feed: feed?,
+        })
+    }
+
+    fn audit_server(&mut self, raw: &raw::AuditServer) -> Option<AuditServer> {
+        let at = |key: &str| format!("audit.server.{key}");
+        let written = raw.listen.as_deref();
+        let listen = self.by_or(&at("listen"), written, raw::AUDIT_LISTEN, rule::listen);
+        let token = raw.bearer_token_file.as_deref();
+        let bearer_token_file = self.by(&at("bearerTokenFile"), token, rule::file);
+        let tls = raw.tls.as_ref().and_then(|tls| {
+            let cert_file = self.by(&at("tls.certFile"), tls.cert_file.as_deref(), rule::file);
+            let key_file = self.by(&at("tls.keyFile"), tls.key_file.as_deref(), rule::file);
+            let ca = tls.client_ca_file.as_deref();
+            let client_ca_file = self.by(&at("tls.clientCaFile"), ca, rule::file);
+            Some(ServerTls {
+                cert_file: cert_file?,
+                key_file: key_file?,
+                client_ca_file,
+            })
+        });
+        let asks = |tls: &raw::ServerTls| tls.client_ca_file.is_some();
+        let guarded = raw.bearer_token_file.is_some() || raw.tls.as_ref().is_some_and(asks);
+        if let Some(listen) = listen
+            && !listen.ip().is_loopback()
+            && !guarded
+        {
+            let open = format!(
+                "`{}` is `{listen}`, which others can reach; set `bearerTokenFile`, or `tls` with `clientCaFile`",
+                at("listen")
+            );
+            self.report(&at("listen"), open);
+        }
+        Some(AuditServer {
+            listen: listen?,
+            tls,
+            bearer_token_file,
+        })
+    }
+
+    fn identities(&mut self, raw: Option<&raw::Identities>) -> Identities {
+        let path = "audit.identities";
+        match raw {
+            None => Identities::Auto,
+            Some(raw::Identities::Word(word)) => {
+                if word != raw::AUTO {
+                    let wrong =
+                        format!("`{path}` is {}; it must be `auto` or a list", quoted(word));
+                    self.report(path, wrong);
+                }
+                Identities::Auto
+            }
+            Some(raw::Identities::Listed(list)) => {
+                let list = list.iter().enumerate();
+                let listed = list.filter_map(|(index, raw)| {
+                    let at = |key: &str| format!("{path}[{index}].{key}");
+                    let mount = raw.mount.as_deref();
+                    let mount = self.by_or(&at("mount"), mount, "kubernetes", rule::auth_mount);
+                    let role = self.by(&at("role"), raw.role.as_deref(), rule::role);
+                    let account = raw.service_account.as_deref();
+                    let account = self.by(&at("serviceAccount"), account, rule::service_account);
+                    Some(Identity {
+                        mount: mount?,
+                        role: role?,
+                        service_account: account?,
+                    })
+                });
+                Identities::Listed(listed.collect())
+            }
+        }
+    }
+
+    fn reader(&mut self, path: &str, raw: &raw::AuditReader) -> Option<AuditReader> {
+        let at = |key: &str| format!("{path}.{key}");
+        let paths = self.by(&at("path"), raw.path.as_deref(), rule::line);
+        let ways = [
+            ("displayName", ReaderBy::DisplayName, &raw.display_name),
+            ("role", ReaderBy::Role, &raw.role),
+            (
+                "serviceAccount",
+                ReaderBy::ServiceAccount,
+                &raw.service_account,
+            ),
+            ("policy", ReaderBy::Policy, &raw.policy),
+            ("entity", ReaderBy::Entity, &raw.entity),
+        ];
+        let written = ways.into_iter().find(|(_, _, value)| value.is_some());
+        let (key, by, value) = written?;
+        let pattern = self.by(&at(key), value.as_deref(), rule::line)?;
+        Some(AuditReader {
+            path: paths,
+            by,
+            pattern,
+        })
+    }
+}
