@@ -1,6 +1,6 @@
 # `make` alone says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help tools build image demo test chaos fuzz e2e-kind lint fmt-check clippy doc deny shellcheck actionlint hadolint yamllint advisories bench-accuracy bench-attribution bench-correlation bench-footprint lab-up lab-down clean
+.PHONY: help tools build image demo test chaos chaos-audit fuzz e2e-kind lint fmt-check clippy doc deny shellcheck actionlint hadolint yamllint advisories bench-accuracy bench-attribution bench-correlation bench-footprint lab-up lab-down clean
 
 CACHE := $(or $(VSO_PROBER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vso-prober)
 # The linters, in a folder that is named after what it holds.
@@ -37,6 +37,11 @@ test: tools ## Run every test, those against the lab too, and say which took lon
 chaos: tools ## Have 300 storms of random faults, and see that nobody is blamed who had none (an hour)
 	cargo build --locked --workspace --bins
 	CHAOS_SEEDS=$(or $(CHAOS_SEEDS),300) cargo test --locked --workspace --test suites chaos::
+
+# CHAOS_AUDIT_SEED=17 has one storm again.
+chaos-audit: ## Rotate an audit log, and kill its reader, in 1000 storms, and see that no line is lost silently; then measure the reader's speed
+	CHAOS_AUDIT_STORMS=$(or $(CHAOS_AUDIT_STORMS),1000) cargo test --release --locked --lib tail::trials::
+	AUDIT_BENCH_GB=$(or $(AUDIT_BENCH_GB),10) cargo test --release --locked --lib tail::trials:: -- --ignored --nocapture
 
 fuzz: ## Give every parser of what comes from outside a million odd inputs (FUZZ_CASES; some minutes)
 	FUZZ_CASES=$(or $(FUZZ_CASES),1000000) cargo test --profile fuzz --locked --test fuzz

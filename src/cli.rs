@@ -221,6 +221,35 @@ pub enum AuditCommand {
     /// Exits with 0 if nothing was found, 1 for a confirmed finding, 2 for wrong usage, 3 if a file can't be read or has
     /// lines that are no audit entries.
     Check(AuditCheckArgs),
+    /// Send a log to another prober as it grows, over its rotations: a sidecar beside Vault. Needs no configuration, and no
+    /// right in Kubernetes or Vault.
+    ///
+    /// Each line is sent at least once, and read on from where it was taken after a restart. The very first start begins at
+    /// the log's end. Runs until it is told to stop; exits with 3 if the other side refuses it.
+    Forward(AuditForwardArgs),
+}
+
+/// Which log to send, and where.
+#[derive(Args, Debug)]
+pub struct AuditForwardArgs {
+    /// The name of the source in the other prober's `audit.sources`.
+    #[arg(long, value_name = "NAME")]
+    pub source: String,
+    /// The log.
+    #[arg(long, value_name = "PATH")]
+    pub file: PathBuf,
+    /// The other prober's `audit.server`, such as `https://vso-prober-audit:9466`.
+    #[arg(long, value_name = "URL")]
+    pub to: String,
+    /// The folder that keeps how far the log was taken. It must survive a restart.
+    #[arg(long, value_name = "DIR")]
+    pub state: PathBuf,
+    /// A file with the bearer token to send; read anew for each request.
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// A file with the certificates (PEM) of the CA that the other side's certificate is checked against.
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Which logs to judge, and by what.

@@ -21,6 +21,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::model::Step;
+use crate::model::name::SourceName;
 
 pub use audit::{
     AddressMode, Audit, AuditReader, AuditServer, AuditSource, Begin, Decoy, Feed, Identities,
@@ -144,6 +145,14 @@ pub struct Kubernetes {
 /// It can't be one. The error continues a sentence whose subject is what names it.
 pub fn namespace(name: &str) -> Result<String, String> {
     rule::namespace(name)
+}
+
+/// The name of a source of audit lines.
+///
+/// # Errors
+/// It can't be one. The error continues a sentence whose subject is what names it.
+pub fn source_name(name: &str) -> Result<SourceName, String> {
+    rule::source(name)
 }
 
 /// The operator: its namespace, pods and metrics.

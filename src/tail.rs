@@ -1,9 +1,24 @@
 //! The lines of audit logs, in batches that are acknowledged.
 
+mod family;
+mod follower;
+pub mod forward;
+mod identity;
+pub mod intake;
+mod lines;
+mod opened;
+mod outlet;
+mod packed;
+mod position;
+pub mod sources;
+
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::model::name::SourceName;
+use crate::model::text::Text;
+
+pub use sources::Sources;
 
 /// The longest line that is handed on, in bytes: a list response of 32 MiB with its envelope fits.
 pub const LONGEST_LINE: usize = 33 << 20;
@@ -32,6 +47,17 @@ pub enum Piece {
     },
     /// Lines may be missing here.
     Gap(Gap),
+}
+
+/// How a source is.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Status {
+    /// Why it can't be read now; none if it can.
+    pub down: Option<Text>,
+    /// How far its file was read, in bytes of what was written; none if it is not a file.
+    pub offset: Option<u64>,
+    /// How many bytes of lines it has told since the start.
+    pub bytes: u64,
 }
 
 /// Why lines may be missing.
@@ -67,7 +93,7 @@ pub struct Receipt {
 impl Receipt {
     /// A receipt, and what learns of it: an error there means that the batch has to be sent again. It gives back `room`
     /// with its end.
-    pub fn new(room: Option<OwnedSemaphorePermit>) -> (Self, oneshot::Receiver<()>) {
+    pub(crate) fn new(room: Option<OwnedSemaphorePermit>) -> (Self, oneshot::Receiver<()>) {
         let (done, kept) = oneshot::channel();
         (Self { done, room }, kept)
     }
@@ -79,6 +105,9 @@ impl Receipt {
         let _ = self.done.send(());
     }
 }
+
+#[cfg(test)]
+mod trials;
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! The commands of `audit`: who acts in the operator's name.
 
 mod check;
+mod forward;
 mod logs;
 mod report;
 
@@ -8,8 +9,9 @@ use super::{Error, Settings};
 use crate::cli::{AuditCommand, Exit};
 
 /// Runs one of them.
-pub(super) fn run(settings: &Settings, command: &AuditCommand) -> Result<Exit, Error> {
+pub(super) async fn run(settings: &Settings, command: &AuditCommand) -> Result<Exit, Error> {
     match command {
         AuditCommand::Check(args) => check::run(settings, args),
+        AuditCommand::Forward(args) => forward::run(args).await,
     }
 }

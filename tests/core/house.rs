@@ -22,7 +22,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("operator", &["exposition", "model"]),
     ("judge", &["model"]),
     ("audit", &["model"]),
-    ("tail", &["model"]),
+    (
+        "tail",
+        &["config", "health", "model", "retry", "shutdown", "wire"],
+    ),
     ("publish", &["config", "model"]),
     ("history", &["config", "model", "wire"]),
     (
@@ -159,6 +162,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "round",
             "serve",
             "shutdown",
+            "tail",
             "vault",
             "wire",
         ],

@@ -126,6 +126,10 @@ pub(in crate::config) struct AuditServer {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("required" = ["certFile", "keyFile"]))]
+#[expect(
+    clippy::struct_field_names,
+    reason = "they are called as the user writes them"
+)]
 pub(in crate::config) struct ServerTls {
     /// The file with the server's certificate (PEM), and those between it and the CA.
     #[schemars(length(min = 1), extend("examples" = ["/etc/vso-prober/audit-tls/tls.crt"]))]
