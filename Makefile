@@ -83,7 +83,7 @@ bench-accuracy: tools build ## Compare what the prober measures with the API ser
 	cargo build --locked --workspace --bins
 	@target/debug/bench-accuracy
 
-bench-correlation: tools ## See what latencies move with, over 120 runs each, on a machine at rest: with a slow Vault, in a crowd, and so (half an hour)
+bench-correlation: tools ## See what latencies move with, over 120 runs each, on a machine at rest: with a slow Vault, in a crowd, at rest, and far from the API server (an hour)
 	cargo build --locked --workspace --bins
 	CORRELATION_AT_REST=1 CORRELATION_RUNS=120 cargo test --locked --workspace --test suites moves_with:: -- --nocapture
 

@@ -10,7 +10,7 @@ pub mod raw;
 mod rule;
 mod target;
 mod tree;
-mod walk;
+mod validate;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

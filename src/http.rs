@@ -125,6 +125,7 @@ async fn page(State(served): State<Served>) -> Response {
         &served.publisher.probes(),
         &served.history.latest(None, LIMIT),
         &served.health.broken(),
+        &served.publisher.standing(),
     );
     let media = "text/html; charset=utf-8";
     served.budget.send(media, page.into_bytes())

@@ -15,6 +15,8 @@ use tokio::time::{Instant, sleep_until};
 use crate::health::{Health, Promise};
 use crate::kubernetes;
 use crate::model::record::Peer;
+use crate::model::standing::Standing;
+use crate::model::text::Text;
 use crate::model::time::Moment as _;
 use crate::shutdown::{Shutdown, Tenure};
 use crate::wire;
@@ -38,7 +40,7 @@ const WHO: &str = "leader election";
 
 /// A replica in contention for a Lease.
 pub struct Leadership {
-    leading: watch::Receiver<bool>,
+    leading: watch::Receiver<Standing>,
     tenure: Tenure,
     resigned: Shutdown,
     task: JoinHandle<()>,
@@ -55,7 +57,7 @@ impl Leadership {
         health: &Health,
     ) -> Self {
         let promise = health.promise(WHO, STUCK);
-        let (sender, leading) = watch::channel(false);
+        let (sender, leading) = watch::channel(Standing::default());
         let resigned = Shutdown::default();
         let candidate = Candidate {
             leases: Api::namespaced(client.clone(), namespace),
@@ -83,8 +85,8 @@ impl Leadership {
         &self.tenure
     }
 
-    /// Whether this replica leads, now and at every change.
-    pub fn leading(&self) -> watch::Receiver<bool> {
+    /// Whether this replica leads or who does, now and at every change.
+    pub fn leading(&self) -> watch::Receiver<Standing> {
         self.leading.clone()
     }
 
@@ -107,7 +109,7 @@ struct Candidate {
 impl Candidate {
     async fn contend(
         mut self,
-        leading: watch::Sender<bool>,
+        leading: watch::Sender<Standing>,
         tenure: Tenure,
         promise: Promise,
         resigned: Shutdown,
@@ -115,10 +117,22 @@ impl Candidate {
         let mut renewed: Option<Instant> = None;
         let mut trouble = None;
         let (lease, identity) = (self.name.clone(), self.identity.clone());
-        let tell = |until: Option<Instant>| {
+        let tell = |until: Option<Instant>, leader: Option<Text>| {
             tenure.set(until);
-            let leads = until.is_some();
-            if leading.send_if_modified(|led| std::mem::replace(led, leads) != leads) {
+            let now = match until {
+                Some(_) => Standing::Leads,
+                None => Standing::Follows { leader },
+            };
+            let leads = now.leads();
+            let mut led = leads;
+            leading.send_if_modified(|standing| {
+                led = standing.leads();
+                *standing != now && {
+                    *standing = now;
+                    true
+                }
+            });
+            if led != leads {
                 let what = if leads {
                     "leading"
                 } else {
@@ -137,7 +151,7 @@ impl Candidate {
                     outcome = &mut attempt => outcome,
                     // However long the answer takes.
                     () = sleep_until(ends.unwrap_or(asked)), if ends.is_some() => {
-                        tell(None);
+                        tell(None, None);
                         attempt.await
                     }
                 }
@@ -155,7 +169,7 @@ impl Candidate {
             let now = Instant::now();
             let until = renewed.map(|at| at.later(RENEWAL_LIMIT));
             let until = until.filter(|until| now < *until);
-            tell(until);
+            tell(until, self.holder());
             promise.renew(now.later(STUCK));
             let pause = if until.is_some() {
                 RENEW_EVERY
@@ -167,12 +181,18 @@ impl Candidate {
                 () = sleep_until(asked.later(pause)) => {}
             }
         }
-        tell(None);
+        tell(None, None);
         if renewed.is_some()
             && let Err(text) = self.release().await
         {
             tracing::warn!(reason = text, "could not release the Lease; it expires");
         }
+    }
+
+    /// Who else was seen to hold the Lease last.
+    fn holder(&self) -> Option<Text> {
+        let (spec, _) = self.seen.as_ref()?;
+        spec.holder_identity.as_deref().map(Text::new)
     }
 
     /// Takes or renews the Lease if that is possible. Returns whether this replica holds it now. If somebody changed the

@@ -14,6 +14,7 @@ pub mod run;
 pub mod saved;
 pub mod signal;
 pub mod snapshot;
+pub mod standing;
 pub mod text;
 pub mod time;
 pub mod timeline;

@@ -28,6 +28,7 @@ use crate::model::Step;
 use crate::model::correlation::Coefficient;
 use crate::model::name::ProbeId;
 use crate::model::run::Run;
+use crate::model::standing::Standing;
 use encoder::Encoder;
 use format::Format;
 use state::State;
@@ -73,8 +74,8 @@ pub enum Fact {
         /// How long after it was due.
         lag_seconds: f64,
     },
-    /// This replica leads from now on, or no longer.
-    Leader(bool),
+    /// This replica leads from now on, or follows.
+    Standing(Standing),
     /// The configuration was read again.
     Reload {
         /// Whether it could be used.
@@ -157,9 +158,9 @@ impl Publisher {
         format::families(&self.registry(false)).expect("a write to memory does not fail")
     }
 
-    /// Whether this replica is the leader.
-    pub fn leads(&self) -> bool {
-        self.state().leader
+    /// Whether this replica leads, or who does.
+    pub fn standing(&self) -> Standing {
+        self.state().standing.clone()
     }
 
     fn registry(&self, native: bool) -> Registry {

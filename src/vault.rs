@@ -1,7 +1,7 @@
 //! The client of Vault: session, KV, health, and errors told apart.
 
 mod answer;
-pub mod inquiry;
+pub mod introspect;
 mod kv;
 pub mod lease;
 mod login;

@@ -17,6 +17,7 @@ use crate::history::History;
 use crate::http::{self, Ask, Budget, Names, Served};
 use crate::kubernetes;
 use crate::leader::Leadership;
+use crate::model::standing::Standing;
 use crate::model::time::Moment as _;
 use crate::publish::{Fact, Publisher};
 use crate::serve::{ConfigFile, Files, RemoteWriter, Reporter, Scheduler, Unread};
@@ -67,7 +68,7 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
     let term = leadership.as_ref().map(Leadership::tenure).cloned();
     let mut leading = leadership
         .as_ref()
-        .map_or_else(|| watch::channel(true).1, Leadership::leading);
+        .map_or_else(|| watch::channel(Standing::Leads).1, Leadership::leading);
 
     let mut remote_writer = RemoteWriter::default();
     remote_writer
@@ -76,8 +77,9 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
     let mut files = Files::of(&config).await;
     let mut scheduler = Scheduler::new(reporter, config);
     publisher.publish(Fact::Reload { successful: true });
-    publisher.publish(Fact::Leader(*leading.borrow()));
-    scheduler.lead(*leading.borrow_and_update(), term.as_ref());
+    let standing = leading.borrow_and_update().clone();
+    publisher.publish(Fact::Standing(standing.clone()));
+    scheduler.lead(standing.leads(), term.as_ref());
     let heart = health.promise("the main loop", STUCK);
     let mut beats = interval(BEAT);
     let exit = loop {
@@ -89,9 +91,9 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
             }
             _ = beats.tick() => heart.renew(Instant::now().later(STUCK)),
             Ok(()) = leading.changed() => {
-                let leads = *leading.borrow_and_update();
-                publisher.publish(Fact::Leader(leads));
-                scheduler.lead(leads, term.as_ref());
+                let standing = leading.borrow_and_update().clone();
+                publisher.publish(Fact::Standing(standing.clone()));
+                scheduler.lead(standing.leads(), term.as_ref());
             }
             text = config_file.changed() => {
                 // Told in the log and in a metric: nobody else waits for it.

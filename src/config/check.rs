@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::problem::{Problem, Problems};
 use super::rule::{self, Checked};
-use super::walk::{Places, Walked, walk};
+use super::validate::{Places, Validated, validate};
 use super::{
     Access, Config, History, Kubernetes, Marks, MetricsSource, Operator, Server, raw, tree,
 };
@@ -28,16 +28,16 @@ pub fn load(
     env: impl Fn(&str) -> Option<String>,
 ) -> Result<Config, Problems> {
     let tree = tree::parse(text).map_err(|problem| Problems::new(file, text, vec![problem]))?;
-    let Walked {
+    let Validated {
         json,
         problems,
         places,
-    } = walk(&tree, &raw::schema_value());
+    } = validate(&tree, &raw::schema_value());
     let mut checker = Checker { places, problems };
     let digest = digest(&json);
     let config = match serde_json::from_value(json) {
         Ok(raw) => checker.config(raw, &env, digest),
-        // The walk leaves nothing that does not fit, so this is a difference between `raw` and its schema.
+        // The validation leaves nothing that does not fit, so this is a difference between `raw` and its schema.
         Err(_) => None,
     };
     match config {

@@ -1,7 +1,7 @@
 //! The configuration as the user writes it: the one source of its structure, of the defaults, and of the JSON Schema.
 //!
 //! Everything is optional here; what must be written is told by `required` in the schema, so that
-//! `walk` can report it together with all the rest.
+//! `validate` can report it together with all the rest.
 
 mod audit;
 mod probe;

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::fix::{Command, Fix, Script};
 use super::{Cluster, Ledger, Topic};
-use crate::vault::inquiry::State;
+use crate::vault::introspect::State;
 
 /// From where on events are laid to the wrong moment; both clocks are told by the second.
 const SOME: SignedDuration = SignedDuration::from_secs(3);

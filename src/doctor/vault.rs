@@ -16,7 +16,7 @@ use crate::model::record::{Hindrance, Obstacle, Peer};
 use crate::model::reply::{Distrust, Reply};
 use crate::rights::{Need, Rights, policy_name};
 use crate::vault::Vault;
-use crate::vault::inquiry::State;
+use crate::vault::introspect::State;
 use crate::wire;
 use crate::wire::proxy::{Proxies, Proxy};
 

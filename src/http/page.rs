@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use crate::health::Broken;
 use crate::model::run::Run;
+use crate::model::standing::Standing;
 use crate::publish::{ProbeStatus, RunStatus};
 
 const HEAD: &str = "<!doctype html><html lang=en><meta charset=utf-8><meta http-equiv=refresh content=10>\
@@ -19,11 +20,26 @@ border-bottom:1px solid #ddd;vertical-align:top}th{font-weight:600}td.n{font-var
 .success{color:#5fd38a}.failure{color:#ff8a80}.unknown{color:#ffc766}a{color:#8ab4f8}}\
 </style><h1>vso-prober</h1>";
 
-pub(super) fn render(probes: &[ProbeStatus], runs: &[Arc<Run>], broken: &[Broken]) -> String {
+pub(super) fn render(
+    probes: &[ProbeStatus],
+    runs: &[Arc<Run>],
+    broken: &[Broken],
+    standing: &Standing,
+) -> String {
     let mut page = HEAD.to_owned();
     for broken in broken {
         let broken = escaped(&broken.to_string());
         let _ = write!(page, "<p class=failure>{broken}</p>");
+    }
+    if let Standing::Follows { leader } = standing {
+        let leader = leader
+            .as_ref()
+            .map_or("nobody yet", |leader| leader.as_str());
+        let leader = escaped(leader);
+        let _ = write!(
+            page,
+            "<p>This replica runs no probe: it follows the leader, {leader}. The leader's page has the latest runs.</p>"
+        );
     }
     page.push_str(
         "<h2>Probes</h2><table><tr><th>probe<th>kind<th>every<th>now<th>since<th>last success<th>last failure<th>latency moves with",
@@ -38,7 +54,7 @@ pub(super) fn render(probes: &[ProbeStatus], runs: &[Arc<Run>], broken: &[Broken
             probe
                 .last_run
                 .as_ref()
-                .map_or_else(|| first(probe), verdict),
+                .map_or_else(|| first(probe, standing), verdict),
             probe.since.map(moment).unwrap_or_default(),
             probe.last_success.map(moment).unwrap_or_default(),
             probe.last_failure.as_ref().map(failure).unwrap_or_default(),
@@ -80,8 +96,12 @@ fn verdict(run: &RunStatus) -> String {
 }
 
 /// When a probe that has not run yet will.
-fn first(probe: &ProbeStatus) -> String {
-    format!("the first run comes within {} s", probe.every_seconds)
+fn first(probe: &ProbeStatus, standing: &Standing) -> String {
+    if standing.leads() {
+        format!("the first run comes within {} s", probe.every_seconds)
+    } else {
+        "the leader runs it".to_owned()
+    }
 }
 
 fn failure(run: &RunStatus) -> String {

@@ -35,7 +35,7 @@ const CLOCK_SLACK: i64 = 2;
 
 /// Asks everything at once. `since` and `wall` are the step's start on either clock.
 pub(super) async fn gather(
-    shell: &Clients,
+    clients: &Clients,
     canary: &Canary,
     inspector: Option<&Inspector>,
     step: Step,
@@ -43,20 +43,20 @@ pub(super) async fn gather(
     wall: Timestamp,
 ) -> Findings {
     let (secret, resource, events, references, pods, vault) = tokio::join!(
-        ask(Peer::Kubernetes, "get the Secret", secret(shell, canary)),
+        ask(Peer::Kubernetes, "get the Secret", secret(clients, canary)),
         ask(
             Peer::Kubernetes,
             "get the resource",
-            resource(shell, canary)
+            resource(clients, canary)
         ),
         ask(
             Peer::Kubernetes,
             "list the events",
-            events(shell, canary, (step != Step::Create).then_some(wall))
+            events(clients, canary, (step != Step::Create).then_some(wall))
         ),
-        references(shell, canary),
-        ask(Peer::Kubernetes, "list the operator's pods", pods(shell)),
-        ask(Peer::Vault, "read its health", shell.vault.health()),
+        references(clients, canary),
+        ask(Peer::Kubernetes, "list the operator's pods", pods(clients)),
+        ask(Peer::Vault, "read its health", clients.vault.health()),
     );
     let mut held_by = Vec::new();
     let mut changed_by = None;
@@ -91,21 +91,21 @@ pub(super) async fn gather(
         old_ends: None,
         changed_by,
         held_by,
-        others_reconciled: shell.observer.others_reconciled(canary, since),
+        others_reconciled: clients.observer.others_reconciled(canary, since),
     }
 }
 
 /// What the operator said while a step that was proven came late: the rest is plain to see by then.
 pub(super) async fn words(
-    shell: &Clients,
+    clients: &Clients,
     canary: &Canary,
     step: Step,
     wall: Timestamp,
 ) -> Findings {
-    let said = events(shell, canary, (step != Step::Create).then_some(wall));
+    let said = events(clients, canary, (step != Step::Create).then_some(wall));
     let (events, vault) = tokio::join!(
         ask(Peer::Kubernetes, "list the events", said),
-        ask(Peer::Vault, "read its health", shell.vault.health()),
+        ask(Peer::Vault, "read its health", clients.vault.health()),
     );
     Findings {
         events,
@@ -152,10 +152,10 @@ impl<T> Found<T> {
     }
 }
 
-async fn secret(shell: &Clients, canary: &Canary) -> Result<Option<Found<Secret>>, Obstacle> {
-    let api = Api::<Secret>::namespaced(shell.kube.clone(), &canary.namespace);
+async fn secret(clients: &Clients, canary: &Canary) -> Result<Option<Found<Secret>>, Obstacle> {
+    let api = Api::<Secret>::namespaced(clients.kube.clone(), &canary.namespace);
     let what = format!("get Secret `{}`", canary.object());
-    let Some(found) = whole(shell, &api, canary, &what).await? else {
+    let Some(found) = whole(clients, &api, canary, &what).await? else {
         return Ok(None);
     };
     let read = Found::read("Secret", found, |_| false, |found| read::lean(found).ok());
@@ -164,12 +164,12 @@ async fn secret(shell: &Clients, canary: &Canary) -> Result<Option<Found<Secret>
 
 /// The canary's object of this name, as it is.
 async fn whole(
-    shell: &Clients,
+    clients: &Clients,
     api: &Api<impl kube::Resource>,
     canary: &Canary,
     what: &str,
 ) -> Result<Option<Value>, Obstacle> {
-    let found = read::whole(&shell.kube, api, &canary.name).await;
+    let found = read::whole(&clients.kube, api, &canary.name).await;
     found.map_err(|error| kubernetes::obstacle(what, &error))
 }
 
@@ -179,15 +179,15 @@ fn odd(what: &str, why: &str) -> Obstacle {
     Obstacle::new(Peer::Kubernetes, Hindrance::Failed, text)
 }
 
-async fn resource(shell: &Clients, canary: &Canary) -> Result<Option<Found<Resource>>, Obstacle> {
+async fn resource(clients: &Clients, canary: &Canary) -> Result<Option<Found<Resource>>, Obstacle> {
     let kind = canary.kind();
     let api = Api::<DynamicObject>::namespaced_with(
-        shell.kube.clone(),
+        clients.kube.clone(),
         &canary.namespace,
         &operator::api_resource(kind),
     );
     let what = format!("get {} `{}`", kind.resource(), canary.object());
-    let Some(found) = whole(shell, &api, canary, &what).await? else {
+    let Some(found) = whole(clients, &api, canary, &what).await? else {
         return Ok(None);
     };
     let read = Found::read("resource", found, operator::is_finalizer, |found| {
@@ -201,11 +201,11 @@ async fn resource(shell: &Clients, canary: &Canary) -> Result<Option<Found<Resou
 /// The events about the canary's resource, since the step began if that was not its creation; the
 /// latest last.
 pub(super) async fn events(
-    shell: &Clients,
+    clients: &Clients,
     canary: &Canary,
     since: Option<Timestamp>,
 ) -> Result<Vec<Event>, Obstacle> {
-    let api = Api::<CoreEvent>::namespaced(shell.kube.clone(), &canary.namespace);
+    let api = Api::<CoreEvent>::namespaced(clients.kube.clone(), &canary.namespace);
     let about = format!(
         "involvedObject.kind={},involvedObject.name={}",
         canary.kind().resource(),
@@ -216,7 +216,9 @@ pub(super) async fn events(
     // Events carry whole seconds, of another clock. Before its creation the canary had none.
     let since = since.map_or(i64::MIN, |since| since.as_second() - CLOCK_SLACK);
     let mut newest = Newest::of(canary.kind(), since);
-    let list = read::each(&shell.kube, &api, &params, false, |said| newest.take(said));
+    let list = read::each(&clients.kube, &api, &params, false, |said| {
+        newest.take(said)
+    });
     if let Ok(list) = timeout(LIST_LIMIT, list).await {
         list.map_err(|error| kubernetes::obstacle("list events", &error))?;
     } else {
@@ -229,13 +231,13 @@ pub(super) async fn events(
 }
 
 /// The VaultAuth that the canary refers to, and the VaultConnection behind it.
-async fn references(shell: &Clients, canary: &Canary) -> Vec<Reference> {
+async fn references(clients: &Clients, canary: &Canary) -> Vec<Reference> {
     let ObjectRef { namespace, name } = canary.auth_ref();
-    let auths = Api::<api::VaultAuth>::namespaced(shell.kube.clone(), &namespace);
+    let auths = Api::<api::VaultAuth>::namespaced(clients.kube.clone(), &namespace);
     let full_name = format!("VaultAuth `{namespace}/{name}`");
     let auth = ask(Peer::Kubernetes, "get the VaultAuth", async {
         let what = format!("get {full_name}");
-        read::one::<Value>(&shell.kube, &auths, &name)
+        read::one::<Value>(&clients.kube, &auths, &name)
             .await
             .map_err(|error| kubernetes::obstacle(&what, &error))
     })
@@ -252,22 +254,22 @@ async fn references(shell: &Clients, canary: &Canary) -> Vec<Reference> {
         .and_then(|found| api::VaultAuthSpec::deserialize(found.as_ref()?.get("spec")?).ok());
     let spec = match spec {
         Some(spec) => {
-            let (spec, globals) = global::whole(shell, spec, &namespace).await;
+            let (spec, globals) = global::whole(clients, spec, &namespace).await;
             references.extend(globals);
             spec
         }
         None => None,
     };
-    let operators = &shell.operator.namespace;
+    let operators = &clients.operator.namespace;
     let connection = spec
         .as_ref()
         .and_then(|spec| operator::connection_of(spec, &namespace, operators));
     if let Some((namespace, name)) = connection {
-        let api = Api::<api::VaultConnection>::namespaced(shell.kube.clone(), namespace);
+        let api = Api::<api::VaultConnection>::namespaced(clients.kube.clone(), namespace);
         let full_name = format!("VaultConnection `{namespace}/{name}`");
         let connection = ask(Peer::Kubernetes, "get the VaultConnection", async {
             let what = format!("get {full_name}");
-            read::one::<Value>(&shell.kube, &api, name)
+            read::one::<Value>(&clients.kube, &api, name)
                 .await
                 .map_err(|error| kubernetes::obstacle(&what, &error))
         })
@@ -303,21 +305,21 @@ fn exists<T>(answer: &Answer<Option<T>>) -> Answer<bool> {
     }
 }
 
-async fn pods(shell: &Clients) -> Result<Vec<Pod>, Obstacle> {
-    let api = Api::<CorePod>::namespaced(shell.kube.clone(), &shell.operator.namespace);
-    let params = ListParams::default().labels(&shell.operator.pod_selector);
-    let what = format!("list pods in `{}`", shell.operator.namespace);
+async fn pods(clients: &Clients) -> Result<Vec<Pod>, Obstacle> {
+    let api = Api::<CorePod>::namespaced(clients.kube.clone(), &clients.operator.namespace);
+    let params = ListParams::default().labels(&clients.operator.pod_selector);
+    let what = format!("list pods in `{}`", clients.operator.namespace);
     let mut pods = Vec::new();
     let take = |found: CorePod| {
         if pods.len() < PODS {
             pods.push(found);
         }
     };
-    read::each(&shell.kube, &api, &params, false, take)
+    read::each(&clients.kube, &api, &params, false, take)
         .await
         .map_err(|error| kubernetes::obstacle(&what, &error))?;
     // Who may not look at the Lease tells the operator's pods by what they run alone.
-    let leases = Api::<Lease>::namespaced(shell.kube.clone(), &shell.operator.namespace);
+    let leases = Api::<Lease>::namespaced(clients.kube.clone(), &clients.operator.namespace);
     let lease = leases.get_opt(LEADER_LEASE).await.ok().flatten();
     let pods = operator::Pods::tell(pods, lease.as_ref().and_then(operator::holder));
     Ok(pods.own.into_iter().map(pod).collect())

@@ -243,7 +243,7 @@ impl State {
         encoder.gauges(
             "vso_prober_leader",
             "Whether this replica is the leader.",
-            [(NO_LABELS, f64::from(u8::from(self.leader)))],
+            [(NO_LABELS, f64::from(u8::from(self.standing.leads())))],
         )?;
         encoder.gauges(
             "vso_prober_config_last_reload_successful",

@@ -13,6 +13,7 @@ use crate::model::Step;
 use crate::model::correlation::Coefficient;
 use crate::model::name::ProbeId;
 use crate::model::run::Run;
+use crate::model::standing::Standing;
 
 /// All that was folded.
 #[derive(Debug)]
@@ -24,7 +25,7 @@ pub(super) struct State {
     pub(super) operator: Option<Operator>,
     /// The ends of the spans in which the watches' delays lie.
     pub(super) watch_delay: [Distribution; 2],
-    pub(super) leader: bool,
+    pub(super) standing: Standing,
     pub(super) last_reload_successful: bool,
 }
 
@@ -43,7 +44,7 @@ impl Default for State {
             probes: BTreeMap::new(),
             operator: None,
             watch_delay: [(); 2].map(|()| Distribution::new(WATCH_EDGES.to_vec())),
-            leader: false,
+            standing: Standing::default(),
             last_reload_successful: false,
         }
     }
@@ -86,7 +87,7 @@ impl State {
                     probe.lag = lag_seconds;
                 }
             }
-            Fact::Leader(leader) => self.leader = leader,
+            Fact::Standing(standing) => self.standing = standing,
             Fact::Reload { successful } => self.last_reload_successful = successful,
         }
     }

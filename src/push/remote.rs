@@ -123,7 +123,7 @@ impl Remote {
                 continue;
             }
             // The others write the same series once they lead.
-            let values = if publisher.leads() {
+            let values = if publisher.standing().leads() {
                 self.values(&publisher)
             } else {
                 BTreeMap::new()

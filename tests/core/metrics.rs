@@ -22,6 +22,7 @@ use vso_prober::model::name::ObjectRef;
 use vso_prober::model::run::{Run, StepReport};
 use vso_prober::model::signal::Signal;
 use vso_prober::model::snapshot::Void;
+use vso_prober::model::standing::Standing;
 use vso_prober::model::{Stage, Step, Verdict};
 use vso_prober::publish::{Fact, Publisher};
 
@@ -193,7 +194,7 @@ fn facts() -> Vec<Fact> {
     };
     vec![
         configured(STEPS, true),
-        Fact::Leader(true),
+        Fact::Standing(Standing::Leads),
         Fact::Scrape {
             up: true,
             seconds: 0.011,

@@ -23,6 +23,7 @@ use vso_prober::config::{Config, Credential, Receiver as Endpoint, check};
 use vso_prober::model::Step;
 use vso_prober::model::cause::Cause;
 use vso_prober::model::run::{Run, StepReport};
+use vso_prober::model::standing::Standing;
 use vso_prober::publish::{Fact, Publisher};
 use vso_prober::push::{self, Error, Remote};
 use vso_prober::shutdown::Shutdown;
@@ -463,7 +464,7 @@ async fn the_registry_is_written_and_ends_stale() {
         probes: remote_write(address).probes,
         operator_metrics: false,
     });
-    publisher.publish(Fact::Leader(true));
+    publisher.publish(Fact::Standing(Standing::Leads));
     let endpoint = Endpoint {
         url: format!("http://{address}/api/v1/write"),
         ..Endpoint::default()
@@ -596,7 +597,7 @@ fn published(address: SocketAddr) -> Arc<Publisher> {
         probes: remote_write(address).probes,
         operator_metrics: false,
     });
-    publisher.publish(Fact::Leader(true));
+    publisher.publish(Fact::Standing(Standing::Leads));
     publisher.publish(Fact::Run {
         run: Arc::new(run(0, None)),
         correlations: BTreeMap::new(),

@@ -55,8 +55,8 @@ impl Relay {
             let (near_reads, near_writes) = near.split();
             let (far_reads, far_writes) = far.split();
             tokio::join!(
-                carry(near_reads, far_writes, one_way),
-                carry(far_reads, near_writes, one_way)
+                carry(near_reads, far_writes, || one_way),
+                carry(far_reads, near_writes, || one_way)
             );
         })
         .await
@@ -115,17 +115,17 @@ pub(super) async fn pass(
     );
 }
 
-/// Carries what comes, each piece for as long.
-async fn carry(
+/// Carries what comes, each piece for as long as is said when it comes.
+pub(super) async fn carry(
     mut from: impl AsyncReadExt + Unpin,
     mut to: impl AsyncWriteExt + Unpin,
-    time: Duration,
+    time: impl Fn() -> Duration,
 ) {
     let (sender, mut under_way) = mpsc::unbounded_channel();
     let read = async move {
         let mut buffer = vec![0; 16 * 1024];
         while let Ok(length @ 1..) = from.read(&mut buffer).await {
-            let piece = (Instant::now() + time, buffer[..length].to_vec());
+            let piece = (Instant::now() + time(), buffer[..length].to_vec());
             if sender.send(piece).is_err() {
                 break;
             }

@@ -3,6 +3,7 @@
 //! Ten storms by default; `CHAOS_SEEDS=300` has so many, `CHAOS_SEED=17` has that one again.
 
 mod fault;
+mod others;
 mod plan;
 mod storm;
 

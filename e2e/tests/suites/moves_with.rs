@@ -32,6 +32,13 @@ const BURST: RangeInclusive<usize> = 110..=300;
 /// the same as how long it takes.
 const OTHERS: Range<f64> = 0.5..1.3;
 
+/// For how many seconds each request of the prober's own to the API server is held back, drawn for each run; the second
+/// where `CORRELATION_RUNS` says how many there are, so that nobody waits for it.
+const FAR: Range<f64> = 0.005..0.2;
+const FURTHER: Range<f64> = 0.005..0.9;
+/// How many resources of others Vault refuses to be read for, again and again, on the same VaultConnection.
+const REFUSED: usize = 60;
+
 /// No trial takes this long, however many runs are asked for.
 const LIMIT: Duration = Duration::from_secs(1800);
 
@@ -42,6 +49,7 @@ pub(crate) fn suite() -> Suite {
         .trial("a_slow_vault_is_told_by_its_reads", slow_vault)
         .trial("a_crowd_is_told_by_the_queue", crowd)
         .trial("where_nothing_is_the_matter_no_queue_is_strong", quiet)
+        .trial("the_probers_own_way_moves_with_nothing", own_way)
 }
 
 /// A probe that is run again and again.
@@ -290,5 +298,58 @@ async fn quiet(scene: &Scene) -> Result<()> {
         !strong.any(|one| at_rest || nothing.contains(&one.signal)),
         "{told}"
     );
+    Ok(())
+}
+
+/// Latencies that differ only by the prober's own way to the API server, while Vault refuses others: nothing is strong that
+/// counts what the operator does.
+async fn own_way(scene: &Scene) -> Result<()> {
+    let far = if env::var_os("CORRELATION_RUNS").is_some() {
+        FURTHER
+    } else {
+        FAR
+    };
+    let mut server = String::new();
+    scene.kubeconfig(|cluster, _| {
+        cluster["server"]
+            .as_str()
+            .unwrap_or_default()
+            .clone_into(&mut server);
+    })?;
+    let pace = Arc::new(Mutex::new(0.0));
+    let hold = {
+        let pace = pace.clone();
+        move || *pace.lock().expect("nobody panicked")
+    };
+    let relay = Relay::slow(&server, hold).await?;
+    let kubeconfig = scene.kubeconfig(|cluster, _| {
+        cluster["server"] = relay.address().replace("http://", "https://").into();
+    })?;
+    let refused = |number: usize| {
+        json!({
+            "apiVersion": "secrets.hashicorp.com/v1beta1", "kind": "VaultStaticSecret",
+            "metadata": {"name": format!("refused-{number}"), "namespace": NAMESPACE},
+            "spec": {
+                "vaultAuthRef": "probe", "mount": "kvv2", "type": "kv-v2", "path": "forbidden/secret",
+                "refreshAfter": "1h", "destination": {"name": format!("refused-{number}"), "create": true},
+            },
+        })
+    };
+    for number in 0..REFUSED {
+        scene.apply(refused(number)).await?;
+    }
+    let mut series = Series::begin(scene, "far", "probe", "20s").await?;
+    series.prober = series.prober.kubeconfig(&kubeconfig);
+    while !series.is_over() {
+        *pace.lock().expect("nobody panicked") = rand::random_range(far.clone());
+        series.take(1).await?;
+    }
+    for number in 0..REFUSED {
+        scene.remove(refused(number)).await?;
+    }
+    let told =
+        series.conclude("the prober's own way to the API server, and 60 resources refused")?;
+    let mut strong = told.coefficients.iter().filter(|one| one.strong);
+    ensure!(strong.next().is_none(), "{told}");
     Ok(())
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use vso_prober::config::{Probe as Checked, Receiver, check};
 use vso_prober::model::Step;
 use vso_prober::model::run::Run;
+use vso_prober::model::standing::Standing;
 use vso_prober::publish::{Fact, Publisher};
 use vso_prober::push::Remote;
 use vso_prober::shutdown::Shutdown;
@@ -166,7 +167,7 @@ async fn registry_by_remote_write(_: &Scene) -> Result<()> {
         Ok(())
     };
     configured(&["slow", "short-lived"])?;
-    publisher.publish(Fact::Leader(true));
+    publisher.publish(Fact::Standing(Standing::Leads));
     let endpoint = Receiver {
         url: prometheus.remote_write_url(),
         ..Receiver::default()

@@ -1,19 +1,22 @@
 //! Trials of `serve`: schedule, HTTP interface, reloads, shutdown, and one leader of two replicas.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use e2e::lab::{NAMESPACE, Part};
-use e2e::scenario::{Probe, Prober, Scene, Server, Suite, eventually};
+use e2e::scenario::{Probe, Prober, Relay, Scene, Server, Suite, eventually};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use reqwest::StatusCode;
 use rustix::process::Signal;
 use serde_json::json;
+use tokio::time::sleep;
 use vso_prober::model::cause::Party;
 use vso_prober::model::{Step, Verdict};
 
@@ -35,6 +38,7 @@ pub(crate) fn suite() -> Suite {
         .trial("an_outage_of_the_api_server_is_survived", outage)
         .trial("a_lost_lease_is_contended_for_again", lost_lease)
         .trial("of_two_replicas_one_is_at_work", replicas)
+        .trial("a_leader_that_slept_finds_out_before_it_writes", slept)
 }
 
 fn quick(name: &str) -> Probe {
@@ -374,6 +378,9 @@ async fn replicas(scene: &Scene) -> Result<()> {
             "the follower ran a probe"
         );
         ensure!(follower.1.get("/healthz").await?.0.is_success());
+        let page = follower.1.get("/").await?.1;
+        let names = page.contains(&format!("it follows the leader, {}_", leader.0));
+        ensure!(names, "the follower's page does not say who leads: {page}");
         let killed = Instant::now();
         kills.push(Timestamp::now());
         leader.1.signal(Signal::KILL)?;
@@ -403,6 +410,74 @@ async fn replicas(scene: &Scene) -> Result<()> {
 }
 
 /// Insists that each canary was deleted before the next one was created, unless a kill lies between.
+/// The API server takes 2.9 s for each answer, and the leader is stopped for longer than its Lease lasts.
+async fn slept(scene: &Scene) -> Result<()> {
+    let mut server = String::new();
+    scene.kubeconfig(|cluster, _| {
+        cluster["server"]
+            .as_str()
+            .unwrap_or_default()
+            .clone_into(&mut server);
+    })?;
+    let slow = Arc::new(AtomicBool::new(false));
+    let held = slow.clone();
+    let hold = move || {
+        if held.load(Ordering::Relaxed) {
+            2.9
+        } else {
+            0.0
+        }
+    };
+    let relay = Relay::slow(&server, hold).await?;
+    let kubeconfig = scene.kubeconfig(|cluster, _| {
+        cluster["server"] = relay.address().replace("http://", "https://").into();
+    })?;
+    let start = async |host: &str| -> Result<Server> {
+        let prober = scene.prober([quick("sleeper")]).kubeconfig(&kubeconfig);
+        prober
+            .env("HOSTNAME", host)
+            .serve(&["--leader-elect"])
+            .await
+    };
+    let leader = start("first").await?;
+    held_by(scene, "first", SOON).await?;
+    let follower = start("second").await?;
+    runs(&leader, 2).await?;
+    slow.store(true, Ordering::Relaxed);
+    sleep(Duration::from_secs(12)).await;
+    leader.signal(Signal::STOP)?;
+    sleep(Duration::from_secs(20)).await;
+    leader.signal(Signal::CONT)?;
+    sleep(Duration::from_secs(10)).await;
+    slow.store(false, Ordering::Relaxed);
+    held_by(scene, "second", SOON).await?;
+    runs(&follower, 3).await?;
+
+    let mut by = BTreeMap::new();
+    for (who, server) in [("first", &leader), ("second", &follower)] {
+        for run in server.runs().await? {
+            by.insert(run.canary.name.as_str().to_owned(), who);
+        }
+    }
+    let audit = scene.lab().kube_audit()?;
+    let mut created: Vec<_> = audit
+        .iter()
+        .filter(|request| request.verb == "create" && request.stage == "ResponseComplete")
+        .filter_map(|request| Some((request.stage_timestamp, by.get(&request.object_ref.name)?)))
+        .collect();
+    created.sort();
+    let turns = created
+        .windows(2)
+        .filter(|pair| pair[0].1 != pair[1].1)
+        .count();
+    ensure!(
+        turns == 1 && created.first().is_some_and(|(_, who)| **who == "first"),
+        "both were at work: {created:?}"
+    );
+    leader.stop().await?;
+    follower.stop().await.map(drop)
+}
+
 fn overlaps(scene: &Scene, kills: &[Timestamp]) -> Result<()> {
     let audit = scene.lab().kube_audit()?;
     let of = |verb: &'static str| {

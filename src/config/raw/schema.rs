@@ -10,7 +10,7 @@ pub fn schema() -> String {
     format!("{:#}", schema_value())
 }
 
-/// The JSON Schema, for `walk`.
+/// The JSON Schema, for `validate`.
 pub(in crate::config) fn schema_value() -> Value {
     let generated = SchemaSettings::draft2020_12()
         .into_generator()

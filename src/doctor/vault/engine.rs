@@ -10,7 +10,7 @@ use crate::config::{Config, KvPath, KvVersion, Probe, Target};
 use crate::model::Kind;
 use crate::rights::{mount, role_path};
 use crate::vault::Vault;
-use crate::vault::inquiry::Mount;
+use crate::vault::introspect::Mount;
 
 /// Looks at the engine and the role of each probe.
 pub(super) async fn look(vault: &Vault, config: &Config, ledger: &mut Ledger) {

@@ -11,7 +11,7 @@ use crate::config::{Auth, Config, TokenSource};
 use crate::model::record::Hindrance;
 use crate::rights::{POLICY, Rights, policy_name};
 use crate::vault::Vault;
-use crate::vault::inquiry::Token;
+use crate::vault::introspect::Token;
 
 /// A token that ends before this, and can't be prolonged, is told of.
 const SOON: u64 = 3600;

@@ -25,6 +25,12 @@ pub(crate) enum Fault {
     ProberFrozen,
     ProberCutFromKubernetes,
     ProberCutFromVault,
+    ProberFarFromKubernetes,
+    ProbersTokensRevoked,
+    VaultLimitsRequests,
+    OthersAnnotate,
+    OthersDeleteSecrets,
+    OthersHoldSecrets,
 }
 
 /// What a fault lays hands on. No two faults may at once.
@@ -35,10 +41,11 @@ pub(crate) enum Place {
     Kubernetes,
     Collector,
     Prober,
+    Canary,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::OperatorFrozen,
         Self::OperatorKilled,
         Self::OperatorHangs,
@@ -58,6 +65,12 @@ impl Fault {
         Self::ProberFrozen,
         Self::ProberCutFromKubernetes,
         Self::ProberCutFromVault,
+        Self::ProberFarFromKubernetes,
+        Self::ProbersTokensRevoked,
+        Self::VaultLimitsRequests,
+        Self::OthersAnnotate,
+        Self::OthersDeleteSecrets,
+        Self::OthersHoldSecrets,
     ];
 
     /// What the stand-in is told, where only it can be told so.
@@ -76,11 +89,20 @@ impl Fault {
 
     pub(crate) fn place(self) -> Place {
         match self {
-            Self::VaultFrozen | Self::VaultSealed | Self::PolicyTaken => Place::Vault,
+            // Whoever's tokens are to be revoked, or requests limited, Vault must answer.
+            Self::VaultFrozen
+            | Self::VaultSealed
+            | Self::PolicyTaken
+            | Self::ProbersTokensRevoked
+            | Self::VaultLimitsRequests => Place::Vault,
             Self::RoleUnknown | Self::SecretsForbidden | Self::ApiServerFrozen => Place::Kubernetes,
             Self::CollectorFrozen => Place::Collector,
-            Self::ProberFrozen | Self::ProberCutFromKubernetes | Self::ProberCutFromVault => {
-                Place::Prober
+            Self::ProberFrozen
+            | Self::ProberCutFromKubernetes
+            | Self::ProberCutFromVault
+            | Self::ProberFarFromKubernetes => Place::Prober,
+            Self::OthersAnnotate | Self::OthersDeleteSecrets | Self::OthersHoldSecrets => {
+                Place::Canary
             }
             _ => Place::Operator,
         }
@@ -88,7 +110,7 @@ impl Fault {
 
     /// Whether both can't be at once: they touch the same, or the one needs an API server that answers.
     pub(crate) fn excludes(self, other: Self) -> bool {
-        let needs_server = |fault: Self| fault.place() == Place::Operator;
+        let needs_server = |fault: Self| matches!(fault.place(), Place::Operator | Place::Canary);
         let frozen = |fault| fault == Self::ApiServerFrozen;
         self.place() == other.place()
             || (frozen(self) && needs_server(other))
@@ -99,7 +121,7 @@ impl Fault {
     pub(crate) fn parties(self) -> &'static [Party] {
         match self {
             // The prober, too, finds no Vault, and whose fault that is can't be told from where it stands.
-            Self::VaultFrozen => &[Party::Vault, Party::Prober],
+            Self::VaultFrozen | Self::VaultLimitsRequests => &[Party::Vault, Party::Prober],
             Self::VaultSealed => &[Party::Vault],
             Self::PolicyTaken | Self::RoleUnknown => &[Party::Configuration],
             Self::SecretsForbidden | Self::CollectorFrozen => &[Party::Kubernetes],
@@ -107,7 +129,12 @@ impl Fault {
             Self::ApiServerFrozen
             | Self::ProberFrozen
             | Self::ProberCutFromKubernetes
-            | Self::ProberCutFromVault => &[Party::Prober],
+            | Self::ProberCutFromVault
+            | Self::ProbersTokensRevoked
+            | Self::OthersDeleteSecrets
+            | Self::OthersHoldSecrets => &[Party::Prober],
+            // Nothing is wrong.
+            Self::ProberFarFromKubernetes | Self::OthersAnnotate => &[],
             _ => &[Party::Operator],
         }
     }
@@ -116,7 +143,11 @@ impl Fault {
     pub(crate) fn locks_out(self) -> bool {
         matches!(
             self,
-            Self::VaultFrozen | Self::VaultSealed | Self::PolicyTaken | Self::RoleUnknown
+            Self::VaultFrozen
+                | Self::VaultSealed
+                | Self::VaultLimitsRequests
+                | Self::PolicyTaken
+                | Self::RoleUnknown
         )
     }
 

@@ -16,6 +16,7 @@ use vso_prober::model::run::{Run, StepReport};
 use vso_prober::model::{Step, Verdict};
 
 use super::fault::Fault;
+use super::others;
 use super::plan::{Plan, Spell};
 
 /// The VaultAuth, the role and the policy of these canaries: their own, so that they can be spoiled.
@@ -23,6 +24,8 @@ const AUTH: &str = "storm";
 const POLICY: &str = "sys/policies/acl/storm";
 /// Where Vault lists the leases.
 const LEASES: &str = "sys/leases/";
+/// How long each way takes over a long line to the API server.
+const FAR: Duration = Duration::from_millis(60);
 /// How long it may take until all that a storm left behind is gone.
 const AFTERMATH: Duration = Duration::from_secs(90);
 
@@ -230,6 +233,15 @@ impl<'a> Storm<'a> {
                 self.to_vault.cut();
                 Ok(())
             }
+            Fault::ProberFarFromKubernetes => {
+                self.to_kubernetes.stretch(FAR);
+                Ok(())
+            }
+            Fault::ProbersTokensRevoked => others::revoke_tokens(self.scene).await,
+            Fault::VaultLimitsRequests => others::limit(self.scene).await,
+            Fault::OthersAnnotate => others::annotate(self.scene).await,
+            Fault::OthersDeleteSecrets => others::delete(self.scene).await,
+            Fault::OthersHoldSecrets => others::hold(self.scene, true).await,
             told => unreachable!("{told:?} is told to the stand-in"),
         }
     }
@@ -259,6 +271,16 @@ impl<'a> Storm<'a> {
             }
             Fault::ProberCutFromVault => {
                 self.to_vault.mend();
+                Ok(())
+            }
+            Fault::ProberFarFromKubernetes => {
+                self.to_kubernetes.stretch(Duration::ZERO);
+                Ok(())
+            }
+            Fault::VaultLimitsRequests => others::unlimit(self.scene).await,
+            Fault::OthersHoldSecrets => others::hold(self.scene, false).await,
+            // What was done is done.
+            Fault::ProbersTokensRevoked | Fault::OthersAnnotate | Fault::OthersDeleteSecrets => {
                 Ok(())
             }
             told => unreachable!("{told:?} is told to the stand-in"),

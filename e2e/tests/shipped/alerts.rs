@@ -28,7 +28,9 @@ fn folder(rules: &Rules) -> Result<TempDir> {
 
 /// The files of tests, in the syntax of promtool.
 fn tests() -> Result<Vec<PathBuf>> {
-    let files = Path::new(ROOT).join("e2e/tests/alerts").read_dir()?;
+    let files = Path::new(ROOT)
+        .join("e2e/tests/shipped/alerts")
+        .read_dir()?;
     let files: Vec<_> = files
         .map(|entry| Ok(entry?.path()))
         .collect::<Result<_>>()?;

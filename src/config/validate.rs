@@ -13,9 +13,9 @@ use super::tree::{Key, Node, Value};
 use places::Place;
 pub(super) use places::Places;
 
-/// What a walk leaves: only what fits the schema, and where it all stands.
+/// What a validation leaves: only what fits the schema, and where it all stands.
 #[derive(Debug)]
-pub(super) struct Walked {
+pub(super) struct Validated {
     /// What fits.
     pub(super) json: Json,
     /// What does not.
@@ -25,35 +25,35 @@ pub(super) struct Walked {
 }
 
 /// Holds `node`, the whole file, against `schema`.
-pub(super) fn walk(node: &Node, schema: &Json) -> Walked {
-    let mut walk = Walk {
+pub(super) fn validate(node: &Node, schema: &Json) -> Validated {
+    let mut validation = Validation {
         root: schema,
         problems: Vec::new(),
         places: Places::default(),
     };
     let json = if matches!(node.value, Value::Null) {
-        walk.report(
+        validation.report(
             Position::START,
             "the configuration is empty; `vso-prober config example` prints one to start with",
         );
         None
     } else {
-        walk.value(node, "", Position::START, schema)
+        validation.value(node, "", Position::START, schema)
     };
-    Walked {
+    Validated {
         json: json.unwrap_or_else(|| Json::Object(Map::new())),
-        problems: walk.problems,
-        places: walk.places,
+        problems: validation.problems,
+        places: validation.places,
     }
 }
 
-struct Walk<'s> {
+struct Validation<'s> {
     root: &'s Json,
     problems: Vec<Problem>,
     places: Places,
 }
 
-impl<'s> Walk<'s> {
+impl<'s> Validation<'s> {
     fn report(&mut self, position: Position, message: impl Into<String>) {
         self.problems.push(Problem {
             position,

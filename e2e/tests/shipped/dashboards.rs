@@ -1,7 +1,6 @@
 //! Tests of the shipped dashboards: they follow the rules of Grafana's dashboard-linter, and they and the alerting rules
 //! use only metrics that the prober or the operator exports. They need no lab.
 
-#[path = "dashboards/promql.rs"]
 mod promql;
 
 use std::collections::{BTreeMap, BTreeSet};
