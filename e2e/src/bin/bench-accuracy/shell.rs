@@ -1,4 +1,4 @@
-//! What a team would script: a shell loop around kubectl that polls.
+//! A shell loop around kubectl that polls, as a team would script it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

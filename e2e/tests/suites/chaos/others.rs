@@ -1,4 +1,4 @@
-//! What others do in a storm: to the canaries' Secrets, and to the prober in Vault.
+//! The deeds of others in a storm: on the canaries' Secrets, and on the prober in Vault.
 
 use anyhow::{Result, bail};
 use e2e::lab::PROBER;
