@@ -260,6 +260,16 @@ impl Lab {
         audit::read(&self.parts.apiserver.audit)
     }
 
+    /// The file that the API server's audit log is in.
+    pub fn kube_audit_file(&self) -> &Path {
+        &self.parts.apiserver.audit
+    }
+
+    /// The file that Vault's audit log is in.
+    pub fn vault_audit_file(&self) -> &Path {
+        self.parts.vault.audit_log()
+    }
+
     /// What Vault was asked.
     pub fn vault_audit(&self) -> Result<Vec<VaultLine>> {
         audit::read(self.parts.vault.audit_log())

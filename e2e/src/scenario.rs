@@ -18,6 +18,7 @@ mod server;
 mod shell;
 mod suite;
 mod tap;
+mod theft;
 
 use std::time::Duration;
 
@@ -37,6 +38,7 @@ pub use scene::Scene;
 pub use server::Server;
 pub use suite::{Suite, run};
 pub use tap::Tap;
+pub use theft::ATTACKER;
 
 /// Asks `question` until it has an answer; `what` completes "there was no …".
 pub async fn eventually<T>(

@@ -2,6 +2,7 @@
 
 pub(crate) mod setup;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -94,6 +95,15 @@ impl Vault {
             token: token.into(),
             ..self.clone()
         }
+    }
+
+    /// The same server, asked from another of the machine's addresses, e.g. 127.0.0.9.
+    pub fn from(&self, address: IpAddr) -> Result<Self> {
+        let http = reqwest::Client::builder().local_address(address).build();
+        Ok(Self {
+            http: http.context("could not make a client")?,
+            ..self.clone()
+        })
     }
 
     /// Sends a request to `path` under `/v1/` and returns whatever comes back; an empty body as null.

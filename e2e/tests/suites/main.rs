@@ -4,6 +4,7 @@
 
 mod alerts_live;
 mod attribution;
+mod audit_check;
 mod causes;
 mod chaos;
 mod chart;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         attribution::suite(),
         causes::suite(),
         innocent::suite(),
+        audit_check::suite(),
         operator_faults::suite(),
         secrecy::suite(),
         publishing::suite(),
