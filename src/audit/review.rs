@@ -25,7 +25,7 @@ const WRITES: [&str; 5] = ["create", "update", "patch", "delete", "put"];
 /// What can be learnt of the operator and the prober from logs, where no configuration says it.
 #[derive(Clone, Debug, Default)]
 pub struct Learner {
-    /// Identities that logged in from an address of the operator's while it was there.
+    /// Identities that were used from an address of the operator's while it was there.
     own: BTreeSet<Identity>,
     /// Those that wrote to a KV engine, which the operator never does.
     writers: BTreeSet<(String, String)>,
@@ -58,23 +58,10 @@ impl Learner {
 
     fn learn_request(&mut self, entry: &VaultEntry, context: &Context) {
         let who = &entry.who;
-        let slack = context.settings.grace;
-        let from = entry
-            .address
-            .and_then(|address| context.presence.mode_of(address, entry.time, slack));
-        if entry.login
-            && from.is_some()
-            && !who.service_account.is_empty()
+        if let Some(identity) = used_by_operator(entry, context)
             && self.own.len() < LONGEST
         {
-            let mount = entry.mount.trim_matches('/');
-            self.own.insert(Identity {
-                mount: mount.strip_prefix("auth/").unwrap_or(mount).to_owned(),
-                role: who.role.clone(),
-                service_account: who.service_account.clone(),
-                probe: true,
-                shared: false,
-            });
+            self.own.insert(identity);
         }
         if entry.path.starts_with("auth/")
             || entry.path.starts_with("sys/")
@@ -142,6 +129,30 @@ impl Learner {
             context.account = accounts.pop().map(|(account, _)| account);
         }
     }
+}
+
+/// The identity of a request that came from the address of a Pod of the operator's, where others have another: it is the
+/// operator's, unless it is the prober's.
+fn used_by_operator(entry: &VaultEntry, context: &Context) -> Option<Identity> {
+    let who = &entry.who;
+    let address = entry.address?;
+    let slack = context.settings.grace;
+    let mut around = context.presence.around(entry.time, slack);
+    let own =
+        around.any(|stay| stay.address == Some(address) && stay.node_address != Some(address));
+    if !own || context.own(entry) {
+        return None;
+    }
+    // Vault's name for it is the mount's, and then what the method says: the namespace and the name of the account.
+    let account = who.service_account.replace('/', "-");
+    let mount = who.display_name.strip_suffix(&account)?.strip_suffix('-')?;
+    (!account.is_empty() && !who.role.is_empty()).then(|| Identity {
+        mount: mount.to_owned(),
+        role: who.role.clone(),
+        service_account: who.service_account.clone(),
+        probe: true,
+        shared: false,
+    })
 }
 
 /// The mount and the folder of a canary that a request is about.

@@ -294,8 +294,8 @@ pub fn off(facts: &Facts, context: &Context) -> Vec<(RuleName, &'static str)> {
     let checks: [(RuleName, bool, &str); 12] = [
         (
             RuleName::Honey,
-            context.traps.is_empty(),
-            "no canary and no decoy is known",
+            context.traps.is_empty() || context.identities.is_empty(),
+            "no canary and no decoy is known, or not who reads canaries for the prober",
         ),
         (RuleName::Absent, context.identities.is_empty(), NO_IDENTITY),
         (RuleName::Absent, presence, NO_PRESENCE),

@@ -110,7 +110,8 @@ async fn honest(scene: &Scene) -> Result<()> {
     );
     let off = summary["off"].as_array().context("a list")?;
     let off: Vec<_> = off.iter().map(|off| &off["rule"]).collect();
-    ensure!(off == ["revenant", "books"], "{summary:#}");
+    // The operator asked for a token too seldom to know from where it does.
+    ensure!(off == ["revenant", "issuer", "books"], "{summary:#}");
     Ok(())
 }
 

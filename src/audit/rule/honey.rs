@@ -12,6 +12,10 @@ pub(super) fn honey(case: &Case<'_>) -> Said {
     if may || syncs {
         return None;
     }
+    if trap.kind == Kind::Canary && case.context.identities.is_empty() {
+        // It may be the operator.
+        return None;
+    }
     let (deed, from) = (case.deed(), case.from());
     Some(match (touch, trap.kind) {
         (Touch::Secret, Kind::Canary) => (
