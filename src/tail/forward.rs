@@ -20,9 +20,6 @@ use crate::wire::http::{bearer, beginning, builder, credential_aside};
 
 /// How long one request may take: the other side answers when the lines are on disk.
 const LIMIT: Duration = Duration::from_secs(60);
-/// How many failures are told in a row, each then at its debug level.
-const TOLD: u32 = 1;
-
 /// Sends batches to an intake.
 #[derive(Debug)]
 pub struct Forwarder {
@@ -92,14 +89,13 @@ impl Forwarder {
     async fn send(&self, pieces: &[Piece]) -> Result<(), Refused> {
         let mut parts = vec![pieces.to_vec()];
         let mut retry = Retry::default();
-        let mut failures = 0;
+        let mut failing: Option<String> = None;
         while let Some(part) = parts.pop() {
             match self.post(&part).await? {
                 Sent::Taken => {
-                    if failures > TOLD {
-                        tracing::info!(failures, "audit lines are taken again");
+                    if failing.take().is_some() {
+                        tracing::info!("audit lines are taken again");
                     }
-                    failures = 0;
                     retry.reset();
                 }
                 Sent::TooLarge => match part.as_slice() {
@@ -119,9 +115,10 @@ impl Forwarder {
                     }
                 },
                 Sent::Later(why) => {
-                    failures += 1;
-                    if failures == TOLD {
+                    // Once for each reason.
+                    if failing.as_ref() != Some(&why) {
                         tracing::warn!(why, "audit lines are not taken; trying again");
+                        failing = Some(why);
                     }
                     parts.push(part);
                     retry.wait().await;
