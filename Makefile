@@ -79,9 +79,10 @@ hadolint: | $(LINTERS) ## Check the Dockerfile
 yamllint: | $(LINTERS) ## Check the YAML, but for the chart's templates
 	PYTHONPATH='$(LINTERS)' $(PYTHON) -m yamllint --strict .
 
+# ACCURACY='--link 60,120,250 --busy 2' puts a way of so many milliseconds between prober and API server, and keeps two cores busy.
 bench-accuracy: tools build ## Compare what the prober measures with the API server's own audit log
 	cargo build --locked --workspace --bins
-	@target/debug/bench-accuracy
+	@target/debug/bench-accuracy $(ACCURACY)
 
 bench-correlation: tools ## See what latencies move with, over 120 runs each, on a machine at rest: with a slow Vault, in a crowd, at rest, and far from the API server (an hour)
 	cargo build --locked --workspace --bins
