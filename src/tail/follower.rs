@@ -69,10 +69,14 @@ impl Follower {
                     return Ok(idle(nothing));
                 }
             },
-            Some(position) => match self.resume(&position)? {
-                Some(found) => found,
-                None => return Ok(idle(position)),
-            },
+            Some(position) => {
+                let Some(found) = self.resume(&position)? else {
+                    // A path that leads nowhere is told; an empty file is not.
+                    self.path.metadata()?;
+                    return Ok(idle(position));
+                };
+                found
+            }
         };
         let position = open.file.position();
         self.current = Current::Open(Box::new(open));

@@ -196,6 +196,7 @@ fn the_very_first_start_is_at_the_end() {
     log.rename();
     log.follower = Follower::new(&log.path(), None, Begin::End);
     log.read_all();
+    assert!(log.follower.step().is_err(), "there is no such file");
     log.kill(usize::MAX);
     log.reopen();
     log.write(2);
