@@ -8,6 +8,7 @@ pub mod context;
 pub mod entry;
 pub mod facts;
 pub mod finding;
+mod hits;
 pub mod identity;
 mod ledger;
 pub mod presence;
@@ -17,6 +18,7 @@ pub mod tracker;
 pub mod trap;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -28,6 +30,11 @@ use finding::Finding;
 use ledger::Ledger;
 
 use crate::model::time::Moment as _;
+
+/// So many entries may be open at a time: 90 s of 50 requests of the operator's a second.
+const OPEN: usize = 10_000;
+/// For so long a line that comes again is known as such.
+const AGAIN: Duration = Duration::from_secs(600);
 
 /// What became of an entry.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -88,27 +95,63 @@ impl Judge {
     /// Judges what was taken, at `now` by the cluster's clock; `None` if all is over. Returns the findings that are new or
     /// have changed their state.
     pub fn judge(&mut self, context: &Context, now: Option<Timestamp>) -> Vec<Finding> {
+        let mut changed = self.make_room(context);
         let mut hits = Vec::new();
         let mode = self.facts.mode(context);
         for (source, entry) in self.open.values() {
             hits.extend(rule::hits(source, entry, &self.facts, context, mode, now));
         }
-        hits.extend(rule::books(&self.facts, context));
-        let changed = self.ledger.update(hits, &context.settings, now);
+        hits.extend(rule::books(&self.facts, context, now));
+        changed.extend(self.ledger.update(hits, &context.settings, now));
         if let Some(now) = now {
             self.settle(context, now);
         }
         changed
     }
 
+    /// Settles the earliest of more entries than there is room for: whoever floods the log must not fill the memory.
+    fn make_room(&mut self, context: &Context) -> Vec<Finding> {
+        let surplus = self.open.len().saturating_sub(OPEN);
+        if surplus == 0 {
+            return Vec::new();
+        }
+        let mut all: Vec<_> = self
+            .open
+            .iter()
+            .map(|(id, (_, entry))| (entry.time(), id.clone()))
+            .collect();
+        all.sort_unstable();
+        all.truncate(surplus);
+        let mode = self.facts.mode(context);
+        let mut hits = Vec::new();
+        for (time, id) in all {
+            if let Some((source, entry)) = self.open.remove(&id) {
+                hits.extend(rule::hits(
+                    &source,
+                    &entry,
+                    &self.facts,
+                    context,
+                    mode,
+                    None,
+                ));
+            }
+            self.settled.insert((time, id));
+        }
+        self.ledger.confirm(hits, &context.settings)
+    }
+
     /// Lets go of what can't change any more.
     fn settle(&mut self, context: &Context, now: Timestamp) {
         let settings = &context.settings;
         let oldest = now.earlier(settings.grace).earlier(settings.lag);
+        let at = |entry: &Entry| match entry {
+            Entry::Vault(entry) => context.corrected(entry.time),
+            Entry::Kube(event) => event.time,
+        };
         let old = self
             .open
             .iter()
-            .filter(|(_, (_, entry))| entry.time() < oldest);
+            .filter(|(_, (_, entry))| at(entry) < oldest);
         let old: Vec<_> = old
             .map(|(id, (_, entry))| (entry.time(), id.clone()))
             .collect();
@@ -117,7 +160,8 @@ impl Judge {
             self.settled.insert((time, id));
         }
         let forgotten = now.earlier(settings.remember);
-        self.settled = self.settled.split_off(&(forgotten, LineId::default()));
+        let again = now.earlier(settings.remember.min(AGAIN));
+        self.settled = self.settled.split_off(&(again, LineId::default()));
         self.facts.forget(forgotten);
     }
 

@@ -165,6 +165,18 @@ pub struct ServeArgs {
     /// /api/v1/probes/NAME/run`.
     #[arg(long = "web.enable-lifecycle")]
     pub web_enable_lifecycle: bool,
+    /// Do only this: run the probes, or judge the audit logs of the configuration's `audit` [default: both].
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub only: Option<Only>,
+}
+
+/// A part of what `serve` does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Only {
+    /// To run the probes.
+    Probes,
+    /// To judge audit logs.
+    Audit,
 }
 
 /// What to check.

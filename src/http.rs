@@ -1,5 +1,6 @@
 //! The HTTP interface: metrics, health, runs, a page for people, and, if enabled, control.
 
+mod audit;
 mod guard;
 mod page;
 mod sent;
@@ -25,6 +26,7 @@ use crate::history::History;
 use crate::model::run::Run;
 use crate::publish::{ProbeStatus, Publisher};
 use crate::shutdown::Shutdown;
+pub use audit::{AuditBoard, AuditNews, RuleOff, SourceStatus};
 pub use guard::Names;
 pub use sent::Budget;
 
@@ -78,6 +80,8 @@ pub struct Served {
     pub names: Names,
     /// How much may be under way.
     pub budget: Budget,
+    /// What the audit told last.
+    pub audit: Arc<AuditBoard>,
 }
 
 /// How much of an answer the system keeps for a peer that does not take it, in bytes.
@@ -112,6 +116,10 @@ pub async fn serve(listener: TcpListener, served: Served, shutdown: Shutdown) {
         .route("/api/v1/probes", get(probes))
         .route("/api/v1/runs", get(runs))
         .route("/api/v1/runs/{id}", get(run))
+        .route("/findings", get(audit::page))
+        .route("/api/v1/audit/findings", get(audit::findings))
+        .route("/api/v1/audit/sources", get(audit::sources))
+        .route("/api/v1/audit/presence", get(audit::presence))
         .route("/-/reload", post(reload))
         .route("/api/v1/probes/{name}/run", post(run_now))
         .fallback(nothing)
@@ -272,7 +280,7 @@ async fn ask<T>(served: &Served, ask: Ask, answer: oneshot::Receiver<T>) -> Resu
 async fn nothing() -> Response {
     error(
         StatusCode::NOT_FOUND,
-        "not found; see /, /metrics, /healthz, /readyz, /api/v1/probes, /api/v1/runs, /api/v1/runs/ID",
+        "not found; see /, /metrics, /healthz, /readyz, /api/v1/probes, /api/v1/runs, /api/v1/runs/ID, /findings, /api/v1/audit/findings",
     )
 }
 

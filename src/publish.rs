@@ -1,5 +1,6 @@
 //! The publisher of all that happens, for people and for programs: facts are folded into metrics, in one place.
 
+mod audit;
 mod encoder;
 mod format;
 mod histogram;
@@ -29,6 +30,7 @@ use crate::model::correlation::Coefficient;
 use crate::model::name::ProbeId;
 use crate::model::run::Run;
 use crate::model::standing::Standing;
+pub use audit::{AuditFigures, SourceFigures, Word};
 use encoder::Encoder;
 use format::Format;
 use state::State;
@@ -81,6 +83,8 @@ pub enum Fact {
         /// Whether it could be used.
         successful: bool,
     },
+    /// What the audit has to tell now.
+    Audit(Box<AuditFigures>),
 }
 
 impl Fact {

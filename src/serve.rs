@@ -1,5 +1,6 @@
 //! The service behind `serve`: the probes on their schedules, the reload of what has changed, and remote write.
 
+mod audit;
 mod clients;
 mod files;
 mod reload;
@@ -9,6 +10,7 @@ mod scheduler;
 mod traps;
 mod worker;
 
+pub use audit::{Auditor, Unopened};
 pub use files::{Change, Files};
 pub use reload::{ConfigFile, Unread};
 pub use remote_write::RemoteWriter;

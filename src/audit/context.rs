@@ -94,7 +94,9 @@ pub struct Context {
     pub offset: Option<Offset>,
     /// Whether its tokens outlive its Pod; `None` if that is not known.
     pub persistence: Option<Persistence>,
-    /// What it counted itself.
+    /// Whether it is known, or will be, what the operator counted itself.
+    pub counts: bool,
+    /// What it counted itself, one window after the other.
     pub windows: Vec<Window>,
     /// Until when all the events of the API server's log have come.
     pub events_until: Option<Timestamp>,

@@ -62,7 +62,7 @@ impl Facts {
         if let Some(address) = entry.address.filter(|_| canary && identity.probe) {
             sample(&mut self.canaries, (at, address));
         }
-        if !context.windows.is_empty() && !entry.refused {
+        if context.counts && !entry.refused {
             let book = match entry.operation.as_str() {
                 _ if entry.login => Some(&mut self.logins),
                 "read" if !entry.path.starts_with("auth/") && !entry.path.starts_with("sys/") => {

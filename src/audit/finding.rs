@@ -1,6 +1,5 @@
 //! A finding: what a rule says of some requests, and how sure it is.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
@@ -13,8 +12,6 @@ use crate::model::text::Text;
 
 /// The form of a finding.
 pub const SCHEMA: &str = "vso-prober/finding/v1";
-/// No finding holds more requests; the earliest are kept.
-const REQUESTS: usize = 10;
 
 /// The name of a rule.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -183,7 +180,7 @@ pub struct Request {
 
 impl Request {
     /// Takes in the other line of the same request.
-    fn join(&mut self, other: Self) {
+    pub(super) fn join(&mut self, other: Self) {
         let granted = self.granted || other.granted;
         // The first line has the time, the second may know who it was.
         let (mut first, second) = if other.time < self.time {
@@ -276,95 +273,4 @@ pub struct Finding {
     pub text: Text,
     /// What to do.
     pub advice: Text,
-}
-
-/// The hits that make one finding.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub(super) struct Hits {
-    pub(super) first: Hit,
-    pub(super) last: Timestamp,
-    pub(super) requests: BTreeMap<String, Request>,
-}
-
-impl Hits {
-    pub(super) fn new(hit: Hit) -> Self {
-        let mut new = Self {
-            last: hit.at,
-            requests: BTreeMap::new(),
-            first: hit.clone(),
-        };
-        new.add(hit);
-        new
-    }
-
-    /// Whether a request is one of them.
-    pub(super) fn has(&self, id: &str) -> bool {
-        self.requests.contains_key(id)
-    }
-
-    /// Takes in another of the same key.
-    pub(super) fn add(&mut self, hit: Hit) {
-        self.last = self.last.max(hit.at);
-        if let Some(request) = &hit.request {
-            let id = request.id.to_string();
-            match self.requests.get_mut(&id) {
-                Some(known) => known.join(request.clone()),
-                None => drop(self.requests.insert(id, request.clone())),
-            }
-        }
-        let confidence = self.first.confidence.max(hit.confidence);
-        if rank(&hit) < rank(&self.first) {
-            self.first = hit;
-        }
-        self.first.confidence = confidence;
-    }
-
-    /// Takes in others of the same key.
-    pub(super) fn join(&mut self, other: Self) {
-        let mut requests = other.requests;
-        requests.append(&mut self.requests);
-        self.requests = requests;
-        self.last = self.last.max(other.last);
-        let confidence = self.first.confidence.max(other.first.confidence);
-        if rank(&other.first) < rank(&self.first) {
-            self.first = other.first;
-        }
-        self.first.confidence = confidence;
-    }
-
-    /// The finding that they make.
-    pub(super) fn finding(&self, id: String, state: State) -> Finding {
-        let first = &self.first;
-        let mut requests: Vec<_> = self.requests.values().cloned().collect();
-        requests.sort_by(|one, other| (one.time, &one.id).cmp(&(other.time, &other.id)));
-        requests.truncate(REQUESTS);
-        Finding {
-            schema: SCHEMA.to_owned(),
-            id,
-            rule: first.rule,
-            state,
-            confidence: first.confidence,
-            shared: first.shared,
-            first: first.at,
-            last: self.last,
-            count: u64::try_from(self.requests.len())
-                .unwrap_or(u64::MAX)
-                .max(1),
-            source: first.source.clone(),
-            identity: first.identity.clone(),
-            requests,
-            operator: first.operator.clone(),
-            text: first.text.clone(),
-            advice: first.rule.advice().into(),
-        }
-    }
-}
-
-/// The order of hits, so that it does not matter in which they came.
-fn rank(hit: &Hit) -> (Timestamp, &str, &str, &str) {
-    let id = hit
-        .request
-        .as_ref()
-        .map_or("", |request| request.id.as_str());
-    (hit.at, id, &hit.source, &hit.text)
 }

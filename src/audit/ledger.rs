@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::context::Settings;
-use super::finding::{Finding, Hit, Hits, Key, State};
+use super::finding::{Finding, Hit, Key, State};
+use super::hits::Hits;
 use crate::model::time::Moment as _;
 
 /// No more findings are kept: the oldest that is not a suspect goes first.
@@ -33,39 +34,11 @@ impl Ledger {
     /// which they say nothing any more is dismissed. Returns what has changed its state.
     pub(super) fn update(
         &mut self,
-        mut hits: Vec<Hit>,
+        hits: Vec<Hit>,
         settings: &Settings,
         now: Option<Timestamp>,
     ) -> Vec<Finding> {
-        hits.sort_by(|one, other| {
-            (one.at, one.key(), request(one), &one.text).cmp(&(
-                other.at,
-                other.key(),
-                request(other),
-                &other.text,
-            ))
-        });
-        let mut current: BTreeMap<usize, Hits> = BTreeMap::new();
-        let mut fresh: Vec<usize> = Vec::new();
-        for hit in hits {
-            let key = hit.key();
-            let place = self
-                .place(&key, &hit, &current, settings)
-                .unwrap_or_else(|| {
-                    self.entries.push(Item {
-                        id: id(&hit),
-                        state: State::Suspect,
-                        hits: Hits::new(hit.clone()),
-                    });
-                    fresh.push(self.entries.len() - 1);
-                    self.entries.len() - 1
-                });
-            match current.get_mut(&place) {
-                Some(known) => known.add(hit),
-                None => drop(current.insert(place, Hits::new(hit))),
-            }
-        }
-        let mut changed = fresh;
+        let (mut current, mut changed) = self.gather(hits, settings);
         for (place, item) in self.entries.iter_mut().enumerate() {
             let before = item.state;
             match current.remove(&place) {
@@ -87,12 +60,65 @@ impl Ledger {
                 changed.push(place);
             }
         }
-        let changed = changed
-            .into_iter()
-            .filter_map(|place| self.entries.get(place));
-        let changed = changed.map(Item::finding).collect();
+        self.told(&changed)
+    }
+
+    /// Takes in what the rules say of lines for which there is no room until they are settled: it is confirmed. Returns what
+    /// has changed its state.
+    pub(super) fn confirm(&mut self, hits: Vec<Hit>, settings: &Settings) -> Vec<Finding> {
+        let (current, mut changed) = self.gather(hits, settings);
+        for (place, hits) in current {
+            if let Some(item) = self.entries.get_mut(place) {
+                item.hits.join(hits);
+                if std::mem::replace(&mut item.state, State::Confirmed) != State::Confirmed {
+                    changed.push(place);
+                }
+            }
+        }
+        changed.sort_unstable();
+        changed.dedup();
+        self.told(&changed)
+    }
+
+    /// What of these hits belongs to which entry, and which entries are new.
+    fn gather(
+        &mut self,
+        mut hits: Vec<Hit>,
+        settings: &Settings,
+    ) -> (BTreeMap<usize, Hits>, Vec<usize>) {
+        hits.sort_by(|one, other| {
+            let keys = (one.key(), other.key());
+            let one = (one.at, keys.0, request(one), &one.text);
+            one.cmp(&(other.at, keys.1, request(other), &other.text))
+        });
+        let mut current: BTreeMap<usize, Hits> = BTreeMap::new();
+        let mut fresh = Vec::new();
+        for hit in hits {
+            let key = hit.key();
+            let place = self.place(&key, &hit, &current, settings);
+            let place = place.unwrap_or_else(|| {
+                self.entries.push(Item {
+                    id: id(&hit),
+                    state: State::Suspect,
+                    hits: Hits::new(hit.clone()),
+                });
+                fresh.push(self.entries.len() - 1);
+                self.entries.len() - 1
+            });
+            match current.get_mut(&place) {
+                Some(known) => known.add(hit),
+                None => drop(current.insert(place, Hits::new(hit))),
+            }
+        }
+        (current, fresh)
+    }
+
+    /// These entries as findings.
+    fn told(&mut self, places: &[usize]) -> Vec<Finding> {
+        let items = places.iter().filter_map(|place| self.entries.get(*place));
+        let findings = items.map(Item::finding).collect();
         self.forget();
-        changed
+        findings
     }
 
     /// Where the finding of such a hit is, if there is one: of the same request, or in the time for which it is remembered.

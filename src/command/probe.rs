@@ -37,7 +37,7 @@ pub(super) fn unheeded(config: &Config) -> impl Iterator<Item = &'static str> {
     let history = config.history.is_some();
     let history = history.then_some("only `serve` keeps a `history`");
     let audit = config.audit.is_some();
-    let audit = audit.then_some("`audit` is checked, but no command reads it yet");
+    let audit = audit.then_some("only `serve` judges the logs of `audit`");
     history.into_iter().chain(audit)
 }
 

@@ -4,24 +4,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use futures::future::OptionFuture;
 use rand::RngExt as _;
 use tokio::sync::{mpsc, watch};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, interval, timeout};
 
 use super::{Error, Settings};
-use crate::cli::{Exit, ServeArgs};
+use crate::cli::{Exit, Only, ServeArgs};
 use crate::config::{self, Config};
 use crate::health::Health;
 use crate::history::History;
-use crate::http::{self, Ask, Budget, Names, Served};
+use crate::http::{self, Ask, AuditBoard, Budget, Names, Served};
 use crate::kubernetes;
 use crate::leader::Leadership;
 use crate::model::standing::Standing;
 use crate::model::time::Moment as _;
 use crate::publish::{Fact, Publisher};
-use crate::serve::{ConfigFile, Files, RemoteWriter, Reporter, Scheduler, Unread};
+use crate::serve::{Auditor, ConfigFile, Files, RemoteWriter, Reporter, Scheduler, Unread};
 use crate::shutdown::Shutdown;
+use crate::tail::Sources;
 
 pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, Error> {
     let (name, text) = settings.read()?;
@@ -35,9 +37,15 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
     // Before anyone can ask: every series is there from the first scrape.
     reporter.configured(&config, None);
 
+    let probing = args.only != Some(Only::Audit);
+    if !probing && config.audit.is_none() {
+        let text = "`--only audit` needs `audit` in the configuration; `vso-prober config example` has one";
+        return Err(Error::Usage(text.to_owned()));
+    }
     let listen = config.server.listen;
     let listener = http::listen(listen)
         .with_context(|| format!("tried to listen on {listen}, the `server.listen`"))?;
+    let board = Arc::<AuditBoard>::default();
     let (control, mut asked) = mpsc::channel(16);
     let served = Served {
         publisher: publisher.clone(),
@@ -46,6 +54,7 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
         control: args.web_enable_lifecycle.then_some(control),
         names: Names::new(config.server.external_url.clone()),
         budget: Budget::default(),
+        audit: board.clone(),
     };
     let closing = Shutdown::default();
     let may_end = {
@@ -60,6 +69,16 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
     if let Some(kept) = &config.history {
         recall(&history, kept, &publisher).await?;
     }
+    let audited = config
+        .audit
+        .as_ref()
+        .filter(|_| args.only != Some(Only::Probes));
+    let auditing = match audited {
+        Some(audit) => {
+            Some(audit_logs(&config, audit, board, &publisher, &health, &closing).await?)
+        }
+        None => None,
+    };
     let leadership = if args.leader_elect {
         Some(contend(&config, &health).await?)
     } else {
@@ -79,7 +98,7 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
     publisher.publish(Fact::Reload { successful: true });
     let standing = leading.borrow_and_update().clone();
     publisher.publish(Fact::Standing(standing.clone()));
-    scheduler.lead(standing.leads(), term.as_ref());
+    scheduler.lead(probing && standing.leads(), term.as_ref());
     let heart = health.promise("the main loop", STUCK);
     let mut beats = interval(BEAT);
     let exit = loop {
@@ -93,7 +112,7 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
             Ok(()) = leading.changed() => {
                 let standing = leading.borrow_and_update().clone();
                 publisher.publish(Fact::Standing(standing.clone()));
-                scheduler.lead(standing.leads(), term.as_ref());
+                scheduler.lead(probing && standing.leads(), term.as_ref());
             }
             text = config_file.changed() => {
                 // Told in the log and in a metric: nobody else waits for it.
@@ -122,13 +141,65 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
     closing.ask();
     // A client that holds its connection open must not hold up the end.
     let kept = spawn_blocking(move || history.close());
-    let (_, _, (), ()) = tokio::join!(
+    let (_, _, _, (), ()) = tokio::join!(
         timeout(CLOSING, server),
         timeout(CLOSING, kept),
+        timeout(CLOSING, ended(auditing)),
         remote_writer.end(),
         hand_over
     );
     Ok(exit)
+}
+
+/// Reads and judges audit logs from now on.
+async fn audit_logs(
+    config: &Config,
+    audit: &config::Audit,
+    board: Arc<AuditBoard>,
+    publisher: &Arc<Publisher>,
+    health: &Health,
+    closing: &Shutdown,
+) -> Result<JoinHandle<()>, Error> {
+    let folder = audit.state.display();
+    let opened = Sources::open(&audit.state, health, closing);
+    let (mut sources, batches) =
+        opened.with_context(|| format!("tried to open {folder}, the `audit.state`"))?;
+    for source in &audit.sources {
+        sources.add(source);
+    }
+    let intake = sources.intake();
+    let intake =
+        if intake.is_empty() {
+            None
+        } else {
+            let listen = audit.server.listen;
+            let intake = intake.listen(&audit.server, closing.clone()).await;
+            Some(intake.with_context(|| {
+                format!("tried to listen on {listen}, the `audit.server.listen`")
+            })?)
+        };
+    let statuses = sources.statuses().clone();
+    let opened = Auditor::open(config, audit, statuses, board, publisher.clone()).await;
+    let auditor = opened.map_err(|error| Error::Obstacle(error.to_string()))?;
+    let closing = closing.clone();
+    let judging = {
+        let closing = closing.clone();
+        async move {
+            let intake = OptionFuture::from(intake);
+            tokio::join!(auditor.run(batches, closing), intake);
+            sources.end().await;
+        }
+    };
+    let who = "the judge of audit logs".to_owned();
+    let may_end = move || closing.asked();
+    Ok(tokio::spawn(health.clone().keep(who, may_end, judging)))
+}
+
+/// Waits for a task, if there is one.
+async fn ended(task: Option<JoinHandle<()>>) {
+    if let Some(task) = task {
+        let _ = task.await;
+    }
 }
 
 /// How often the main loop says that it moves, and how long it may not.

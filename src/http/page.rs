@@ -10,7 +10,7 @@ use crate::model::run::Run;
 use crate::model::standing::Standing;
 use crate::publish::{ProbeStatus, RunStatus};
 
-const HEAD: &str = "<!doctype html><html lang=en><meta charset=utf-8><meta http-equiv=refresh content=10>\
+pub(super) const HEAD: &str = "<!doctype html><html lang=en><meta charset=utf-8><meta http-equiv=refresh content=10>\
 <meta name=viewport content='width=device-width'><title>vso-prober</title><style>\
 body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:80rem;padding:0 1rem;color:#222;background:#fff}\
 table{border-collapse:collapse;width:100%;margin-bottom:2rem}th,td{text-align:left;padding:.3rem .8rem .3rem 0;\
@@ -148,7 +148,7 @@ fn steps(run: &Run) -> String {
     steps.collect::<Vec<_>>().join(" · ")
 }
 
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('"', "&quot;")

@@ -60,6 +60,9 @@ pub struct Snapshot {
     pub leader: Option<String>,
     /// The operator's version, where it tells one.
     pub version: Option<String>,
+    /// Whether its tokens for Vault outlive its Pod, where it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keeps_tokens: Option<bool>,
     /// Its controllers, by the kind that they serve.
     pub controllers: BTreeMap<Kind, Controller>,
     /// What it did in Vault, by VaultConnection (`namespace/name`).
@@ -113,6 +116,7 @@ impl Snapshot {
         self.processes.extend(other.processes);
         self.leader = self.leader.take().or(other.leader);
         self.version = self.version.take().or(other.version);
+        self.keeps_tokens = self.keeps_tokens.max(other.keeps_tokens);
         for (kind, controller) in other.controllers {
             *self.controllers.entry(kind).or_default() += controller;
         }

@@ -40,6 +40,7 @@ const REQUESTS: &str = "rest_client_requests_total";
 const CPU: &str = "process_cpu_seconds_total";
 const STARTED: &str = "process_start_time_seconds";
 const BUILD: &str = "vso_build_info";
+const RUNTIME: &str = "vso_runtime_config";
 
 /// No name of a VaultConnection is longer: two names of Kubernetes and a slash.
 const LONGEST_CONNECTION: usize = 253 * 2 + 1;
@@ -96,6 +97,10 @@ impl Tally {
                     .filter(|version| is_version(version))
                     .map(Cow::into_owned);
             }
+            RUNTIME => {
+                let model = label("clientCachePersistenceModel");
+                snapshot.keeps_tokens = model.and_then(|model| keeps(&model));
+            }
             VAULT_COUNT | VAULT_SUM | VAULT_ERRORS => {
                 let what = label("operation").unwrap_or_default();
                 if let Some(connection) = label("vault_connection")
@@ -130,6 +135,15 @@ impl Tally {
         let process = process.to_owned();
         self.snapshot.processes.insert(process, self.started);
         self.known.then_some(self.snapshot)
+    }
+}
+
+/// Whether the operator keeps its tokens in Secrets by this model.
+fn keeps(model: &str) -> Option<bool> {
+    match model {
+        "none" => Some(false),
+        "direct-unencrypted" | "direct-encrypted" => Some(true),
+        _ => None,
     }
 }
 

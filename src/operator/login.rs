@@ -97,7 +97,10 @@ pub fn merged(auth: &VaultAuthSpec, global: &VaultAuthGlobalSpec) -> Result<Vaul
 }
 
 /// The parameters of a method, if they are there.
-fn method_of<'a>(methods: &'a VaultAuthMethods, method: &str) -> Option<&'a VaultAuthMethod> {
+pub(super) fn method_of<'a>(
+    methods: &'a VaultAuthMethods,
+    method: &str,
+) -> Option<&'a VaultAuthMethod> {
     match method {
         "kubernetes" => methods.kubernetes.as_ref(),
         "jwt" => methods.jwt.as_ref(),

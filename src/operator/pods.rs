@@ -55,6 +55,12 @@ pub fn holder(lease: &Lease) -> Option<&str> {
     (!pod.is_empty()).then_some(pod)
 }
 
+/// The Deployment that keeps a Pod there, by its `ReplicaSet`.
+pub fn deployment(pod: &Pod) -> Option<&str> {
+    let (kind, name) = workload(pod)?;
+    (kind == "ReplicaSet" && controller(pod)?.name != name).then_some(name)
+}
+
 /// Whether one of its containers is the operator.
 fn runs(pod: &Pod) -> bool {
     let container = |container: &Container| {

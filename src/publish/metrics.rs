@@ -20,7 +20,8 @@ impl State {
         self.runs_as_a_whole(encoder)?;
         self.correlations(encoder)?;
         self.operator(encoder)?;
-        self.prober(encoder)
+        self.prober(encoder)?;
+        self.audit.iter().try_for_each(|audit| audit.write(encoder))
     }
 
     fn times(&self, encoder: &mut Encoder<'_>) -> fmt::Result {

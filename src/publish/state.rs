@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use prometheus_client::encoding::EncodeLabelSet;
 
 use super::Fact;
+use super::audit::AuditFigures;
 use super::histogram::{Distribution, WATCH_EDGES};
 use super::label::At;
 use super::probe_stats::{ProbeStats, StepStats};
@@ -27,6 +28,8 @@ pub(super) struct State {
     pub(super) watch_delay: [Distribution; 2],
     pub(super) standing: Standing,
     pub(super) last_reload_successful: bool,
+    /// There if audit logs are judged.
+    pub(super) audit: Option<Box<AuditFigures>>,
 }
 
 /// What is known of the operator.
@@ -46,6 +49,7 @@ impl Default for State {
             watch_delay: [(); 2].map(|()| Distribution::new(WATCH_EDGES.to_vec())),
             standing: Standing::default(),
             last_reload_successful: false,
+            audit: None,
         }
     }
 }
@@ -89,6 +93,7 @@ impl State {
             }
             Fact::Standing(standing) => self.standing = standing,
             Fact::Reload { successful } => self.last_reload_successful = successful,
+            Fact::Audit(figures) => self.audit = Some(figures),
         }
     }
 

@@ -67,6 +67,11 @@ struct Done {
 }
 
 #[derive(Deserialize)]
+struct Named {
+    request_id: String,
+}
+
+#[derive(Deserialize)]
 struct Errors {
     errors: Option<Vec<String>>,
     request_id: Option<IgnoredAny>,
@@ -104,6 +109,12 @@ impl Answer {
     /// The status code.
     pub(super) const fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// The ID of the request, as Vault's audit log has it.
+    pub(super) fn request_id(&self) -> Result<Said<String>, Obstacle> {
+        let said = self.said(Self::json::<Named>)?;
+        Ok(said.map(|named| named.request_id))
     }
 
     /// What was asked for, which stands in `data`.

@@ -119,6 +119,20 @@ impl Vault {
         }))
     }
 
+    /// Asks for the prober's own token, so that Vault's audit log has a line of it. Returns the ID of the request; `None` if
+    /// Vault refuses.
+    ///
+    /// # Errors
+    /// No answer came back, or not that of Vault.
+    pub async fn leave_line(&self) -> Result<Option<String>, Obstacle> {
+        let path = "auth/token/lookup-self";
+        let answer = self.request(Method::GET, path, None, None).await?;
+        Ok(match answer.request_id()? {
+            Said::Yes(id) => Some(id),
+            Said::No(_) => None,
+        })
+    }
+
     /// The secrets engine at `mount`; `None` if there is none that the prober may do anything with.
     pub async fn mount(
         &self,

@@ -91,6 +91,7 @@ fn context(rule: &str) -> Context {
             error: Duration::from_millis(known.clock_error_milliseconds),
         }),
         persistence: known.persistence,
+        counts: !known.windows.is_empty(),
         windows: known.windows,
         events_until: None,
     }
@@ -279,6 +280,36 @@ fn one_finding_counts_what_comes_later() {
 }
 
 #[test]
+fn whoever_floods_the_log_is_found_in_bounded_room() {
+    let context = context("address");
+    let (_, lines) = files("address", "positive-read-from-elsewhere").remove(0);
+    let last = lines[lines.len() - 1].clone();
+    let now = last.time() + SignedDuration::from_secs(2);
+    let mut judge = Judge::default();
+    for entry in lines {
+        judge.take("vault-0", entry, &context);
+    }
+    for number in 0..15_000 {
+        let mut entry = last.clone();
+        let Entry::Vault(vault) = &mut entry else {
+            panic!("{last:?}")
+        };
+        vault.id = format!("flood-{number}");
+        judge.take("vault-0", entry, &context);
+    }
+    let changed = judge.judge(&context, Some(now));
+    let states: Vec<_> = changed.iter().map(|finding| finding.state).collect();
+    assert_eq!(states, [State::Confirmed], "the first had to be settled");
+    let found = judge.findings();
+    assert_eq!(
+        (found.len(), found[0].count, found[0].requests.len()),
+        (1, 15_001, 10)
+    );
+    let saved = serde_json::to_string(&judge.saved()).expect("JSON");
+    assert!(saved.len() < 12 << 20, "{}", saved.len());
+}
+
+#[test]
 fn a_line_that_comes_again_is_a_duplicate() {
     let context = context("address");
     let (_, lines) = files("address", "positive-read-from-elsewhere").remove(0);
@@ -294,7 +325,7 @@ fn a_line_that_comes_again_is_a_duplicate() {
     let used = take(&mut judge);
     assert!(used > 10, "{used} of {}", lines.len());
     assert_eq!(take(&mut judge), 0, "open ones are");
-    judge.judge(&context, Some(last + SignedDuration::from_secs(300)));
+    judge.judge(&context, Some(last + SignedDuration::from_secs(100)));
     assert_eq!(take(&mut judge), 0, "settled ones are remembered");
     let saved = serde_json::to_string(&judge.saved()).expect("JSON");
     assert!(!saved.contains("hmac"), "{saved}");

@@ -113,7 +113,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "http",
-        &["health", "history", "model", "publish", "shutdown"],
+        &["audit", "health", "history", "model", "publish", "shutdown"],
     ),
     (
         "serve",
@@ -127,6 +127,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "judge",
             "kubernetes",
             "model",
+            "operator",
             "probe",
             "publish",
             "push",
@@ -134,6 +135,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "schedule",
             "scrape",
             "shutdown",
+            "tail",
             "telemetry",
             "vault",
             "wire",

@@ -24,7 +24,7 @@ use vso_prober::model::signal::Signal;
 use vso_prober::model::snapshot::Void;
 use vso_prober::model::standing::Standing;
 use vso_prober::model::{Stage, Step, Verdict};
-use vso_prober::publish::{Fact, Publisher};
+use vso_prober::publish::{AuditFigures, Fact, Publisher, SourceFigures};
 
 use super::kit::{self, start};
 
@@ -523,4 +523,55 @@ fn the_status_names_the_signal_that_is_strong() {
     let status = told(facts()).probes();
     let json = serde_json::to_value(&status).expect("plain data");
     insta::assert_json_snapshot!(json);
+}
+
+/// Every name of the contract's part on the audit, with its type.
+const AUDIT_NAMES: &[(&str, &str)] = &[
+    ("vso_audit_address_mode_info", "gauge"),
+    ("vso_audit_bytes_total", "counter"),
+    ("vso_audit_findings_total", "counter"),
+    ("vso_audit_gaps_total", "counter"),
+    ("vso_audit_lag_seconds", "gauge"),
+    ("vso_audit_last_line_timestamp_seconds", "gauge"),
+    ("vso_audit_lines_total", "counter"),
+    ("vso_audit_open_findings", "gauge"),
+    ("vso_audit_operator_present", "gauge"),
+    ("vso_audit_suspects", "gauge"),
+    ("vso_audit_up", "gauge"),
+];
+
+#[test]
+fn the_audit_has_its_series_once_there_is_one() {
+    let figures = AuditFigures {
+        findings: [(("address", "high"), 2)].into(),
+        open: [(("address", "high"), 1)].into(),
+        suspects: [("honey", 0)].into(),
+        sources: [(
+            "vault-0".to_owned(),
+            SourceFigures {
+                up: true,
+                lines: [("used", 7)].into(),
+                gaps: [("truncated", 0)].into(),
+                ..SourceFigures::default()
+            },
+        )]
+        .into(),
+        present: Some(true),
+        mode: "pod",
+        modes: vec!["pod", "off"],
+    };
+    assert!(!text(&told([])).contains("vso_audit"), "there is none");
+    let text = text(&told([Fact::Audit(Box::new(figures))]));
+    for (name, kind) in AUDIT_NAMES {
+        let family = format!("# TYPE {name} {kind}");
+        assert!(text.contains(&family), "no `{family}`: {text}");
+    }
+    for series in [
+        r#"vso_audit_findings_total{rule="address",confidence="high"} 2"#,
+        r#"vso_audit_lines_total{source="vault-0",result="used"} 7"#,
+        r#"vso_audit_up{source="vault-0"} 1"#,
+        r#"vso_audit_address_mode_info{mode="off"} 0"#,
+    ] {
+        assert!(text.contains(series), "no `{series}`: {text}");
+    }
 }

@@ -10,7 +10,7 @@ use super::super::finding::Confidence;
 use super::{Case, Said};
 use crate::model::time::Moment as _;
 
-/// A login follows the token that it takes by milliseconds (2 to 10 ms were seen of 1.4.1, after the token was issued).
+/// A login follows the token that it takes by milliseconds (2 to 22 ms of 1.4.1, on `OpenBao` and on Vault).
 const FOLLOWS: Duration = Duration::from_secs(30);
 
 /// A login was granted with a token of a ServiceAccount that the operator did not ask for in the 30 s before.

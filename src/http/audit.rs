@@ -1,0 +1,183 @@
+//! The audit over HTTP: its findings, its sources, the operator's presence, and a page of the findings.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::page::{HEAD, escaped};
+use super::{Served, error};
+use crate::audit::finding::{Finding, RuleName, State as Stands};
+use crate::audit::presence::Line;
+
+/// How many findings are told unless the request says otherwise.
+const LIMIT: usize = 50;
+
+/// What is told of a source.
+#[derive(Clone, Debug, Serialize)]
+pub struct SourceStatus {
+    /// Its name.
+    pub name: String,
+    /// Whether it can be relied on.
+    pub up: bool,
+    /// Why not.
+    pub reason: Option<String>,
+    /// When its last line was written.
+    pub last_line: Option<Timestamp>,
+    /// By how much its clock is before the cluster's, in seconds.
+    pub clock_offset_seconds: Option<f64>,
+    /// By how much that may be wrong, in seconds.
+    pub clock_error_seconds: Option<f64>,
+    /// As which address Vault sees the operator.
+    pub address_mode: &'static str,
+    /// The rules that are off, and why.
+    pub off: Vec<RuleOff>,
+}
+
+/// A rule that is off.
+#[derive(Clone, Debug, Serialize)]
+pub struct RuleOff {
+    /// Which.
+    pub rule: RuleName,
+    /// Why.
+    pub reason: &'static str,
+}
+
+/// What the audit has to tell.
+#[derive(Clone, Debug, Default)]
+pub struct AuditNews {
+    /// Its findings, the first first.
+    pub findings: Vec<Finding>,
+    /// Its sources.
+    pub sources: Vec<SourceStatus>,
+    /// When the operator was there.
+    pub presence: Vec<Line>,
+}
+
+/// What the audit told last, for whoever asks.
+#[derive(Debug, Default)]
+pub struct AuditBoard(Mutex<Option<Arc<AuditNews>>>);
+
+impl AuditBoard {
+    /// Replaces what is told.
+    pub fn tell(&self, news: AuditNews) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(news));
+    }
+
+    /// What is told; `None` if there is no audit.
+    fn told(&self) -> Option<Arc<AuditNews>> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Filter {
+    state: Option<Stands>,
+    rule: Option<RuleName>,
+    limit: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct Findings<'a> {
+    findings: Vec<&'a Finding>,
+}
+
+#[derive(Serialize)]
+struct Sources<'a> {
+    sources: &'a [SourceStatus],
+}
+
+/// The findings, the latest first.
+pub(super) async fn findings(
+    State(served): State<Served>,
+    filter: Result<Query<Filter>, QueryRejection>,
+) -> Response {
+    let Query(filter) = match filter {
+        Ok(filter) => filter,
+        Err(rejection) => return error(StatusCode::BAD_REQUEST, &rejection.body_text()),
+    };
+    let Some(news) = served.audit.told() else {
+        return none();
+    };
+    let wanted = |finding: &&Finding| {
+        filter.state.is_none_or(|state| state == finding.state)
+            && filter.rule.is_none_or(|rule| rule == finding.rule)
+    };
+    let findings = news.findings.iter().rev().filter(wanted);
+    let findings = findings.take(filter.limit.unwrap_or(LIMIT)).collect();
+    served.budget.json(&Findings { findings })
+}
+
+pub(super) async fn sources(State(served): State<Served>) -> Response {
+    match served.audit.told() {
+        Some(news) => served.budget.json(&Sources {
+            sources: &news.sources,
+        }),
+        None => none(),
+    }
+}
+
+/// Lines as `audit check --presence` takes them.
+pub(super) async fn presence(State(served): State<Served>) -> Response {
+    let Some(news) = served.audit.told() else {
+        return none();
+    };
+    let mut lines = Vec::new();
+    for line in &news.presence {
+        if serde_json::to_writer(&mut lines, line).is_ok() {
+            lines.push(b'\n');
+        }
+    }
+    served.budget.send("application/x-ndjson", lines)
+}
+
+/// The findings for people.
+pub(super) async fn page(State(served): State<Served>) -> Response {
+    let Some(news) = served.audit.told() else {
+        return none();
+    };
+    let mut page = HEAD.to_owned();
+    page.push_str("<h2>Findings</h2><table><tr><th>first<th>last<th>state<th>rule<th>confidence<th>requests<th>what<th>fix");
+    for finding in news.findings.iter().rev().take(LIMIT) {
+        let class = match finding.state {
+            Stands::Confirmed => "failure",
+            Stands::Suspect => "unknown",
+            Stands::Dismissed => "success",
+        };
+        let state = finding.state.name();
+        let _ = write!(
+            page,
+            "<tr><td class=n>{}<td class=n>{}<td class={class}>{state}<td>{}<td>{}<td class=n>{}<td>{}<td>{}",
+            finding.first.strftime("%F %T"),
+            finding.last.strftime("%F %T"),
+            finding.rule.name(),
+            finding.confidence.name(),
+            finding.count,
+            escaped(&finding.text),
+            escaped(&finding.advice),
+        );
+    }
+    page.push_str("</table>");
+    if news.findings.is_empty() {
+        page.push_str("<p>none");
+    }
+    served
+        .budget
+        .send("text/html; charset=utf-8", page.into_bytes())
+}
+
+fn none() -> Response {
+    error(
+        StatusCode::NOT_FOUND,
+        "no audit logs are judged here: there is no `audit` in the configuration, or `--only probes` leaves it out",
+    )
+}

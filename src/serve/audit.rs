@@ -1,0 +1,307 @@
+//! The auditor: it judges the lines of audit logs as they come, keeps what a restart must not lose, and tells its findings.
+
+mod counts;
+mod disk;
+mod known;
+mod notice;
+mod own;
+mod readings;
+mod sentry;
+mod settle;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_blocking;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::audit::context::{Context, Persistence};
+use crate::audit::entry::{Entry, Torn, parse};
+use crate::audit::identity::{Identities, Identity, fits};
+use crate::audit::presence::Presence;
+use crate::audit::tracker::Tracker;
+use crate::audit::{Judge, Taken};
+use crate::config::{self, Audit, Config};
+use crate::http::AuditBoard;
+use crate::model::name::SourceName;
+use crate::model::record::Obstacle;
+use crate::operator::LoginIdentity;
+use crate::publish::Publisher;
+use crate::serve::prober;
+use crate::shutdown::Shutdown;
+use crate::tail::{Batch, Piece, Receipt, Status};
+use crate::vault::Vault;
+use counts::Counts;
+use disk::{Disk, Kept};
+use known::{known, login};
+use notice::Notice;
+use own::Own;
+use readings::Readings;
+use sentry::{News, Sentry};
+
+/// How often what came is judged, kept and acknowledged.
+const TICK: Duration = Duration::from_millis(250);
+
+/// A judge of audit logs while they are written.
+pub struct Auditor {
+    config: Audit,
+    judge: Judge,
+    tracker: Tracker,
+    context: Context,
+    counts: Counts,
+    /// How the sources are read.
+    statuses: BTreeMap<SourceName, watch::Receiver<Status>>,
+    disk: Disk,
+    board: Arc<AuditBoard>,
+    publisher: Arc<Publisher>,
+    sentry: Option<Sentry>,
+    vault: Arc<Vault>,
+    news: mpsc::Receiver<News>,
+    notice: Notice,
+    /// Whether the Pods were seen at the last look too.
+    watched: bool,
+    /// Whether the disk has all that was taken.
+    clean: bool,
+    /// When it was written last.
+    kept: Option<Timestamp>,
+    /// Whether it can't be written.
+    stuck: bool,
+    receipts: Vec<Receipt>,
+    own: Own,
+    readings: Readings,
+    /// What the operator logs in as; `None` if that is not known yet.
+    logins: Option<Vec<LoginIdentity>>,
+    /// The accounts that others use; `None` if that is not known.
+    shared: Option<BTreeSet<String>>,
+    told: Option<Timestamp>,
+    home: String,
+}
+
+/// Why there is no auditor.
+#[derive(Debug, thiserror::Error)]
+pub enum Unopened {
+    /// A client can't be made.
+    #[error("{}", .0.text)]
+    Client(Obstacle),
+    /// The state can't be used.
+    #[error("tried to open {folder}, the `audit.state`: {error}")]
+    State {
+        /// The folder.
+        folder: String,
+        /// Why not.
+        error: io::Error,
+    },
+}
+
+impl Auditor {
+    /// An auditor, as it was when it last ran.
+    ///
+    /// # Errors
+    /// Its state can't be read, or a client can't be made.
+    pub async fn open(
+        config: &Config,
+        audit: &Audit,
+        statuses: BTreeMap<SourceName, watch::Receiver<Status>>,
+        board: Arc<AuditBoard>,
+        publisher: Arc<Publisher>,
+    ) -> Result<Self, Unopened> {
+        let (teller, news) = mpsc::channel(64);
+        let sentry = Sentry::new(config, teller)
+            .await
+            .map_err(Unopened::Client)?;
+        let notice = Notice::new(config).await.map_err(Unopened::Client)?;
+        let folder = audit.state.clone();
+        let opened = spawn_blocking(move || {
+            let disk = Disk::open(&folder)?;
+            let kept = disk.read()?;
+            io::Result::Ok((disk, kept))
+        });
+        let opened = opened
+            .await
+            .map_err(io::Error::other)
+            .and_then(|opened| opened);
+        let (disk, kept) = opened.map_err(|error| Unopened::State {
+            folder: audit.state.display().to_string(),
+            error,
+        })?;
+        let (judge, tracker) = match kept {
+            Some(Kept {
+                judge,
+                presence,
+                seen,
+                ..
+            }) => {
+                let presence = Presence::new(presence);
+                (Judge::resumed(judge), Tracker::resumed(&presence, seen))
+            }
+            None => (Judge::default(), Tracker::default()),
+        };
+        let mut counts = Counts::default();
+        for source in &audit.sources {
+            counts.sources.entry(source.name.to_string()).or_default();
+        }
+        let mut auditor = Self {
+            context: known(config, audit),
+            config: audit.clone(),
+            judge,
+            tracker,
+            counts,
+            statuses,
+            disk,
+            board,
+            publisher,
+            vault: sentry.vault(),
+            sentry: Some(sentry),
+            news,
+            notice,
+            watched: false,
+            clean: true,
+            kept: None,
+            stuck: false,
+            receipts: Vec::new(),
+            readings: Readings::default(),
+            own: Own::new(prober(&config.vault.auth).into_iter().collect()),
+            logins: match audit.identities {
+                config::Identities::Auto => None,
+                config::Identities::Listed(_) => Some(Vec::new()),
+            },
+            shared: None,
+            told: None,
+            home: config.kubernetes.namespace.clone(),
+        };
+        auditor.identify();
+        Ok(auditor)
+    }
+
+    /// Judges what comes until the sources end, or the shutdown.
+    pub async fn run(mut self, mut batches: mpsc::Receiver<Batch>, shutdown: Shutdown) {
+        let watch = self.sentry.take().map(Sentry::keep_watch).map(tokio::spawn);
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                // Not before it is known whose lines are to be heeded.
+                batch = batches.recv(), if self.ready() => match batch {
+                    Some(batch) => self.take(batch),
+                    None => break,
+                },
+                Some(news) = self.news.recv() => self.heed(news),
+                _ = ticks.tick() => self.settle().await,
+                () = shutdown.wait() => break,
+            }
+        }
+        self.kept = None;
+        self.settle().await;
+        if let Some(watch) = watch {
+            watch.abort();
+        }
+        self.vault.log_out().await;
+    }
+
+    /// Whether it is known what the operator logs in as, and where it is.
+    fn ready(&self) -> bool {
+        self.tracker.seen().is_some() && self.logins.is_some()
+    }
+
+    fn take(&mut self, batch: Batch) {
+        let at = Timestamp::now();
+        let name = batch.source.to_string();
+        for piece in &batch.pieces {
+            match piece {
+                Piece::Line(line) => self.take_line(&name, line, at),
+                Piece::TooLong { .. } => self.counts.source(&name).torn(Torn::NotWhole),
+                Piece::Gap(gap) => self.counts.source(&name).gap(gap.as_str()),
+            }
+        }
+        self.receipts.push(batch.receipt);
+    }
+
+    fn take_line(&mut self, name: &str, line: &[u8], at: Timestamp) {
+        self.counts.source(name).line(line.len());
+        let entry = match parse(line) {
+            Ok(entry) => entry,
+            Err(torn) => return self.counts.source(name).torn(torn),
+        };
+        if let Entry::Vault(entry) = &entry
+            && self.own.line(entry)
+        {
+            self.context.probers = self.own.people();
+        }
+        let time = entry.time();
+        let taken = self.judge.take(name, entry, &self.context);
+        self.clean &= taken != Taken::Used;
+        self.counts.source(name).entry(time, taken, at);
+    }
+
+    fn heed(&mut self, news: News) {
+        match news {
+            News::Pods {
+                at,
+                pods,
+                lease,
+                account,
+                about,
+            } => {
+                self.tracker.see(at, &pods, lease, self.watched);
+                self.watched = true;
+                self.context.account = account.or(self.context.account.take());
+                self.notice.about(about);
+            }
+            News::Unseen => self.watched = false,
+            News::Identities(logins) => {
+                self.logins = Some(logins);
+                self.identify();
+            }
+            News::Accounts(accounts) => {
+                self.shared = accounts;
+                self.identify();
+            }
+            News::Metrics { at, snapshot } => {
+                let keeps = snapshot.keeps_tokens;
+                self.context.persistence = keeps.map(|keeps| {
+                    if keeps {
+                        Persistence::Direct
+                    } else {
+                        Persistence::None
+                    }
+                });
+                self.readings.reading(at, &snapshot);
+                self.context.windows = self.readings.windows();
+            }
+            News::Line { id, sent, received } => {
+                if self.own.asked(id, sent, received) {
+                    self.context.probers = self.own.people();
+                }
+            }
+        }
+    }
+
+    /// Says which identities only the operator takes.
+    fn identify(&mut self) {
+        let listed = match &self.config.identities {
+            config::Identities::Auto => self.logins.clone().unwrap_or_default(),
+            config::Identities::Listed(listed) => listed.iter().map(login).collect(),
+        };
+        let own = format!("{}/", self.home);
+        let all = listed.into_iter().map(|login| {
+            let account = &login.service_account;
+            let shared = !account.is_empty()
+                && self
+                    .shared
+                    .as_ref()
+                    .is_none_or(|shared| shared.iter().any(|used| fits(account, used)));
+            Identity {
+                probe: account.starts_with(&own) || account.starts_with("*/"),
+                shared,
+                mount: login.mount,
+                role: login.role,
+                service_account: login.service_account,
+            }
+        });
+        self.context.identities = Identities::new(all);
+    }
+}

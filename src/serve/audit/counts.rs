@@ -1,0 +1,172 @@
+//! The counts of what the sources told, and the figures that are made of them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::audit::Taken;
+use crate::audit::address::Mode;
+use crate::audit::entry::Torn;
+use crate::audit::finding::{Confidence, Finding, RuleName, State};
+use crate::model::time::Moment as _;
+use crate::publish::{AuditFigures, SourceFigures, Word};
+
+/// What becomes of a line.
+const RESULTS: [Word; 5] = ["used", "skipped", "duplicate", "torn", "unhashed"];
+/// Why lines may be missing.
+const REASONS: [Word; 3] = ["truncated", "vanished", "unpaired"];
+
+/// What one source told.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    figures: SourceFigures,
+    /// Why it can't be relied on, for good.
+    pub(super) spoilt: Option<String>,
+    /// Why it can't be read now.
+    pub(super) unread: Option<String>,
+    pub(super) last_line: Option<Timestamp>,
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        let zero = |words: &[Word]| words.iter().map(|word| (*word, 0)).collect();
+        Self {
+            figures: SourceFigures {
+                lines: zero(&RESULTS),
+                gaps: zero(&REASONS),
+                ..SourceFigures::default()
+            },
+            spoilt: None,
+            unread: None,
+            last_line: None,
+        }
+    }
+}
+
+impl Source {
+    /// A line came, of so many bytes.
+    pub(super) fn line(&mut self, bytes: usize) {
+        self.figures.bytes = self
+            .figures
+            .bytes
+            .saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+    }
+
+    /// It was an entry, written at `time`.
+    pub(super) fn entry(&mut self, time: Timestamp, taken: Taken, at: Timestamp) {
+        self.count(match taken {
+            Taken::Used => "used",
+            Taken::Skipped => "skipped",
+            Taken::Duplicate => "duplicate",
+        });
+        if taken != Taken::Duplicate {
+            self.last_line = self.last_line.max(Some(time));
+            self.figures.lag_seconds = at.duration_since(time).as_secs_f64().max(0.0);
+        }
+    }
+
+    /// It was none.
+    pub(super) fn torn(&mut self, torn: Torn) {
+        self.count(if torn == Torn::Unhashed {
+            "unhashed"
+        } else {
+            "torn"
+        });
+        if matches!(torn, Torn::Unhashed | Torn::Jsonx) {
+            self.spoilt = Some(torn.to_string());
+        }
+    }
+
+    /// Lines may be missing.
+    pub(super) fn gap(&mut self, reason: Word) {
+        *self.figures.gaps.entry(reason).or_default() += 1;
+    }
+
+    fn count(&mut self, result: Word) {
+        *self.figures.lines.entry(result).or_default() += 1;
+    }
+
+    /// Why it can't be relied on, if it can't.
+    pub(super) fn down(&self) -> Option<String> {
+        self.spoilt.clone().or_else(|| self.unread.clone())
+    }
+
+    fn figures(&self, heard: bool) -> SourceFigures {
+        SourceFigures {
+            up: heard && self.down().is_none(),
+            last_line: self
+                .last_line
+                .map_or(0.0, |at| at.as_duration().as_secs_f64()),
+            ..self.figures.clone()
+        }
+    }
+}
+
+/// What the audit counts.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) sources: BTreeMap<String, Source>,
+    confirmed: BTreeMap<(Word, Word), u64>,
+}
+
+impl Counts {
+    /// What the source of this name told.
+    pub(super) fn source(&mut self, name: &str) -> &mut Source {
+        self.sources.entry(name.to_owned()).or_default()
+    }
+
+    /// Takes in a finding whose state has changed.
+    pub(super) fn changed(&mut self, finding: &Finding) {
+        if finding.state == State::Confirmed {
+            let key = (finding.rule.name(), finding.confidence.name());
+            *self.confirmed.entry(key).or_default() += 1;
+        }
+    }
+
+    /// What there is to tell at `now`; `heard` says whether the prober's own lines come.
+    pub(super) fn figures(
+        &self,
+        findings: &[Finding],
+        present: Option<bool>,
+        mode: Mode,
+        now: Timestamp,
+        remember: Duration,
+        heard: bool,
+    ) -> AuditFigures {
+        let mut open = every();
+        let mut suspects: BTreeMap<_, _> = RuleName::ALL.map(|rule| (rule.name(), 0)).into();
+        for finding in findings {
+            let (rule, confidence) = (finding.rule.name(), finding.confidence.name());
+            match finding.state {
+                State::Suspect => *suspects.entry(rule).or_default() += 1,
+                State::Confirmed if finding.last.later(remember) >= now => {
+                    *open.entry((rule, confidence)).or_default() += 1;
+                }
+                State::Confirmed | State::Dismissed => {}
+            }
+        }
+        let mut confirmed = every();
+        confirmed.extend(self.confirmed.clone());
+        let sources = self.sources.iter();
+        AuditFigures {
+            findings: confirmed,
+            open,
+            suspects,
+            sources: sources
+                .map(|(name, source)| (name.clone(), source.figures(heard)))
+                .collect(),
+            present,
+            mode: mode.name(),
+            modes: Mode::ALL.map(Mode::name).to_vec(),
+        }
+    }
+}
+
+/// Every series that there can be: a rule with each confidence that it may have.
+fn every() -> BTreeMap<(Word, Word), u64> {
+    let pairs = RuleName::ALL
+        .into_iter()
+        .flat_map(|rule| Confidence::ALL.map(|confidence| (rule.name(), confidence.name())));
+    pairs.map(|pair| (pair, 0)).collect()
+}

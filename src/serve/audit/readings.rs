@@ -1,0 +1,112 @@
+//! Readings of the operator's metrics, and what it counted between them.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::audit::context::Window;
+use crate::model::snapshot::Snapshot;
+
+/// No more windows are kept: an hour of them.
+const LONGEST: usize = 60;
+
+/// What was counted at one time, by which processes since when.
+#[derive(Clone, Debug)]
+struct Reading {
+    at: Timestamp,
+    processes: BTreeMap<String, f64>,
+    logins: f64,
+    reads: f64,
+}
+
+/// The windows between readings of the same processes, one after the other.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Readings {
+    last: Option<Reading>,
+    windows: Vec<Window>,
+}
+
+impl Readings {
+    /// Takes in a reading. Where a process has begun anew, or gone, the windows begin anew.
+    pub(super) fn reading(&mut self, at: Timestamp, snapshot: &Snapshot) {
+        let connections = || snapshot.connections.values();
+        let reading = Reading {
+            at,
+            processes: snapshot.processes.clone(),
+            logins: connections().map(|one| one.logins.count).sum(),
+            reads: connections().map(|one| one.reads.count).sum(),
+        };
+        if let Some(before) = self.last.replace(reading.clone()) {
+            let (logins, reads) = (reading.logins - before.logins, reading.reads - before.reads);
+            if before.processes != reading.processes || logins < 0.0 || reads < 0.0 {
+                self.windows.clear();
+                return;
+            }
+            self.windows.push(Window {
+                from: before.at,
+                to: at,
+                logins: whole(logins),
+                reads: whole(reads),
+            });
+            if self.windows.len() > LONGEST {
+                self.windows.remove(0);
+            }
+        }
+    }
+
+    /// The windows, one after the other.
+    pub(super) fn windows(&self) -> Vec<Window> {
+        self.windows.clone()
+    }
+}
+
+/// A count, which is never negative.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a count, and too many are as many as there can be"
+)]
+fn whole(count: f64) -> u64 {
+    count.round() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::snapshot::{Connection, Sum};
+
+    #[test]
+    fn a_process_that_begins_anew_begins_the_windows_anew() {
+        let at = |second| Timestamp::from_second(1_800_000_000 + second).expect("a time");
+        let snapshot = |started: f64, logins: f64, reads: f64| {
+            let sum = |count| Sum {
+                count,
+                seconds: 0.0,
+            };
+            let connection = Connection {
+                reads: sum(reads),
+                logins: sum(logins),
+                errors: 0.0,
+            };
+            Snapshot {
+                processes: [(String::new(), started)].into(),
+                connections: [("a/b".to_owned(), connection)].into(),
+                ..Snapshot::default()
+            }
+        };
+        let mut readings = Readings::default();
+        readings.reading(at(0), &snapshot(1.0, 5.0, 50.0));
+        readings.reading(at(60), &snapshot(1.0, 6.0, 53.0));
+        let window = Window {
+            from: at(0),
+            to: at(60),
+            logins: 1,
+            reads: 3,
+        };
+        assert_eq!(readings.windows(), [window]);
+        readings.reading(at(120), &snapshot(2.0, 0.0, 1.0));
+        assert_eq!(readings.windows(), []);
+        readings.reading(at(180), &snapshot(2.0, 0.0, 2.0));
+        assert_eq!(readings.windows().len(), 1);
+    }
+}

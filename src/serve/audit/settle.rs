@@ -1,0 +1,170 @@
+//! The turn of the auditor: it judges what came, keeps it, acknowledges it, and tells what was found.
+
+use std::io;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::task::spawn_blocking;
+
+use super::Auditor;
+use super::disk::Kept;
+use crate::audit::clock::Offset;
+use crate::audit::finding::{Finding, State};
+use crate::audit::rule;
+use crate::http::{AuditNews, RuleOff, SourceStatus};
+use crate::model::text::Text;
+use crate::model::time::Moment as _;
+use crate::publish::Fact;
+use crate::tail::Receipt;
+
+/// How often it is told, if nothing changes.
+const TELL: Duration = Duration::from_secs(1);
+/// How often it is written: what was taken, and what only moves on.
+const SAVE: Duration = Duration::from_millis(500);
+const RENEW: Duration = Duration::from_secs(10);
+/// Why no line is heeded at first.
+const WAITING: &str =
+    "waiting for the operator's Pods and the VaultAuths, without which nothing can be judged";
+
+impl Auditor {
+    /// Judges, keeps, acknowledges and tells.
+    pub(super) async fn settle(&mut self) {
+        let now = Timestamp::now();
+        self.look_at_sources();
+        self.context.presence = self.tracker.presence(now);
+        self.context.offset = Offset::bounded(&self.own.bounds, now);
+        // As long as it is not known whose lines are to be heeded, nothing is suspicious, and nothing is explained.
+        let changed = if self.ready() {
+            self.judge.judge(&self.context, Some(now))
+        } else {
+            Vec::new()
+        };
+        for finding in &changed {
+            self.counts.changed(finding);
+            tell(finding);
+        }
+        // First it is told, for the disk may be slow: what is not kept comes again.
+        if !changed.is_empty() || self.told.is_none_or(|told| told.later(TELL) <= now) {
+            self.told = Some(now);
+            self.publish(now);
+        }
+        self.keep(!changed.is_empty(), now).await;
+        for finding in &changed {
+            self.notice.tell(finding).await;
+        }
+    }
+
+    /// Says of each source why it can't be read, if it can't.
+    fn look_at_sources(&mut self) {
+        for (name, status) in &self.statuses {
+            self.counts.source(name).unread = status.borrow().down.as_ref().map(Text::to_string);
+        }
+    }
+
+    /// Writes what must not be lost, and acknowledges what it holds.
+    async fn keep(&mut self, changed: bool, now: Timestamp) {
+        let age = |span: Duration| self.kept.is_none_or(|kept| kept.later(span) <= now);
+        let due = if self.clean && !changed {
+            age(RENEW)
+        } else {
+            changed || age(SAVE)
+        };
+        if due {
+            let settings = &self.context.settings;
+            self.tracker
+                .forget(now.earlier(settings.remember).earlier(settings.grace));
+            let presence = self.tracker.presence(now).lines().collect();
+            let kept = Kept::new(self.judge.saved(), presence, self.tracker.seen());
+            let disk = self.disk.clone();
+            let written = spawn_blocking(move || disk.write(&kept)).await;
+            let written = written
+                .map_err(io::Error::other)
+                .and_then(|written| written);
+            if let Err(error) = written {
+                if !std::mem::replace(&mut self.stuck, true) {
+                    let path = self.config.state.display();
+                    tracing::error!(%path, %error, "tried to write the audit's state, `audit.state`: lines are not acknowledged until it can be written");
+                }
+                return;
+            }
+            self.stuck = false;
+            self.clean = true;
+            self.kept = Some(now);
+        }
+        if self.clean {
+            self.receipts.drain(..).for_each(Receipt::acknowledge);
+        }
+    }
+
+    /// Tells what there is to tell, to whoever asks and as metrics.
+    fn publish(&self, now: Timestamp) {
+        let settings = &self.context.settings;
+        let findings = self.judge.findings();
+        let facts = self.judge.facts();
+        let mode = facts.mode(&self.context);
+        let off: Vec<_> = rule::off(facts, &self.context)
+            .into_iter()
+            .map(|(rule, reason)| RuleOff { rule, reason })
+            .collect();
+        let blind = if self.ready() {
+            self.own.missed(now, settings.lag)
+        } else {
+            Some(WAITING.to_owned())
+        };
+        let offset = self.context.offset;
+        let sources = self.counts.sources.iter().map(|(name, source)| {
+            let reason = source.down().or_else(|| blind.clone());
+            SourceStatus {
+                name: name.clone(),
+                up: reason.is_none(),
+                reason,
+                last_line: source.last_line,
+                clock_offset_seconds: offset.map(|offset| offset.ahead.as_secs_f64()),
+                clock_error_seconds: offset.map(|offset| offset.error.as_secs_f64()),
+                address_mode: mode.name(),
+                off: off.clone(),
+            }
+        });
+        let sources = sources.collect();
+        let present = self.tracker.seen().map(|_| self.tracker.present());
+        let figures = self.counts.figures(
+            &findings,
+            present,
+            mode,
+            now,
+            settings.remember,
+            blind.is_none(),
+        );
+        self.publisher.publish(Fact::Audit(Box::new(figures)));
+        self.board.tell(AuditNews {
+            findings,
+            sources,
+            presence: self.context.presence.lines().collect(),
+        });
+    }
+}
+
+/// Tells the log.
+fn tell(finding: &Finding) {
+    let Finding {
+        id,
+        state,
+        confidence,
+        text,
+        advice,
+        count,
+        ..
+    } = finding;
+    let (rule, state, confidence) = (finding.rule.name(), state.name(), confidence.name());
+    match finding.state {
+        State::Confirmed => {
+            tracing::error!(rule, state, confidence, %text, %advice, count, finding = id, "somebody acts in the operator's name")
+        }
+        State::Suspect => {
+            tracing::warn!(rule, state, confidence, %text, count, finding = id, "somebody may act in the operator's name")
+        }
+        State::Dismissed => {
+            tracing::info!(rule, state, %text, finding = id, "the suspicion is explained")
+        }
+    }
+}
