@@ -273,7 +273,7 @@ async fn kustomize_makes_what_the_page_says() -> Result<()> {
         );
     }
     ensure!(
-        built.matches("kind: PrometheusRule").count() == 3,
+        built.matches("kind: PrometheusRule").count() == 4,
         "{built}"
     );
     ensure!(built.contains("grafana_dashboard: \"1\""), "{built}");

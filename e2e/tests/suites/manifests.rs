@@ -25,6 +25,9 @@ const OVERLAYS: [&str; 5] = [
     "overlays/new-relic",
 ];
 
+/// What renders beside each of them, and is not in the chart.
+const AUDIT: &str = "overlays/audit";
+
 /// Its trials.
 pub(crate) fn suite() -> Suite {
     Suite::new("manifests")
@@ -66,7 +69,7 @@ async fn first_graph(scene: &Scene) -> Result<()> {
 /// The API server, with all its admission, takes every object as it is, and knows every field.
 async fn taken(scene: &Scene) -> Result<()> {
     install(scene).await?;
-    for folder in ["base"].iter().chain(&OVERLAYS) {
+    for folder in ["base", AUDIT].iter().chain(&OVERLAYS) {
         dry_run(scene, &kustomize(scene, folder).await?, "strict")
             .await
             .with_context(|| (*folder).to_owned())?;
@@ -91,7 +94,7 @@ pub(crate) async fn dry_run(scene: &Scene, objects: &[Value], validate: &str) ->
 /// The templates of Pods in what a folder renders to.
 pub(crate) fn templates(objects: &[Value]) -> Vec<&Value> {
     let spec = |object: &Value| match object["kind"].as_str() {
-        Some("Deployment") => Some("/spec/template"),
+        Some("Deployment" | "StatefulSet") => Some("/spec/template"),
         Some("CronJob") => Some("/spec/jobTemplate/spec/template"),
         _ => None,
     };
@@ -115,7 +118,7 @@ pub(crate) async fn as_pod(scene: &Scene, template: &Value) -> Result<kube::Resu
 /// Each template is tried as a Pod.
 async fn restricted(scene: &Scene) -> Result<()> {
     install(scene).await?;
-    for folder in OVERLAYS {
+    for folder in OVERLAYS.into_iter().chain([AUDIT]) {
         let objects = kustomize(scene, folder).await?;
         let [template] = templates(&objects)[..] else {
             anyhow::bail!("{folder} has not one template");

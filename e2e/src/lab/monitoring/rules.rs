@@ -29,7 +29,7 @@ impl Rules {
     /// What is in the `PrometheusRule`s of the repository.
     pub fn shipped() -> Result<Self> {
         let mut rules = BTreeMap::new();
-        for name in ["slo.yaml", "prober.yaml", "once/once.yaml"] {
+        for name in ["slo.yaml", "prober.yaml", "audit.yaml", "once/once.yaml"] {
             let path = Path::new(FOLDER).join(name);
             let mut resource = yaml(&path)?;
             ensure!(resource["kind"] == "PrometheusRule", "`{}`", path.display());
