@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn a_process_that_begins_anew_begins_the_windows_anew() {
-        let at = |second| Timestamp::from_second(1_800_000_000 + second).expect("a time");
+        let at = |second: i64| Timestamp::from_second(1_800_000_000 + second).expect("a time");
         let snapshot = |started: f64, logins: f64, reads: f64| {
             let sum = |count| Sum {
                 count,
