@@ -203,6 +203,9 @@ impl Canary {
         let lease = || Some(resource()?.lease_id()?.to_owned());
         match (step, &self.target) {
             (Step::Delete, _) => Proof::Gone,
+            (_, Target::Dynamic(target)) if target.static_role => Proof::Given {
+                old: secret().map(|(_, content)| content.clone()),
+            },
             (Step::Renew, Target::Dynamic(_)) => Proof::Prolonged {
                 lease: lease().unwrap_or_default(),
                 renewed: resource().map_or(0, |resource| resource.renewed),
@@ -228,11 +231,16 @@ impl Canary {
         }
     }
 
-    /// When the effect of a step is due, given what was `seen` before it: only a lease tells when it will be
-    /// renewed.
+    /// When the effect of a step is due, given what was `seen` before it: only a lease, or a static role's credential, tells
+    /// when it will be renewed or replaced.
     pub fn promise(&self, planned: &Planned, seen: &Timeline) -> Promise {
         let resource = seen.resource_at(Mark::new(Duration::MAX));
         let lease = resource.and_then(|resource| resource.lease.as_ref());
+        let rotation = resource.and_then(|resource| resource.rotation);
+        if let (Promise::Announced { .. }, Some(rotation)) = (planned.promise, rotation) {
+            let bound = operator::rotation_bound(rotation.left);
+            return Promise::Announced { bound };
+        }
         match (&self.target, planned.promise, lease) {
             (Target::Dynamic(target), Promise::Announced { .. }, Some(lease)) => {
                 Promise::Announced {

@@ -41,6 +41,8 @@ pub struct Config {
     pub vault: Vault,
     /// Kubernetes, as the prober reaches it.
     pub kubernetes: Kubernetes,
+    /// What every run bears, and all that is pushed.
+    pub labels: BTreeMap<String, String>,
     /// Where the operator runs.
     pub operator: Operator,
     /// At least one probe, each with a name of its own.

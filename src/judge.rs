@@ -9,6 +9,7 @@ mod outages;
 mod proven;
 mod said;
 mod stages;
+mod static_role;
 mod unproven;
 
 use std::time::Duration;
@@ -16,7 +17,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::account::{Account, StepAccount};
-use crate::model::cause::Blame;
+use crate::model::cause::{Blame, Evidence, Party, Source};
 use crate::model::record::{End, LeaseState, Login, Record, StepRecord};
 use crate::model::run::{Context, Leases, Run, SCHEMA, StepReport};
 use crate::model::text::Text;
@@ -100,7 +101,9 @@ fn judge_step(record: &Record, step: &StepRecord, account: &StepAccount) -> Step
     let (rule, blame) = decide(&case).unzip();
     let blame = blame.map(|blame| {
         let metrics = metrics::evidence(blame.cause, record.kind, &told);
-        blame.and(metrics)
+        let blame = blame.and(metrics);
+        let rivals = account.rivals && blame.cause.party() == Party::Operator;
+        blame.and(rivals.then(two_operators))
     });
     let result = blame
         .as_ref()
@@ -133,6 +136,13 @@ fn judge_step(record: &Record, step: &StepRecord, account: &StepAccount) -> Step
         advice: blame.as_ref().map(|blame| blame.cause.advice().into()),
         evidence: blame.as_ref().map(Blame::evidence).unwrap_or_default(),
     }
+}
+
+/// Two operators at work on one resource undo each other's work.
+fn two_operators() -> Evidence {
+    let text = "two operators write the resource's status in turn: a second one runs in this cluster, and each undoes what \
+                the other does";
+    Evidence::new(Source::Status, text)
 }
 
 /// Where the run comes from; the operator's version is the last that its metrics told.

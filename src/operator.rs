@@ -24,7 +24,7 @@ pub use identity::{LoginIdentity, identities_of};
 pub use login::{Relied, allows, globals_of, merged, relied};
 pub use messages::{announces, back_in, lease_in};
 pub use pods::{Pods, deployment, holder};
-pub use promise::{RENEWAL_PERCENT, renewal_bound};
+pub use promise::{RENEWAL_PERCENT, renewal_bound, rotation_bound};
 pub use reader::{Reader, due, effect};
 pub use reconciles::{Own, POLL_JITTER, WAKE};
 pub use reference::{DEFAULT, connection_of, referred};

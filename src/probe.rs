@@ -4,12 +4,14 @@ mod certificate;
 mod clients;
 mod events;
 mod evidence;
+mod given;
 mod global;
 mod leases;
 mod readings;
 mod stimulus;
 mod unproven;
 mod verify;
+mod wait;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +20,6 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::canary::{self, Action, Canary, OwnObject, Planned};
-use crate::model::promise::Promise;
 use crate::model::proof::Proof;
 use crate::model::record::{End, Findings, Hindrance, Obstacle, Peer, Record, StepRecord};
 use crate::model::run::Context;
@@ -32,6 +33,7 @@ use crate::panic::caught;
 use crate::shutdown::Shutdown;
 use crate::{janitor, kubernetes, wire};
 use verify::LoginTarget;
+use wait::Wait;
 
 pub use clients::Clients;
 use unproven::unproven;
@@ -193,7 +195,7 @@ impl Journey<'_> {
         let door = LoginTarget::new(self.clients, self.canary, self.epoch);
         let watch = door
             .as_ref()
-            .filter(|_| step == Step::Rotate)
+            .filter(|_| step == Step::Rotate && !matches!(proof, Proof::Given { .. }))
             .map(LoginTarget::watch);
         let canary = &self.canary.name;
         let started = self.now();
@@ -234,6 +236,9 @@ impl Journey<'_> {
         }
         if let Some(watch) = watch {
             record.findings.logins = watch.end().await;
+        }
+        if let Err(end) = self.ask_given_after(&record).await {
+            record.end = end;
         }
         if matches!(record.end, End::Proven | End::TimedOut)
             && let Err(end) = self.examine(&mut record, before, door.as_ref()).await
@@ -283,6 +288,7 @@ impl Journey<'_> {
         }
         if step == Step::Create {
             self.inspect(left()).await?;
+            self.ask_given(left()).await?;
         }
         let warm = kubernetes::warm(&self.clients.kube, &self.clients.namespace, &selector);
         self.bounded(Peer::Kubernetes, "list Secrets", left(), warm)
@@ -323,48 +329,6 @@ impl Journey<'_> {
         }
     }
 
-    /// Waits for the proof, no longer than the timeout beyond the moment when it is due.
-    async fn await_proof(&mut self, wait: &Wait<'_>, watch: Option<&verify::Watch>) -> End {
-        let reader = Reader::new(wait.proof, wait.promise, wait.started, wait.submitted);
-        self.reader = Some(reader.again(&self.timeline));
-        let end = self.read_on(wait, watch).await;
-        self.reader = None;
-        end
-    }
-
-    /// Takes in what is seen until the proof is, or the time is up.
-    async fn read_on(&mut self, wait: &Wait<'_>, watch: Option<&verify::Watch>) -> End {
-        loop {
-            self.collect();
-            let reader = match &self.reader {
-                Some(reader) if reader.effect().is_some() => return End::Proven,
-                Some(reader) if !reader.foiled() => reader,
-                Some(_) | None => return End::TimedOut,
-            };
-            let due = reader.due().unwrap_or(wait.started);
-            let deadline = self.instant(due.plus(wait.timeout)).min(wait.last);
-            let before = self.timeline.secret().map(|(_, content)| content.clone());
-            if let Err(end) = self.look(deadline).await {
-                return end;
-            }
-            let after = self.timeline.secret().map(|(_, content)| content);
-            if let Some(watch) = watch.filter(|_| after != before.as_ref()) {
-                watch.changed();
-            }
-        }
-    }
-
-    /// Takes in the next sighting, or says why there was none.
-    async fn look(&mut self, deadline: Instant) -> Result<(), End> {
-        tokio::select! {
-            biased;
-            sighting = self.sightings.next() => self.note(sighting.map_err(End::Met)?),
-            () = self.shutdown.wait() => return Err(End::Interrupted),
-            () = tokio::time::sleep_until(deadline) => return Err(End::TimedOut),
-        }
-        Ok(())
-    }
-
     /// Takes in what has arrived already.
     fn collect(&mut self) {
         while let Some(sighting) = self.sightings.ready() {
@@ -387,14 +351,4 @@ impl Journey<'_> {
             *reader = reader.again(&self.timeline);
         }
     }
-}
-
-/// What is waited for, and when it is given up, whatever the operator still announces: at `last`.
-struct Wait<'a> {
-    proof: &'a Proof,
-    promise: Promise,
-    timeout: Duration,
-    started: Mark,
-    submitted: Mark,
-    last: Instant,
 }

@@ -38,6 +38,7 @@ pub async fn once(config: &Config, runs: &[Run], limit: Duration) -> Vec<Error> 
         match remote_write {
             Some(remote) => {
                 Remote::new(remote, &config.instance)?
+                    .labelled(&config.labels)
                     .write_runs(config, runs, until)
                     .await
             }

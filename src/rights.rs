@@ -300,8 +300,14 @@ fn paths(config: &Config) -> Vec<Path> {
         }
     }
     for probe in &config.probes {
-        if let Target::Dynamic(_) = &probe.target {
+        if let Target::Dynamic(target) = &probe.target {
             let below = below(config, &probe.target);
+            if target.static_role {
+                // What the operator reads, as the one proof that the Secret holds it.
+                let credential = format!("{below}{}/{}", target.mount, target.path);
+                path(credential, &["read"], Need::Run);
+                continue;
+            }
             for what in ["lookup", "revoke"] {
                 path(format!("{below}sys/leases/{what}"), &["update"], Need::Run);
             }
@@ -354,7 +360,7 @@ fn below(config: &Config, target: &Target) -> String {
 /// The IDs of the leases that the probes are issued in one namespace, as a policy has them.
 fn leases(config: &Config, namespace: &str) -> Vec<String> {
     let of = |target: &Target| match target {
-        Target::Dynamic(dynamic) if below(config, target) == namespace => {
+        Target::Dynamic(dynamic) if !dynamic.static_role && below(config, target) == namespace => {
             Some(format!("{}/{}/*", dynamic.mount, dynamic.path))
         }
         Target::Static(_) | Target::Dynamic(_) | Target::Pki(_) => None,

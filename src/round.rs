@@ -50,7 +50,11 @@ pub fn context(config: &Config) -> Context {
         operator_version: None,
         instance: Some((&config.instance).into()),
         config_digest: Some((&config.digest).into()),
-        labels: BTreeMap::new(),
+        labels: config
+            .labels
+            .iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect(),
     }
 }
 

@@ -9,6 +9,7 @@ mod own;
 mod pki;
 mod send;
 mod session;
+mod static_role;
 
 use std::collections::HashMap;
 use std::sync::Arc;

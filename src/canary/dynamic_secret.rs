@@ -22,6 +22,7 @@ pub(super) fn resource(canary: &Canary, target: &DynamicTarget) -> VaultDynamicS
             params: (!target.params.is_empty()).then(|| target.params.clone()),
             renewal_percent: target.renewal_percent.unwrap_or(RENEWAL_PERCENT).into(),
             revoke,
+            allow_static_creds: target.static_role.then_some(true),
             destination: canary.destination(),
         },
         status: None,

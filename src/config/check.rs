@@ -3,6 +3,7 @@
 mod audit;
 mod probe;
 mod push;
+mod steps;
 mod vault;
 
 use std::collections::BTreeMap;
@@ -143,6 +144,7 @@ impl Checker {
             vault: vault.as_ref().and_then(|vault| vault.namespace.clone()),
             marks: self.marks(&raw.canaries.unwrap_or_default()),
         };
+        let labels = self.labels(raw.labels.as_ref());
         let probes = self.probes(&raw.probes.unwrap_or_default(), &shared);
         let server = raw.server.unwrap_or_default();
         let listen = self.by_or(
@@ -168,6 +170,7 @@ impl Checker {
         Some(Config {
             vault: vault?,
             kubernetes: kubernetes?,
+            labels,
             operator: operator?,
             probes,
             server: Server {
@@ -180,6 +183,20 @@ impl Checker {
             instance: instance?,
             digest,
         })
+    }
+
+    fn labels(&mut self, raw: Option<&BTreeMap<String, String>>) -> BTreeMap<String, String> {
+        let mut labels = BTreeMap::new();
+        for (name, text) in raw.into_iter().flatten() {
+            let path = format!("labels.{name}");
+            if let Err(wrong) = rule::series_label(name) {
+                self.report_key(&path, format!("`{path}` {wrong}"));
+            }
+            if let Some(text) = self.by(&path, Some(text), rule::series_label_value) {
+                labels.insert(name.clone(), text);
+            }
+        }
+        labels
     }
 
     fn marks(&mut self, raw: &raw::Canaries) -> Marks {

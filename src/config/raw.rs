@@ -57,6 +57,9 @@ pub(super) struct Config {
     pub(super) kubernetes: Option<Kubernetes>,
     /// What every resource and Secret of a canary bears beside the prober's own, for policies that demand it.
     pub(super) canaries: Option<Canaries>,
+    /// The labels that every run bears, and all that is pushed: to tell clusters or teams apart.
+    #[schemars(extend("examples" = [{"cluster": "prod-eu"}]))]
+    pub(super) labels: Option<BTreeMap<String, String>>,
     /// The operator: its namespace, pods and metrics.
     pub(super) operator: Option<Operator>,
     /// The probes, each with a name of its own.

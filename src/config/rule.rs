@@ -13,7 +13,9 @@ use super::Refresh;
 use super::duration::{self, DurationError};
 use super::problem::quoted;
 pub(super) use audit::{network, service_account, source};
-pub(super) use mark::{header_name, header_value, label_value, mark};
+pub(super) use mark::{
+    header_name, header_value, label_value, mark, series_label, series_label_value,
+};
 
 /// What a rule makes of a text; the error continues a sentence whose subject is the key.
 pub(super) type Checked<T> = Result<T, String>;
@@ -144,17 +146,36 @@ pub(super) fn auth_mount(text: &str) -> Checked<String> {
     }
 }
 
+/// Whether a path is that of a static role: of a database, or of LDAP.
+fn is_static_role(path: &str) -> bool {
+    let role = ["static-creds/", "static-cred/"].into_iter();
+    role.filter_map(|first| path.strip_prefix(first))
+        .any(|role| !role.is_empty())
+}
+
 /// The path of credentials that have a lease.
 pub(super) fn leased_path(text: &str) -> Checked<String> {
     let path = vault_path(text)?;
-    match path.split('/').next() {
-        Some(first @ ("static-creds" | "static-cred")) => Err(format!(
-            "is {}; what {first} gives has no lease, by which a `dynamic` probe proves its steps; set a path that gives \
-             credentials with one, such as `creds/probe`",
+    if is_static_role(&path) {
+        return Err(format!(
+            "is {}; what a static role gives has no lease: set `allowStaticCreds: true` beside it, as the operator needs it too",
             quoted(text)
-        )),
-        _ => Ok(path),
+        ));
     }
+    Ok(path)
+}
+
+/// The path of a static role's credential.
+pub(super) fn static_role_path(text: &str) -> Checked<String> {
+    let path = vault_path(text)?;
+    if is_static_role(&path) {
+        return Ok(path);
+    }
+    Err(format!(
+        "is {}; with `allowStaticCreds` it must be that of a static role, `static-creds/NAME` or `static-cred/NAME`: the prober \
+         reads it too, and any other path could issue a credential at each read",
+        quoted(text)
+    ))
 }
 
 /// A role's name.

@@ -175,7 +175,9 @@ pub struct DynamicTarget {
     pub renewal_percent: Option<u8>,
     /// Whether the operator revokes the lease with the resource.
     pub revoke: bool,
-    /// How long a lease may live at the most, and so be waited for.
+    /// Whether it is a static role's: one credential without a lease, which Vault replaces on its own schedule.
+    pub static_role: bool,
+    /// How long a lease, or a static role's credential, may live at the most, and so be waited for.
     pub max_ttl: Duration,
     /// Where to log in with the credential.
     pub verify: Option<PostgresTarget>,

@@ -19,6 +19,8 @@ use crate::operator::{self, LEADER_LEASE, Pods};
 use crate::rights::{Need, Rights, Subject};
 use crate::scrape::{self, Source};
 
+mod others;
+
 /// How far back Prometheus is asked.
 const BACK: SignedDuration = SignedDuration::from_mins(5);
 /// What the ServiceAccount is called, where it is shipped, that may get the metrics and nothing else.
@@ -66,6 +68,7 @@ pub(super) async fn look(
         Asked::Denied => ledger.skipped(topic, &full, "the prober has no right to get it"),
         Asked::Failed(text) => ledger.unknown(topic, &full, text),
     }
+    others::look(client, config, ahead, ledger).await;
 }
 
 /// A command on what the selector selects in the operator's namespace.

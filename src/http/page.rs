@@ -41,6 +41,9 @@ pub(super) fn render(
             "<p>This replica runs no probe: it follows the leader, {leader}. The leader's page has the latest runs.</p>"
         );
     }
+    if let Some(run) = runs.first() {
+        page.push_str(&labels(run));
+    }
     page.push_str(
         "<h2>Probes</h2><table><tr><th>probe<th>kind<th>every<th>now<th>since<th>last success<th>last failure<th>latency moves with",
     );
@@ -79,6 +82,18 @@ pub(super) fn render(
     }
     page.push_str("</table><p><a href=metrics>metrics</a> · <a href=api/v1/probes>probes</a> · <a href=api/v1/runs>runs</a>");
     page
+}
+
+/// The labels of the configuration, as the latest run bears them.
+fn labels(run: &Run) -> String {
+    let labels = run.context.labels.iter();
+    let labels: Vec<_> = labels
+        .map(|(name, value)| format!("{}={}", escaped(name), escaped(value)))
+        .collect();
+    if labels.is_empty() {
+        return String::new();
+    }
+    format!("<p>{}</p>", labels.join(" · "))
 }
 
 fn moment(at: Timestamp) -> String {

@@ -1,7 +1,7 @@
 //! The rules for a step that was not proven.
 
 use super::case::{Case, of_obstacle, status};
-use super::{Rule, certificate, lease, outages, proven, said};
+use super::{Rule, certificate, lease, outages, proven, said, static_role};
 use crate::model::cause::{Blame, Cause, Evidence, Source};
 use crate::model::proof::Proof;
 use crate::model::record::{Answer, End, VaultHealth};
@@ -22,6 +22,8 @@ pub(super) const UNPROVEN: &[Rule] = &[
     ("destination_taken", destination_taken),
     ("certificate_not_written", certificate::not_written),
     ("wrong_content", wrong_content),
+    ("wrong_credential", static_role::wrong),
+    ("credential_not_rotated", static_role::not_rotated),
     ("wrong_certificate", certificate::wrong),
     ("certificate_churn", certificate::churn),
     ("reference_missing", reference_missing),
@@ -31,6 +33,7 @@ pub(super) const UNPROVEN: &[Rule] = &[
     ("not_collected", not_collected),
     ("vault_out_of_reach", vault_out_of_reach),
     ("vault_away", outages::vault_away),
+    ("stale_credential", static_role::stale),
     ("lease_lost", lease::lost),
     ("lease_not_prolonged", lease::not_prolonged),
     ("lease_outlives_the_wait", lease::outlives),
@@ -88,6 +91,9 @@ fn unseen(case: &Case<'_>) -> Option<Blame> {
         (Answer::Is(Some((uid, content))), _)
             if case.step.proof.holds(uid, content) && !case.account.shown =>
         {
+            lost("a direct read finds the right Secret, but the watch did not show it")
+        }
+        (Answer::Is(Some(_)), _) if static_role::unseen(case) => {
             lost("a direct read finds the right Secret, but the watch did not show it")
         }
         (Answer::Is(Some(_)), _) if certificate::unseen(case) => lost(

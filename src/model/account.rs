@@ -38,6 +38,8 @@ pub struct StepAccount {
     pub idle: Duration,
     /// What the operator said.
     pub words: Words,
+    /// Whether two operators wrote the status in turn, up to the end of the step.
+    pub rivals: bool,
     /// The resource as it was asked for directly or, failing that, as it was last seen.
     pub resource: Option<Standing>,
     /// The writes of the Secret, up to the end of the step.
@@ -52,6 +54,8 @@ pub struct StepAccount {
     pub dead: Vec<Dead>,
     /// The certificates in the Secret, where it is to hold one.
     pub certificates: Certificates,
+    /// How the credential of a static role stands, where that is the proof.
+    pub static_role: Option<StaticRole>,
     /// When the resource was gone.
     pub released: Option<Mark>,
     /// For how long somebody was away when it counted.
@@ -172,6 +176,28 @@ pub struct Certificates {
     pub before: Option<(Mark, Certificate)>,
     /// How many others followed it during the step.
     pub followed: usize,
+}
+
+/// How the credential of a static role stands at the end of a step.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct StaticRole {
+    /// What the Secret holds, as asked for directly, where it is there.
+    pub held: Option<Held>,
+    /// Whether Vault gives another than the Secret held before the step.
+    pub rotated: bool,
+    /// How long until Vault replaces what it gives, where it says so.
+    pub left: Option<Duration>,
+}
+
+/// What a Secret holds for which Vault gives the credential of a static role.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Held {
+    /// What Vault gave, and not what was there before the step.
+    Right,
+    /// What Vault gave before the step.
+    Earlier,
+    /// What Vault at no time gave the prober.
+    Foreign,
 }
 
 /// How long a watch took to echo a write of the prober's own, which was at some moment between the request and its answer.

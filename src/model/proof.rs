@@ -42,6 +42,11 @@ pub enum Proof {
         /// The digest of an empty value.
         empty: String,
     },
+    /// The Secret holds what Vault gives the prober for the same path, and that is not what it held before.
+    Given {
+        /// The Secret's content before, if there was one.
+        old: Option<Content>,
+    },
     /// The resource and the Secret are both gone.
     Gone,
 }
@@ -62,7 +67,11 @@ impl Proof {
             Self::Prolonged { lease, .. } | Self::Replaced { lease, .. } => {
                 Some(lease.as_str()).filter(|lease| !lease.is_empty())
             }
-            Self::Content { .. } | Self::Credential { .. } | Self::Certificate | Self::Gone => None,
+            Self::Content { .. }
+            | Self::Credential { .. }
+            | Self::Certificate
+            | Self::Given { .. }
+            | Self::Gone => None,
         }
     }
 
@@ -74,6 +83,7 @@ impl Proof {
             | Self::Certificate
             | Self::Prolonged { .. }
             | Self::Replaced { .. }
+            | Self::Given { .. }
             | Self::Gone => None,
         }
     }
@@ -88,7 +98,15 @@ impl Proof {
             Self::Replaced { old, empty, .. } => {
                 content != old && content.0.values().any(|digest| digest != empty)
             }
-            Self::Prolonged { .. } | Self::Certificate | Self::Gone => false,
+            Self::Prolonged { .. } | Self::Certificate | Self::Given { .. } | Self::Gone => false,
         }
+    }
+
+    /// Whether a Secret with this content is the proof where Vault `gave` this.
+    pub fn is_given(&self, content: &Content, gave: &Content) -> bool {
+        let Self::Given { old } = self else {
+            return false;
+        };
+        content.covers(gave) && !old.as_ref().is_some_and(|old| old.covers(gave))
     }
 }

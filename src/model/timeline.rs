@@ -16,6 +16,33 @@ use super::text::Text;
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Content(pub BTreeMap<String, String>);
 
+impl Content {
+    /// Whether it has each key of a `part` with the value that it has there.
+    pub fn covers(&self, part: &Self) -> bool {
+        let mut keys = part.0.iter();
+        !part.0.is_empty() && keys.all(|(key, value)| self.0.get(key) == Some(value))
+    }
+}
+
+/// A credential without a lease, as Vault itself gives it for the path of a static role.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Given {
+    /// What a Secret that holds it has, among other things.
+    pub content: Content,
+    /// How long until Vault replaces it, where Vault says so; in whole seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<Duration>,
+}
+
+/// A credential of a static role, as the resource's status knows it.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Rotation {
+    /// When Vault had made it, in seconds since 1970.
+    pub last: i64,
+    /// How long it then had left.
+    pub left: Duration,
+}
+
 /// A lease that the resource's status named.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Lease {
@@ -59,12 +86,18 @@ pub struct Resource {
     pub back_in: Option<Duration>,
     /// The lease of the credential in the Secret.
     pub lease: Option<Lease>,
+    /// The credential of a static role that is in the Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<Rotation>,
     /// The serial number of the certificate in the Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serial: Option<String>,
     /// `status.lastRenewalTime`: when that lease was issued or last prolonged, in seconds since 1970.
     #[serde(default)]
     pub renewed: i64,
+    /// What only the operator that wrote the status could: an HMAC of a key of its own, or its pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
     /// The condition `LeaseRenewal`.
     #[serde(default)]
     pub renewal: Option<State>,
@@ -79,6 +112,12 @@ impl Resource {
             self.renewed,
             self.renewal.as_ref(),
         )
+    }
+
+    /// What tells the credential that it names from the one before: its lease or, without one, when Vault made it.
+    pub fn credential(&self) -> Option<String> {
+        let made = || Some(self.rotation.as_ref()?.last.to_string());
+        self.lease_id().map(str::to_owned).or_else(made)
     }
 
     /// The ID of the lease that it names.
@@ -102,6 +141,8 @@ pub enum Seen {
     SecretTouched(Text),
     /// The certificate in the Secret that was seen just before.
     Certificate(Certificate),
+    /// What Vault gives the prober where the operator gets the Secret's credential.
+    Given(Given),
     /// The Secret is gone.
     SecretGone,
     /// The resource.
@@ -127,6 +168,7 @@ impl Seen {
             Self::Secret { .. } => "the Secret",
             Self::SecretTouched(_) => "the Secret, changed by someone else",
             Self::Certificate(_) => "the certificate in the Secret",
+            Self::Given(_) => "what Vault gives",
             Self::SecretGone => "the Secret is gone",
             Self::Resource(_) => "the resource",
             Self::ResourceGone => "the resource is gone",

@@ -3,6 +3,7 @@
 mod certificates;
 mod echo;
 mod refusals;
+mod static_role;
 mod window;
 mod words;
 mod writes;
@@ -50,6 +51,7 @@ fn of_step(record: &Record, step: &StepRecord) -> StepAccount {
         soonest: writes::soonest(record, step, due),
         idle: idle(step, due, until),
         words: words::read(record, step, resource),
+        rivals: rivals(record, step),
         resource: resource.map(|resource| standing(record, step, resource)),
         writes: writes::until(record, step.left),
         writes_before: record
@@ -61,6 +63,7 @@ fn of_step(record: &Record, step: &StepRecord) -> StepAccount {
         renewal: words::renewal(record, step),
         dead: refusals::dead(record, step),
         certificates: certificates::read(record, step),
+        static_role: static_role::read(record, step),
         released: timeline
             .between(step.started, Mark::new(Duration::MAX))
             .find(|sighting| sighting.what == Seen::ResourceGone)
@@ -87,6 +90,28 @@ fn resource<'a>(record: &'a Record, step: &'a StepRecord) -> Option<&'a Resource
         Answer::Is(resource) => resource.as_ref(),
         Answer::NotAsked | Answer::Obstructed(_) => record.timeline.resource_at(step.ended),
     }
+}
+
+/// Whether the status bore one operator's signature, then another's, and then the first one's again: a restart, or a
+/// change of what is in Vault, brings a new one and never one that was there.
+fn rivals(record: &Record, step: &StepRecord) -> bool {
+    let mut signatures: Vec<&str> = Vec::new();
+    for sighting in record.timeline.between(Mark::default(), step.left) {
+        let Seen::Resource(resource) = &sighting.what else {
+            continue;
+        };
+        let Some(signature) = resource.signature.as_deref() else {
+            continue;
+        };
+        if signatures.last() == Some(&signature) {
+            continue;
+        }
+        if signatures.contains(&signature) {
+            return true;
+        }
+        signatures.push(signature);
+    }
+    false
 }
 
 fn standing(record: &Record, step: &StepRecord, resource: &Resource) -> Standing {

@@ -190,6 +190,9 @@ pub struct VaultDynamicSecretSpec {
     /// Whether the lease is revoked at deletion. The operator ignores it and always revokes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoke: Option<bool>,
+    /// Whether the path is that of a static role, whose credential has no lease.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_static_creds: Option<bool>,
     /// The Secret to write.
     pub destination: Destination,
 }
@@ -211,6 +214,12 @@ pub struct VaultDynamicSecretStatus {
     /// The lease of the credential in the Secret.
     #[serde(default)]
     pub secret_lease: SecretLease,
+    /// The credential of a static role that is in the Secret.
+    #[serde(default)]
+    pub static_creds_meta_data: StaticCreds,
+    /// The HMAC of the data last written, of a static role.
+    #[serde(default, rename = "secretMAC", skip_serializing_if = "Option::is_none")]
+    pub secret_mac: Option<String>,
     /// The operator's pod that issued it.
     #[serde(
         default,
@@ -241,6 +250,24 @@ pub struct SecretLease {
     /// The request that issued it.
     #[serde(default, rename = "requestID")]
     pub request_id: String,
+}
+
+/// A credential of a static role, by what Vault says of its schedule.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StaticCreds {
+    /// When Vault made it, in seconds since 1970.
+    #[serde(default)]
+    pub last_vault_rotation: i64,
+    /// The time between two, in seconds; 0 where there is a schedule instead.
+    #[serde(default)]
+    pub rotation_period: i64,
+    /// The schedule, as cron has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation_schedule: Option<String>,
+    /// How long it had left, in seconds.
+    #[serde(default)]
+    pub ttl: i64,
 }
 
 /// The Vault client that the operator used last.

@@ -15,6 +15,17 @@ pub(super) const EXPIRY_JITTER: f64 = 1.05;
 /// It looks at a certificate no sooner than so long after the last time.
 pub(super) const SOONEST_LOOK: Duration = Duration::from_secs(1);
 
+/// The operator comes back for a static role's credential so long after its time, and up to so much later still.
+const ROTATION_GRACE: Duration = Duration::from_millis(650);
+/// For so long it then looks whether Vault, which looks every few seconds, has replaced it.
+const ROTATION_WAIT: Duration = Duration::from_secs(10);
+
+/// The longest that the operator may take to bring the credential of a static role that follows one with this time left.
+pub fn rotation_bound(left: Duration) -> Duration {
+    left.saturating_add(ROTATION_GRACE)
+        .saturating_add(ROTATION_WAIT)
+}
+
 /// The longest that the operator may wait before it renews or replaces a lease of this duration.
 pub fn renewal_bound(duration: Duration, percent: Option<u8>) -> Duration {
     let percent = percent.unwrap_or(RENEWAL_PERCENT).min(RENEWAL_PERCENT_CAP);

@@ -10,7 +10,7 @@ use crate::model::certificate::Certificate;
 use crate::model::promise::Promise;
 use crate::model::proof::{Proof, Proven};
 use crate::model::text::Text;
-use crate::model::timeline::{Resource, Seen, Sighting, Timeline};
+use crate::model::timeline::{Content, Resource, Seen, Sighting, Timeline};
 use due::Due;
 
 /// Reads what is seen of a step, sighting by sighting, in order of time.
@@ -49,6 +49,11 @@ impl Reader {
     /// When the proof was seen.
     pub fn effect(&self) -> Option<Proven> {
         self.effect.proven()
+    }
+
+    /// Whether the Secret holds what the prober is not known to have been given, where that would be the proof.
+    pub fn asks(&self) -> bool {
+        self.effect.asks()
     }
 
     /// Whether the proof can't be seen any more: the lease that was to be prolonged was replaced.
@@ -103,6 +108,10 @@ pub(super) struct Effect {
     certificates: Vec<(Text, Proven)>,
     /// Every serial number that the status named.
     named: BTreeSet<String>,
+    /// What the Secret held in the step, where what Vault gives is the proof.
+    held: Vec<(Content, Proven)>,
+    /// What Vault gave, before the step too.
+    given: Vec<Content>,
     /// Whether the proof can't be seen any more.
     pub(super) foiled: bool,
 }
@@ -120,6 +129,8 @@ impl Effect {
             before: None,
             certificates: Vec::new(),
             named: BTreeSet::new(),
+            held: Vec::new(),
+            given: Vec::new(),
             foiled: false,
         }
     }
@@ -146,9 +157,17 @@ impl Effect {
             self.other = None;
         }
         match &sighting.what {
+            Seen::Secret { content, .. } if later && matches!(self.proof, Proof::Given { .. }) => {
+                if self.held.last().is_none_or(|(last, _)| last != content) {
+                    self.held.push((content.clone(), now));
+                }
+            }
+            Seen::Given(given) if !self.given.contains(&given.content) => {
+                self.given.push(given.content.clone());
+            }
             Seen::Secret { uid, content } if later => {
                 if self.proof.holds(uid, content) {
-                    self.held(now);
+                    self.right(now);
                 }
                 if !self.changed && self.proof.after() == Some(content) {
                     self.changed = true;
@@ -170,7 +189,7 @@ impl Effect {
     }
 
     /// A Secret has the content of the proof.
-    fn held(&mut self, now: Proven) {
+    fn right(&mut self, now: Proven) {
         if self.latest.is_none_or(|latest| latest.at != now.at) {
             self.latest = Some(now);
         }
@@ -217,6 +236,12 @@ impl Effect {
         }
     }
 
+    /// Whether the Secret holds what Vault is not known to have given.
+    fn asks(&self) -> bool {
+        let held = self.held.last();
+        held.is_some_and(|(held, _)| !self.given.iter().any(|given| held.covers(given)))
+    }
+
     pub(super) fn proven(&self) -> Option<Proven> {
         match &self.proof {
             Proof::Content { .. } | Proof::Prolonged { .. } => self.first,
@@ -231,6 +256,14 @@ impl Effect {
                 let mut right = self.certificates.iter();
                 let named = |serial: &Text| self.named.contains(serial.as_str());
                 let first = right.find(|(serial, _)| named(serial))?;
+                Some(first.1)
+            }
+            Proof::Given { .. } => {
+                let is_given = |held| {
+                    let mut given = self.given.iter();
+                    given.any(|given| self.proof.is_given(held, given))
+                };
+                let first = self.held.iter().find(|(held, _)| is_given(held))?;
                 Some(first.1)
             }
             Proof::Gone => {

@@ -7,7 +7,7 @@ use super::api::{Condition, VaultDynamicSecret, VaultPKISecret, VaultStaticSecre
 use super::is_finalizer;
 use crate::model::Kind;
 use crate::model::time;
-use crate::model::timeline::{Lease, Resource, State};
+use crate::model::timeline::{Lease, Resource, Rotation, State};
 
 /// No lease, serial number or moment is written longer, in bytes: what is, is none.
 const LONGEST: usize = 1024;
@@ -33,11 +33,19 @@ pub fn resource(kind: Kind, object: DynamicObject) -> Result<Resource, ParseDyna
 /// The state of a static resource.
 pub fn resource_of_static(resource: &VaultStaticSecret) -> Resource {
     let status = resource.status.clone().unwrap_or_default();
-    state(
-        &resource.metadata,
-        status.last_generation,
-        &status.conditions,
-    )
+    Resource {
+        signature: signature(status.secret_mac),
+        ..state(
+            &resource.metadata,
+            status.last_generation,
+            &status.conditions,
+        )
+    }
+}
+
+/// Whoever wrote a status, by a text of its own.
+fn signature(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty() && text.len() <= LONGEST)
 }
 
 /// The state of a dynamic resource.
@@ -50,8 +58,15 @@ pub fn resource_of_dynamic(resource: &VaultDynamicSecret) -> Resource {
             duration: time::seconds(lease.duration),
             renewable: lease.renewable,
         });
+    let made = status.static_creds_meta_data;
+    let rotation = (made.last_vault_rotation > 0).then(|| Rotation {
+        last: made.last_vault_rotation,
+        left: time::seconds(made.ttl),
+    });
     Resource {
         lease,
+        rotation,
+        signature: signature(status.last_runtime_pod_uid),
         renewed: status.last_renewal_time,
         ..state(
             &resource.metadata,
@@ -98,8 +113,10 @@ fn state(metadata: &ObjectMeta, last_generation: i64, conditions: &[Condition]) 
         healthy: find("Healthy").map(state),
         back_in: find("SecretSynced").and_then(Condition::horizon),
         lease: None,
+        rotation: None,
         serial: None,
         renewed: 0,
+        signature: None,
         renewal: find("LeaseRenewal").map(state),
     }
 }

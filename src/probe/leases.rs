@@ -99,8 +99,11 @@ impl Journey<'_> {
             Proof::Replaced { lease, old, .. } => {
                 step.findings.old_ends = self.end_of(lease, old, step.timeout).await?;
             }
-            Proof::Content { .. } | Proof::Credential { .. } | Proof::Certificate | Proof::Gone => {
-            }
+            Proof::Content { .. }
+            | Proof::Credential { .. }
+            | Proof::Certificate
+            | Proof::Given { .. }
+            | Proof::Gone => {}
         }
         if let Some(bound) = self.announced(step).await {
             step.promise = Promise::Announced { bound };

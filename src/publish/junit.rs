@@ -91,6 +91,9 @@ fn case(f: &mut fmt::Formatter<'_>, run: &Run, step: &StepReport) -> fmt::Result
     writeln!(f, "            <properties>")?;
     property(f, "run", &run.run)?;
     property(f, "canary", &run.canary.to_string())?;
+    for (name, value) in &run.context.labels {
+        property(f, name, value)?;
+    }
     if let Some(margin) = step.margin_seconds {
         property(f, "margin_seconds", &format!("{margin:.3}"))?;
     }

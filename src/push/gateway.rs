@@ -36,7 +36,7 @@ pub(super) async fn push(
     let mut refused = Ok(());
     for ((probe, kind, step), group) in groups(config, runs) {
         let what = format!("the gauges of `{probe}`, step `{step}`");
-        let url = post.below(&[
+        let mut path = vec![
             "metrics",
             "job",
             JOB,
@@ -46,7 +46,11 @@ pub(super) async fn push(
             probe,
             "step",
             step.as_str(),
-        ]);
+        ];
+        for (label, value) in &config.labels {
+            path.extend([label.as_str(), value]);
+        }
+        let url = post.below(&path);
         let body = text(kind, &group).into_bytes();
         match post.send(&what, &url, &headers, body, until).await {
             Err(error) if error.is_of_the_content() => refused = refused.and(Err(error)),

@@ -37,6 +37,7 @@ const SEARCH: usize = 64;
 pub struct Remote {
     post: Post,
     instance: String,
+    labels: BTreeMap<String, String>,
     every: Duration,
 }
 
@@ -49,8 +50,16 @@ impl Remote {
         Ok(Self {
             post: Post::new(KEY, receiver)?,
             instance: instance.to_owned(),
+            labels: BTreeMap::new(),
             every: EVERY,
         })
+    }
+
+    /// Sends these labels along, of which none is the prober's own.
+    #[must_use]
+    pub fn labelled(mut self, labels: &BTreeMap<String, String>) -> Self {
+        self.labels.clone_from(labels);
+        self
     }
 
     /// Sends this often what is published.
@@ -178,6 +187,7 @@ impl Remote {
     }
 
     fn labels(&self, mut labels: Labels) -> Labels {
+        labels.extend(self.labels.clone());
         labels.insert("job".to_owned(), JOB.to_owned());
         labels.insert("instance".to_owned(), self.instance.clone());
         labels

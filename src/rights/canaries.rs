@@ -40,6 +40,9 @@ pub fn operators(config: &Config) -> Vec<Path> {
                     capabilities,
                     any(),
                 );
+                if target.static_role {
+                    continue;
+                }
                 let increment = ("increment", Vec::new());
                 let renewal = vec![own_leases(), increment];
                 path(format!("{below}sys/leases/renew"), &["update"], renewal);

@@ -1,5 +1,6 @@
 //! The task that sends the metrics by remote write.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
@@ -10,10 +11,13 @@ use crate::publish::Publisher;
 use crate::push::{Error, Remote, unfit_to_serve};
 use crate::shutdown::Shutdown;
 
+/// The instance, and what else every series bears.
+type Labels = (String, BTreeMap<String, String>);
+
 /// The task that sends now, and earlier ones that send what was published last.
 #[derive(Default)]
 pub struct RemoteWriter {
-    current: Option<(Receiver, String, Shutdown)>,
+    current: Option<(Receiver, Labels, Shutdown)>,
     tasks: JoinSet<()>,
 }
 
@@ -32,15 +36,16 @@ impl RemoteWriter {
             tracing::warn!("{why}");
         }
         let asked = config.push.remote_write.as_ref();
-        if let Some((remote, instance, over)) = &self.current {
-            if asked == Some(remote) && config.instance == *instance {
+        let labels = (config.instance.clone(), config.labels.clone());
+        if let Some((remote, known, over)) = &self.current {
+            if asked == Some(remote) && labels == *known {
                 return Ok(());
             }
             over.ask();
             self.current = None;
         }
         let Some(asked) = asked else { return Ok(()) };
-        let remote = Remote::new(asked, &config.instance)?;
+        let remote = Remote::new(asked, &config.instance)?.labelled(&config.labels);
         let over = Shutdown::default();
         let sent = remote.run(publisher.clone(), over.clone());
         let may_end = {
@@ -49,7 +54,7 @@ impl RemoteWriter {
         };
         let who = "remote write".to_owned();
         self.tasks.spawn(health.clone().keep(who, may_end, sent));
-        self.current = Some((asked.clone(), config.instance.clone(), over));
+        self.current = Some((asked.clone(), labels, over));
         Ok(())
     }
 

@@ -80,6 +80,7 @@ mod tests {
             method: None,
             renewal_percent: None,
             revoke: true,
+            static_role: false,
             max_ttl: Duration::ZERO,
             verify: None,
         };

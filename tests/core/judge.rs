@@ -12,7 +12,9 @@ use vso_prober::model::record::{
     Answer, End, Event, Hindrance, LeaseState, Obstacle, Peer, Record, Reference, StepRecord,
     VaultHealth,
 };
-use vso_prober::model::timeline::{Lease, Resource, Seen, Sighting, State, Timeline};
+use vso_prober::model::timeline::{
+    Given, Lease, Resource, Rotation, Seen, Sighting, State, Timeline,
+};
 use vso_prober::model::{Mark, Step, Verdict};
 use vso_prober::operator::{self, Reader};
 
@@ -55,6 +57,67 @@ fn proven(which: Step, proof: Proof) -> StepRecord {
         end: End::Proven,
         ..step(which, proof)
     }
+}
+
+#[test]
+fn a_static_roles_credential_is_right_where_vault_gives_it() {
+    let gave = |milliseconds, nonce: &str| {
+        let (content, left) = (content(nonce), None);
+        sighting(milliseconds, Seen::Given(Given { content, left }))
+    };
+    let holds = |milliseconds, nonce: &str| sighting(milliseconds, secret(nonce));
+    let seen = |old: Option<&str>, seen: Vec<Sighting>| {
+        let old = old.map(content);
+        let effect = operator::effect(&Proof::Given { old }, &seen.into_iter().collect(), at(100));
+        effect.map(|proven| proven.at)
+    };
+    let (first, second) = (gave(50, "a"), holds(200, "a"));
+    assert_eq!(
+        seen(None, vec![first.clone(), second.clone()]),
+        Some(at(200))
+    );
+    // Vault replaced it in between: the moment is that of the Secret, and not of the answer.
+    assert_eq!(
+        seen(None, vec![first.clone(), holds(200, "b"), gave(210, "b")]),
+        Some(at(200))
+    );
+    assert_eq!(
+        seen(None, vec![first.clone(), holds(200, "b"), gave(210, "c")]),
+        None
+    );
+    // What was there before is no rotation, however often it is written.
+    assert_eq!(seen(Some("a"), vec![first.clone(), second.clone()]), None);
+    let rotated = vec![first, second, holds(290, "b"), gave(300, "b")];
+    assert_eq!(seen(Some("a"), rotated), Some(at(290)));
+}
+
+#[test]
+fn two_operators_are_told_by_their_signatures() {
+    let signed = |milliseconds, signature: &str| {
+        let resource = Resource {
+            signature: Some(signature.to_owned()),
+            ..status(true, "well", "a")
+        };
+        sighting(milliseconds, Seen::Resource(resource))
+    };
+    let churned = |signatures: &[&str]| {
+        let marks = (1..).map(|n| n * 100);
+        let signed = marks.clone().zip(signatures).map(|(at, by)| signed(at, by));
+        let written = marks.take(6).map(|at| sighting(at + 1, secret("new")));
+        let record = record(
+            proven(Step::Create, proof()),
+            signed.chain(written).collect(),
+        );
+        let step = judge(&record).steps.remove(0);
+        assert_eq!(step.cause, Some(Cause::Churn), "{step:#?}");
+        let mut evidence = step.evidence.iter();
+        evidence.any(|piece| piece.text.contains("two operators"))
+    };
+    assert!(churned(&["a", "b", "a"]));
+    assert!(
+        !churned(&["a", "a", "b", "b"]),
+        "a restart, or another value"
+    );
 }
 
 #[test]
@@ -749,6 +812,8 @@ prop_compose! {
         lease in prop::option::of("[ab]"),
         serial in prop::option::of("[ab]"),
         renewed in 0..9_i64,
+        rotated in prop::option::of(1..9_i64),
+        signature in prop::option::of("[ab]"),
     ) -> Resource {
         let state = state.map(|(ok, message, changed)| State { ok, message: message.into(), changed });
         Resource {
@@ -756,7 +821,8 @@ prop_compose! {
             synced: state.clone(), healthy: state.clone(), renewal: state, renewed,
             back_in: horizon.map(Duration::from_millis),
             lease: lease.map(|id| Lease { id, duration: Duration::from_secs(60), renewable: true }),
-            serial,
+            rotation: rotated.map(|last| Rotation { last, left: Duration::from_secs(5) }),
+            serial, signature,
         }
     }
 }
@@ -764,6 +830,10 @@ prop_compose! {
 fn any_seen() -> impl Strategy<Value = Seen> {
     prop_oneof![
         "(new|old|other)".prop_map(|nonce| secret(&nonce)),
+        "(new|old|other)".prop_map(|nonce| {
+            let (content, left) = (content(&nonce), None);
+            Seen::Given(Given { content, left })
+        }),
         Just(Seen::SecretGone),
         any_resource().prop_map(Seen::Resource),
         Just(Seen::ResourceGone),

@@ -214,7 +214,12 @@ async fn answer(
 }
 
 fn config(push: &str) -> Config {
-    let text = format!(
+    let text = written(push);
+    check::load(&text, "c.yaml", |_| None).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn written(push: &str) -> String {
+    format!(
         "vault: {{address: 'http://127.0.0.1:8200', auth: {{token: {{env: VAULT_TOKEN}}}}}}
 probes:
 - name: kv
@@ -223,8 +228,7 @@ probes:
 push: {push}
 instance: test
 "
-    );
-    check::load(&text, "c.yaml", |_| None).unwrap_or_else(|problems| panic!("{problems}"))
+    )
 }
 
 fn remote_write(address: SocketAddr) -> Config {
@@ -293,6 +297,72 @@ async fn a_pushgateway_gets_a_group_a_step() {
         "text/plain; version=0.0.4; charset=utf-8"
     );
     insta::assert_snapshot!(requests[1].text());
+}
+
+/// A configuration with labels of the user's, which pushes to both kinds of receivers.
+fn labelled(address: SocketAddr) -> Config {
+    let labels = BTreeMap::from([
+        ("cluster".to_owned(), "prod eu".to_owned()),
+        ("team".to_owned(), "a".to_owned()),
+    ]);
+    Config {
+        labels,
+        ..config(&format!(
+            "{{pushgateway: {{url: 'http://{address}'}}, remoteWrite: {{url: 'http://{address}/write'}}}}"
+        ))
+    }
+}
+
+#[tokio::test]
+async fn all_that_is_pushed_bears_the_labels() {
+    let (receiver, address) = Receiver::start([]).await;
+    let errors = pushed(&labelled(address), &[run(0, None)]).await;
+    assert!(errors.is_empty(), "{errors:?}");
+    for request in receiver.requests() {
+        if request.path == "/write" {
+            let samples = request.samples();
+            let all = |label| samples.keys().all(|series| series.contains(label));
+            assert!(all("cluster=prod eu") && all("team=a"), "{samples:?}");
+        } else {
+            assert!(
+                request.path.ends_with("/cluster/prod%20eu/team/a"),
+                "{}",
+                request.path
+            );
+        }
+    }
+}
+
+#[test]
+fn labels_of_the_metrics_own_are_refused() {
+    let publisher = Publisher::default();
+    let configured = config("{}");
+    publisher.publish(Fact::configured(&configured));
+    publisher.publish(Fact::Run {
+        run: Arc::new(run(0, Some(Cause::StaleContent))),
+        correlations: BTreeMap::new(),
+    });
+    let text = publisher.expose(None).body;
+    let text = String::from_utf8(text.to_vec()).expect("text");
+    let series = text.lines().filter(|line| !line.starts_with('#'));
+    let own = series.filter_map(|line| line.split_once('{')?.1.split_once('}'));
+    let own: BTreeSet<_> = own
+        .flat_map(|(labels, _)| labels.split("\","))
+        .filter_map(|label| Some(label.split_once("=\"")?.0))
+        .collect();
+    assert!(own.contains("probe") && own.contains("le"), "{own:?}");
+    for label in own
+        .into_iter()
+        .chain(["job", "instance", "__name__", "1a", "a-b"])
+    {
+        let text = format!("labels: {{{label}: x}}\n{}", written("{}"));
+        let refused = check::load(&text, "c.yaml", |_| None);
+        let problems = refused.expect_err(label).to_string();
+        assert!(
+            problems.contains(&format!("`labels.{label}`")),
+            "{problems}"
+        );
+    }
 }
 
 #[tokio::test]

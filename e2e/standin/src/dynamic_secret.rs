@@ -3,6 +3,7 @@
 mod issue;
 mod lease;
 mod renewal;
+mod static_role;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use vso_prober::operator::api::{VaultDynamicSecret, VaultDynamicSecretStatus};
 
 use super::clients::{Clients, Wanted};
 use super::condition::{self, Said};
+use super::content::MacKey;
 use super::controller::Reconcile;
 use super::horizon;
 use super::kind::{Kind, Writer};
@@ -33,6 +35,8 @@ pub(crate) struct DynamicSecrets {
     clients: Arc<Clients>,
     /// Writes back.
     writer: Writer,
+    /// The HMACs' key.
+    mac: MacKey,
     /// This pod: a resource that another one handled last is left alone until its renewal is due.
     pod_uid: String,
     /// What is remembered between reconciles.
@@ -54,10 +58,11 @@ impl Reconcile<VaultDynamicSecret> for DynamicSecrets {
 
 impl DynamicSecrets {
     /// A reconciler that remembers nothing yet.
-    pub(crate) fn new(clients: Arc<Clients>, writer: Writer, pod_uid: String) -> Self {
+    pub(crate) fn new(clients: Arc<Clients>, writer: Writer, mac: MacKey, pod_uid: String) -> Self {
         Self {
             clients,
             writer,
+            mac,
             pod_uid,
             memory: Mutex::default(),
         }

@@ -1,6 +1,8 @@
 //! Trials of what people run: each set-up that they reported, and the way to Vault and to Kubernetes that it takes.
 
+mod default_auth;
 mod engines;
+mod operators;
 mod proxies;
 mod references;
 mod token;
@@ -31,6 +33,11 @@ pub(crate) fn suite() -> Suite {
         .trial("fixes_by_the_engines_type", engines::other_engines)
         .trial("secrets_in_a_namespace_below", engines::namespaces)
         .trial("labels_that_policies_demand", engines::marks)
+        .trial("a_second_operator_is_named", operators::named)
+        .trial(
+            "without_an_auth_ref_it_is_the_default",
+            default_auth::is_meant,
+        )
         .trial("what_a_global_auth_adds", references::inherited)
         .trial("a_secret_that_a_login_relies_on", references::app_role)
         .trial("two_sides_in_two_namespaces", references::apart)

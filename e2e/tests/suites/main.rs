@@ -25,6 +25,7 @@ mod rotation;
 mod secrecy;
 mod security;
 mod serve;
+mod static_roles;
 mod vault_outages;
 
 use std::path::Path;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         vault_outages::suite(),
         serve::suite(),
         rotation::suite(),
+        static_roles::suite(),
         doctor::suite(),
         field::suite(),
         pki::suite(),

@@ -116,14 +116,18 @@ pub(in crate::config) struct Dynamic {
     /// The method of the request; the default is `GET`, or `PUT` where there are `params`.
     #[serde(rename = "requestHTTPMethod")]
     pub(in crate::config) request_http_method: Option<RequestMethod>,
+    /// Whether the path is that of a static role (`static-creds/NAME`, `static-cred/NAME`): a credential without a lease,
+    /// which Vault replaces on its own schedule. The prober reads the same path, so as to know what the Secret is to hold.
+    #[schemars(extend("default" = false))]
+    pub(in crate::config) allow_static_creds: Option<bool>,
     /// When the operator renews, in percent of the lease's duration; the operator's own default is 67.
     #[schemars(range(min = 0, max = 90), extend("examples" = [67]))]
     pub(in crate::config) renewal_percent: Option<u8>,
     /// Whether the operator revokes the lease with the resource.
     #[schemars(extend("default" = true))]
     pub(in crate::config) revoke: Option<bool>,
-    /// How long a lease of the role lives at the most (its `max_ttl`): so long do the steps `renew` and
-    /// `rotate` wait for the operator.
+    /// How long a lease of the role lives at the most (its `max_ttl`; of a static role, its `rotation_period`): so long do
+    /// the steps `renew` and `rotate` wait for the operator.
     #[schemars(length(min = 1), extend("default" = MAX_TTL))]
     pub(in crate::config) max_ttl: Option<String>,
     /// The server to log in to with the credential, as a further proof.

@@ -74,3 +74,37 @@ pub(in crate::config) fn header_value(text: &str) -> Checked<String> {
         Err(_) => Err("can't be a header's value; it must be one line of printable text".into()),
     }
 }
+
+/// The name of a label of series that is not the prober's own, nor Prometheus'.
+pub(in crate::config) fn series_label(text: &str) -> Checked<()> {
+    /// What the prober's metrics bear, and what the receivers add.
+    const TAKEN: [&str; 17] = [
+        "bound", "cause", "instance", "job", "kind", "le", "method", "party", "probe", "quantile",
+        "reason", "result", "run", "signal", "stage", "step", "version",
+    ];
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let starts = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
+    if !starts || !text.bytes().all(inner) || text.starts_with("__") {
+        return Err(
+            "is not the name of a label, such as `cluster`: letters, digits and `_`, not with a digit or `__` at the beginning".into(),
+        );
+    }
+    if TAKEN.contains(&text) {
+        return Err("can't be set: the prober's metrics have a label of that name".into());
+    }
+    Ok(())
+}
+
+/// The value of a label of series. It is sent with every one, and is a part of a path for a Pushgateway.
+pub(in crate::config) fn series_label_value(text: &str) -> Checked<String> {
+    const LONGEST: usize = 128;
+    let line = line(text)?;
+    let part = !matches!(text, "" | "." | "..") && !text.contains('/');
+    if part && line.len() <= LONGEST {
+        return Ok(line);
+    }
+    Err(format!(
+        "is {}; it must have 1 to {LONGEST} bytes, without `/`, for which a Pushgateway has no place",
+        quoted(text)
+    ))
+}

@@ -300,7 +300,9 @@ fn made_role(config: &Config, probe: &Probe, engine: &str, path: &str) -> Option
         let rest = "allow_bare_domains=true allow_subdomains=true max_ttl=24h";
         return Some(Script::default().run(write.arg(domains).args(rest)));
     }
-    if engine != "database" {
+    // A static role is of a user that is there already, which can't be known from here.
+    let is_static = matches!(&probe.target, Target::Dynamic(target) if target.static_role);
+    if engine != "database" || is_static {
         return None;
     }
     let connection = Variable::parse("connection")?;

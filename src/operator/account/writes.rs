@@ -2,7 +2,7 @@
 
 use super::super::promise::{RENEWAL_JITTER, SOONEST_LOOK};
 use super::super::reconciles::POLL_JITTER;
-use super::own_contents;
+use super::{own_contents, static_role};
 use crate::model::account::Writes;
 use crate::model::promise::Promise;
 use crate::model::proof::Proof;
@@ -18,7 +18,11 @@ pub(super) fn until(record: &Record, to: Mark) -> Writes {
     let put_back = record.steps.iter().filter(put_back).count();
     Writes {
         seen: record.timeline.writes_between(&own, Mark::default(), to),
-        explained: 1 + generations(record, to) + put_back + returns(record, to),
+        explained: 1
+            + generations(record, to)
+            + put_back
+            + returns(record, to)
+            + static_role::count(record, to).saturating_sub(1),
         until: to,
     }
 }

@@ -22,9 +22,9 @@ pub(super) struct Due {
     before: Option<Poll>,
     /// The first one after it.
     after: Option<Poll>,
-    /// The last reconcile of each lease that went well, the latest last.
+    /// The last reconcile of each credential that went well, the latest last.
     well: Vec<(Option<String>, Poll)>,
-    /// The lease that the status named when the stimulus was through.
+    /// The credential that the status named when the stimulus was through.
     held: Option<String>,
     /// The certificate in the Secret when the stimulus was through, and since when.
     certificate: Option<(Mark, Certificate)>,
@@ -79,7 +79,7 @@ impl Due {
                     self.certificate = Some((sighting.at, certificate.clone()));
                 }
             }
-            Seen::Resource(resource) => self.held = resource.lease_id().map(str::to_owned),
+            Seen::Resource(resource) => self.held = resource.credential(),
             _ => {}
         }
     }
@@ -96,9 +96,9 @@ impl Due {
         }
         let resource: &Resource = completed.resource;
         if resource.healthy.as_ref().is_none_or(|state| state.ok) {
-            let lease = resource.lease_id().map(str::to_owned);
-            self.well.retain(|(known, _)| *known != lease);
-            self.well.push((lease, poll));
+            let credential = resource.credential();
+            self.well.retain(|(known, _)| *known != credential);
+            self.well.push((credential, poll));
         }
     }
 
@@ -133,12 +133,12 @@ impl Due {
 
     /// The last reconcile that went well plus the time announced for the next or, where none was, plus the
     /// bound. One that failed moves nothing: else an operator that only fails would never be late. Nor does one that
-    /// names another lease than before the step: that is the effect, whose Secret another watch may bring later.
+    /// names another credential than before the step: that is the effect, whose Secret another watch may bring later.
     fn announced(&self, bound: Duration) -> Mark {
         let last = self
             .well
             .iter()
-            .rfind(|(lease, _)| self.held.is_none() || *lease == self.held);
+            .rfind(|(credential, _)| self.held.is_none() || *credential == self.held);
         let (from, next) = last.map_or((self.submitted, None), |(_, poll)| (poll.at, poll.next));
         from.plus(next.unwrap_or(bound))
     }

@@ -251,4 +251,12 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
         "a mistake by alias is told for each use",
         "probes:\n- name: a\n  static: &kv {authRef: a, mount: /kv, type: kv-v2, path: p}\n- name: b\n  static: *kv\n",
     ),
+    (
+        "static roles",
+        "probes:\n- name: a\n  dynamic: {authRef: a, mount: database, path: static-creds/app}\n- name: b\n  dynamic: {authRef: a, mount: database, path: creds/app, allowStaticCreds: true}\n- name: c\n  dynamic: {authRef: a, mount: database, path: static-creds/app, allowStaticCreds: true, renewalPercent: 50, params: {a: b}}\n  steps: {create: 5s, renew: 5s}\n",
+    ),
+    (
+        "labels of series",
+        "labels:\n  probe: a\n  1a: b\n  __name__: c\n  cluster: ''\n  path: a/b\n",
+    ),
 ];

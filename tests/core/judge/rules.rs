@@ -12,7 +12,7 @@ use vso_prober::model::record::{
     VaultHealth,
 };
 use vso_prober::model::snapshot::{Connection, Reading, Snapshot};
-use vso_prober::model::timeline::{Content, Lease, Resource, Seen, Sighting};
+use vso_prober::model::timeline::{Content, Given, Lease, Resource, Seen, Sighting};
 use vso_prober::model::{Kind, Step};
 
 use super::super::kit::{at, content, judge, pod, proof, record, secret, sighting, step};
@@ -87,6 +87,26 @@ fn away(what: fn(Duration) -> Seen) -> Sighting {
     sighting(5000, what(Duration::from_secs(5)))
 }
 
+/// A rotation of a static role's credential after which the Secret holds this one, where Vault gave these.
+fn given(held: &str, given: &[&str]) -> Record {
+    let gave = |nonce: &&str| {
+        let content = content(nonce);
+        sighting(
+            50,
+            Seen::Given(Given {
+                content,
+                left: None,
+            }),
+        )
+    };
+    let rotating = |step: &mut StepRecord| {
+        let old = Some(content("old"));
+        (step.step, step.proof) = (Step::Rotate, Proof::Given { old });
+        step.findings.secret = there(held);
+    };
+    saw(rotating, given.iter().map(gave).collect())
+}
+
 /// A record of a step that was not proven, on which this rule is the first to apply.
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn of_unproven(rule: &str) -> Record {
@@ -123,6 +143,9 @@ fn of_unproven(rule: &str) -> Record {
             step.findings.resource = Answer::Is(Some(said));
         }),
         "wrong_content" => unproven(|step| step.findings.secret = there("other")),
+        "wrong_credential" => given("other", &["old"]),
+        "credential_not_rotated" => given("old", &["old"]),
+        "stale_credential" => given("old", &["old", "new"]),
         "wrong_certificate" => unproven(|step| {
             certifying(step);
             let flaw = Flaw::new(Aspect::Key, "it is another's");

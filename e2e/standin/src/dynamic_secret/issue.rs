@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
-use vso_prober::operator::api::{SecretLease, VaultDynamicSecret};
+use vso_prober::operator::api::{SecretLease, StaticCreds, VaultDynamicSecret};
 
 use super::lease::{lease_of, seconds};
-use super::{DynamicSecrets, Key};
+use super::{DynamicSecrets, Key, static_role};
 use crate::condition::Said;
 use crate::content;
 use crate::faults::Place;
@@ -15,17 +15,24 @@ use crate::horizon::Go;
 use crate::secret;
 use crate::session::Session;
 use crate::static_secret::STUCK;
-use crate::vault;
+use crate::vault::{self, Answer};
 
 /// Why a credential could not be had or written.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub(super) enum Error {
     #[error(transparent)]
     Vault(#[from] vault::Error),
     #[error(transparent)]
     Secret(#[from] secret::Error),
     #[error("{0}")]
     Data(String),
+}
+
+/// A credential that was written.
+struct Issued {
+    lease: SecretLease,
+    /// Its schedule and its HMAC, if it is a static role's.
+    role: Option<(StaticCreds, String)>,
 }
 
 impl DynamicSecrets {
@@ -42,8 +49,8 @@ impl DynamicSecrets {
             .status
             .as_ref()
             .is_none_or(|status| status.last_generation == 0);
-        let lease = match self.fetch(key, &o, session).await {
-            Ok(lease) => lease,
+        let Issued { lease, role } = match self.fetch(key, &o, session).await {
+            Ok(issued) => issued,
             Err(error) => {
                 if matches!(&error, Error::Vault(error) if error.is_forbidden()) {
                     session.taint();
@@ -64,7 +71,11 @@ impl DynamicSecrets {
             }
         };
         self.memory().succeeded(key);
-        let delay = self.horizon(seconds(lease.duration), o.spec.renewal_percent);
+        let delay = match &role {
+            Some((schedule, _)) => static_role::horizon(schedule),
+            None if o.spec.allow_static_creds == Some(true) => Duration::ZERO,
+            None => self.horizon(seconds(lease.duration), o.spec.renewal_percent),
+        };
         self.say(
             &o,
             if first {
@@ -80,6 +91,10 @@ impl DynamicSecrets {
         );
         let status = o.status.get_or_insert_default();
         status.secret_lease = lease;
+        if let Some((schedule, mac)) = role {
+            status.static_creds_meta_data = schedule;
+            status.secret_mac = Some(mac);
+        }
         status.last_renewal_time = Timestamp::now().as_second();
         self.memory().forced.remove(key);
         said.push(Said::synced(true, "Secret synced".into()));
@@ -92,11 +107,14 @@ impl DynamicSecrets {
         key: &Key,
         o: &VaultDynamicSecret,
         session: &Session,
-    ) -> Result<SecretLease, Error> {
-        let answer = session
-            .read_slowly(&vault::join(&[&o.spec.mount, &o.spec.path]))
-            .await?;
+    ) -> Result<Issued, Error> {
+        let mut answer = self.request(o, session).await?;
         let lease = lease_of(&answer);
+        let is_role = o.spec.allow_static_creds == Some(true) && !lease.renewable;
+        if is_role {
+            answer = self.replaced(o, session, answer).await?;
+        }
+        let schedule = static_role::schedule(&answer).filter(|_| is_role);
         let raw = answer.data.unwrap_or_default();
         let exclude_raw = o
             .spec
@@ -107,6 +125,14 @@ impl DynamicSecrets {
             .unwrap_or(false);
         let fresh = content::data(Some(&raw), &raw, exclude_raw).map_err(Error::Data)?;
         let content = self.writer.faults.now().content;
+        let (mac, same) = match &schedule {
+            Some(_) => self.compared(o, &fresh).await,
+            None => (String::new(), false),
+        };
+        let role = schedule.map(|schedule| (schedule, mac));
+        if same {
+            return Ok(Issued { lease, role });
+        }
         let data = self.memory().distorted(key, fresh, content);
         self.writer.faults.pass(Place::Write).await;
         secret::sync(
@@ -118,7 +144,23 @@ impl DynamicSecrets {
         )
         .await?;
         self.memory().wrote(key.clone(), data);
-        Ok(lease)
+        Ok(Issued { lease, role })
+    }
+
+    /// Asks Vault by the method that the resource names: `PUT` wherever there are parameters.
+    pub(super) async fn request(
+        &self,
+        o: &VaultDynamicSecret,
+        session: &Session,
+    ) -> Result<Answer, Error> {
+        let path = vault::join(&[&o.spec.mount, &o.spec.path]);
+        let params = o.spec.params.as_ref().filter(|params| !params.is_empty());
+        let method = o.spec.request_http_method.as_deref().unwrap_or("GET");
+        Ok(match params {
+            Some(params) => session.write(&path, Some(&json!(params))).await?,
+            None if method == "GET" => session.read_slowly(&path).await?,
+            None => session.write(&path, None).await?,
+        })
     }
 
     /// Revokes the lease, whatever `spec.revoke` says, and lets the resource go.

@@ -108,10 +108,6 @@ async fn checked(scene: &Scene, probe: Probe) -> Result<Outcome> {
 
 /// What can't be supported is refused before a run, with what is meant.
 pub(super) async fn refused(scene: &Scene) -> Result<()> {
-    for path in ["static-creds/app", "static-cred/app"] {
-        let outcome = checked(scene, Probe::database("fixed").target("path", path)).await?;
-        outcome.exits(2)?.says(&[path, "no lease"])?;
-    }
     let auth = json!({"kubernetes": {"mount": "auth/kubernetes", "role": PROBER}});
     let prober = scene.prober([Probe::kv2("doubled")]).auth(auth);
     let outcome = prober.run(&["config", "check"]).await?.exits(2)?;
