@@ -218,6 +218,11 @@ impl Lab {
         self.parts.operator.lock().await.end(Signal::TERM).await
     }
 
+    /// Ends the operator and deletes its Pod, as its Deployment does that is scaled down. [`Lab::start_operator`] makes another.
+    pub async fn scale_operator_down(&self) -> Result<()> {
+        self.parts.operator.lock().await.scale_down().await
+    }
+
     /// Ends the operator as the kernel would that is out of memory (SIGKILL).
     pub async fn kill_operator(&self) -> Result<()> {
         self.parts.operator.lock().await.end(Signal::KILL).await

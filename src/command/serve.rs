@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use futures::future::OptionFuture;
 use rand::RngExt as _;
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, interval, timeout};
@@ -38,10 +39,7 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
     reporter.configured(&config, None);
 
     let probing = args.only != Some(Only::Audit);
-    if !probing && config.audit.is_none() {
-        let text = "`--only audit` needs `audit` in the configuration; `vso-prober config example` has one";
-        return Err(Error::Usage(text.to_owned()));
-    }
+    has_what_it_needs(args.only, &config)?;
     let listen = config.server.listen;
     let listener = http::listen(listen)
         .with_context(|| format!("tried to listen on {listen}, the `server.listen`"))?;
@@ -57,28 +55,13 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
         audit: board.clone(),
     };
     let closing = Shutdown::default();
-    let may_end = {
-        let closing = closing.clone();
-        move || closing.asked()
-    };
-    let serving = http::serve(listener, served, closing.clone());
-    let who = "the HTTP server".to_owned();
-    let server = tokio::spawn(health.clone().keep(who, may_end, serving));
+    let server = tokio::spawn(answer(listener, served, &health, &closing));
     tracing::info!(%listen, probes = config.probes.len(), "serving");
 
     if let Some(kept) = &config.history {
         recall(&history, kept, &publisher).await?;
     }
-    let audited = config
-        .audit
-        .as_ref()
-        .filter(|_| args.only != Some(Only::Probes));
-    let auditing = match audited {
-        Some(audit) => {
-            Some(audit_logs(&config, audit, board, &publisher, &health, &closing).await?)
-        }
-        None => None,
-    };
+    let auditing = audit_logs(&config, args.only, board, &publisher, &health, &closing).await?;
     let leadership = if args.leader_elect {
         Some(contend(&config, &health).await?)
     } else {
@@ -151,15 +134,34 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
     Ok(exit)
 }
 
-/// Reads and judges audit logs from now on.
+/// Answers HTTP requests until the end.
+fn answer(
+    listener: TcpListener,
+    served: Served,
+    health: &Health,
+    closing: &Shutdown,
+) -> impl Future<Output = ()> + use<> {
+    let serving = http::serve(listener, served, closing.clone());
+    let closing = closing.clone();
+    let may_end = move || closing.asked();
+    health
+        .clone()
+        .keep("the HTTP server".to_owned(), may_end, serving)
+}
+
+/// Reads and judges audit logs from now on, if they are configured.
 async fn audit_logs(
     config: &Config,
-    audit: &config::Audit,
+    only: Option<Only>,
     board: Arc<AuditBoard>,
     publisher: &Arc<Publisher>,
     health: &Health,
     closing: &Shutdown,
-) -> Result<JoinHandle<()>, Error> {
+) -> Result<Option<JoinHandle<()>>, Error> {
+    let audit = config.audit.as_ref().filter(|_| only != Some(Only::Probes));
+    let Some(audit) = audit else {
+        return Ok(None);
+    };
     let folder = audit.state.display();
     let opened = Sources::open(&audit.state, health, closing);
     let (mut sources, batches) =
@@ -192,7 +194,17 @@ async fn audit_logs(
     };
     let who = "the judge of audit logs".to_owned();
     let may_end = move || closing.asked();
-    Ok(tokio::spawn(health.clone().keep(who, may_end, judging)))
+    let kept = health.clone().keep(who, may_end, judging);
+    Ok(Some(tokio::spawn(kept)))
+}
+
+/// Whether what is asked for is configured.
+fn has_what_it_needs(only: Option<Only>, config: &Config) -> Result<(), Error> {
+    if only == Some(Only::Audit) && config.audit.is_none() {
+        let text = "`--only audit` needs `audit` in the configuration; `vso-prober config example` has one";
+        return Err(Error::Usage(text.to_owned()));
+    }
+    Ok(())
 }
 
 /// Waits for a task, if there is one.

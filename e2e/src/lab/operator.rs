@@ -76,11 +76,12 @@ impl Operator {
         format!("http://127.0.0.1:{}/metrics", self.metrics)
     }
 
-    /// Starts it again after it has ended, on its old ports and as the same Pod.
+    /// Starts it again after it has ended, on its old ports and as the same Pod, or as another if that was deleted.
     pub(crate) async fn restart(&mut self) -> Result<()> {
         if self.process.exit().is_none() {
             return Ok(());
         }
+        self.pod.replace().await?;
         let mut command = command(
             &self.site,
             &self.kubeconfig,
@@ -105,6 +106,12 @@ impl Operator {
             self.process.ended().await;
         }
         self.reflect().await
+    }
+
+    /// Ends it, and deletes its Pod.
+    pub(crate) async fn scale_down(&mut self) -> Result<()> {
+        self.end(Signal::TERM).await?;
+        self.pod.remove().await
     }
 
     /// Writes the state of the process into its Pod, as a kubelet would.

@@ -1,7 +1,7 @@
 //! Trials of `audit check` on the logs of a lab: a token that is stolen or forged is found, and honest work is not.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -67,7 +67,7 @@ async fn presence(scene: &Scene) -> Result<PathBuf> {
 async fn check(scene: &Scene, prober: &Prober, part: &Part) -> Result<(Outcome, Vec<Value>)> {
     let (log, presence) = (part.end(scene)?, presence(scene).await?);
     let events = scene.lab().kube_audit_file();
-    let file = |path: &PathBuf| path.display().to_string();
+    let file = |path: &Path| path.display().to_string();
     let outcome = prober
         .run(&[
             "audit",

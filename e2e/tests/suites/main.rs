@@ -5,6 +5,8 @@
 mod alerts_live;
 mod attribution;
 mod audit_check;
+mod audit_impostor;
+mod audit_innocent;
 mod causes;
 mod chaos;
 mod chart;
@@ -54,6 +56,8 @@ fn main() -> ExitCode {
         causes::suite(),
         innocent::suite(),
         audit_check::suite(),
+        audit_impostor::suite(),
+        audit_innocent::suite(),
         operator_faults::suite(),
         secrecy::suite(),
         publishing::suite(),

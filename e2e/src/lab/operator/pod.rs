@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod as KubePod;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -41,28 +41,35 @@ pub(super) struct Pod {
     /// Where others reach it: on loopback, or from Pods at the node's address.
     address: Ipv4Addr,
     renewed: Option<Timestamp>,
+    /// Whether it was deleted.
+    removed: bool,
+}
+
+/// The object.
+fn pod() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": NAME, "labels": {
+            "control-plane": "controller-manager", "app.kubernetes.io/name": "vault-secrets-operator",
+        }},
+        "spec": {
+            "serviceAccountName": OPERATOR, "automountServiceAccountToken": false,
+            // No scheduler heeds it: the process runs beside the cluster.
+            "schedulerName": "none",
+            "containers": [{"name": "manager", "image": IMAGE}],
+        },
+    })
+}
+
+fn uid(created: &Value) -> Result<String> {
+    let uid = created["metadata"]["uid"].as_str();
+    Ok(uid.context("a Pod has a UID")?.to_owned())
 }
 
 impl Pod {
     pub(super) async fn create(client: Client, address: Ipv4Addr) -> Result<Self> {
-        let pod = json!({
-            "apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": NAME, "labels": {
-                "control-plane": "controller-manager", "app.kubernetes.io/name": "vault-secrets-operator",
-            }},
-            "spec": {
-                "serviceAccountName": OPERATOR, "automountServiceAccountToken": false,
-                // No scheduler heeds it: the process runs beside the cluster.
-                "schedulerName": "none",
-                "containers": [{"name": "manager", "image": IMAGE}],
-            },
-        });
         let path = format!("/api/v1/namespaces/{OPERATOR_NAMESPACE}/pods");
-        let created = create(&client, &path, &pod).await?;
-        let uid = created["metadata"]["uid"]
-            .as_str()
-            .context("a Pod has a UID")?
-            .to_owned();
+        let uid = uid(&create(&client, &path, &pod()).await?)?;
         let lease = json!({
             "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": LEADER_LEASE},
             "spec": {"holderIdentity": format!("{NAME}_{uid}"), "leaseDurationSeconds": LEASE_SECONDS},
@@ -78,7 +85,30 @@ impl Pod {
             last: json!({}),
             address,
             renewed: None,
+            removed: false,
         })
+    }
+
+    /// Deletes it, as a Deployment does that is scaled down.
+    pub(super) async fn remove(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.removed, true) {
+            return Ok(());
+        }
+        let pods: Api<KubePod> = self.api();
+        let now = DeleteParams::default().grace_period(0);
+        let deleted = pods.delete(NAME, &now).await;
+        deleted.context("could not delete the operator's Pod")?;
+        Ok(())
+    }
+
+    /// Makes another in its place, if it was deleted.
+    pub(super) async fn replace(&mut self) -> Result<()> {
+        if self.removed {
+            let path = format!("/api/v1/namespaces/{OPERATOR_NAMESPACE}/pods");
+            self.uid = uid(&create(&self.client, &path, &pod()).await?)?;
+            (self.removed, self.restarts, self.last) = (false, 0, json!({}));
+        }
+        Ok(())
     }
 
     pub(super) fn uid(&self) -> &str {
@@ -97,6 +127,9 @@ impl Pod {
 
     /// Writes the status if it says something else by now, and renews the Lease while ready.
     pub(super) async fn show(&mut self, exit: Option<ExitStatus>, ready: bool) -> Result<()> {
+        if self.removed {
+            return Ok(());
+        }
         if self.shown != Some((exit, ready)) {
             let pods: Api<KubePod> = self.api();
             let patch = Patch::Merge(self.status(exit, ready));

@@ -1,0 +1,273 @@
+//! Trials of `serve` that judges Vault's audit log: whoever acts in the operator's name is found.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use e2e::scenario::{ATTACKER, Probe, Prober, Scene, Server, Suite, eventually};
+use serde_json::{Value, json};
+use vso_prober::model::Step;
+
+/// How long a suspect waits in these trials, in seconds.
+const GRACE: u64 = 4;
+/// A suspect that comes later than this is late: it takes half a second where nothing else runs.
+const LATE: Duration = Duration::from_secs(10);
+/// How long anything may take that should come at once.
+const SOON: Duration = Duration::from_secs(20);
+
+/// Its trials.
+pub(crate) fn suite() -> Suite {
+    Suite::new("audit_impostor")
+        .trial("replayed_from_elsewhere", replayed_from_elsewhere)
+        .trial("replayed_while_stopped", replayed_while_stopped)
+        .trial("replayed_after_restart", replayed_after_restart)
+        .trial("minted_by_kubectl", minted_by_kubectl)
+        .trial("decoy_read", decoy_read)
+        .trial("canary_listed", canary_listed)
+        .trial("found_before_and_after_a_kill", killed)
+}
+
+/// The prober with the audit of Vault's log, from its end on, with an administrator's rights in Kubernetes.
+pub(crate) async fn auditor(
+    scene: &Scene,
+    probes: impl IntoIterator<Item = Probe>,
+    state: &Path,
+) -> Result<Prober> {
+    let log = scene.lab().vault_audit_file().display().to_string();
+    let metrics = scene.lab().metrics_url().await;
+    let prober = scene.prober(probes).edit(|config| {
+        config["operator"]["metrics"]["url"] = metrics.into();
+        config["audit"] = json!({
+            "state": state, "grace": format!("{GRACE}s"), "lag": "4s",
+            "sources": [{"name": "vault-0", "file": {"path": log, "from": "end"}}],
+            "decoys": [{"mount": "kvv2", "path": "vso-prober/decoy"}],
+        });
+    });
+    Ok(prober.kubeconfig(scene.lab().kubeconfig()))
+}
+
+/// The same, at work: three canaries have been read, so that it is known as which address Vault sees the operator.
+async fn at_work(scene: &Scene, name: &str) -> Result<Server> {
+    let server = auditor(scene, [quick(name)], &scene.path("state"))
+        .await?
+        .serve(&[])
+        .await?;
+    knows(&server).await?;
+    Ok(server)
+}
+
+fn quick(name: &str) -> Probe {
+    Probe::kv2(name)
+        .steps(&[Step::Create, Step::Delete])
+        .limits("3s", "5s")
+        .every("1s")
+}
+
+/// Waits until the source is up and the mode is known.
+pub(crate) async fn knows(server: &Server) -> Result<()> {
+    eventually(
+        "source that is up, and a mode that is known",
+        Duration::from_secs(60),
+        async || {
+            // At the very first there is nothing to tell.
+            let Ok(told) = server.json("/api/v1/audit/sources").await else {
+                return Ok(None);
+            };
+            let source = &told["sources"][0];
+            Ok((source["up"] == true && source["address_mode"] == "pod").then_some(()))
+        },
+    )
+    .await
+}
+
+pub(crate) async fn findings(server: &Server, query: &str) -> Result<Vec<Value>> {
+    let mut told = server
+        .json(&format!("/api/v1/audit/findings{query}"))
+        .await?;
+    serde_json::from_value(told["findings"].take()).context("a list of findings")
+}
+
+/// Waits for a finding of a rule in a state.
+async fn finding(server: &Server, rule: &str, state: &str) -> Result<Value> {
+    let query = format!("?rule={rule}&state={state}");
+    let found = eventually(&format!("{state} finding of {rule}"), SOON, async || {
+        Ok(findings(server, &query).await?.into_iter().next())
+    })
+    .await;
+    match found {
+        Ok(found) => Ok(found),
+        Err(error) => {
+            let sources = server.json("/api/v1/audit/sources").await?;
+            let all = findings(server, "").await?;
+            Err(error.context(format!("{sources:#} {all:#?}")))
+        }
+    }
+}
+
+/// A suspect at once, confirmed after the grace, in the metrics too.
+async fn confirmed(server: &Server, rule: &str) -> Result<Value> {
+    let begun = Instant::now();
+    let suspect = finding(server, rule, "suspect").await?;
+    let suspected = begun.elapsed();
+    let found = finding(server, rule, "confirmed").await?;
+    ensure!(found["id"] == suspect["id"], "{found:#}");
+    ensure!(suspected < LATE, "suspect after {suspected:.1?}");
+    ensure!(
+        begun.elapsed() >= Duration::from_secs(GRACE - 1),
+        "it was confirmed at once"
+    );
+    let (_, metrics) = server.get("/metrics").await?;
+    let confidence = found["confidence"].as_str().context("a confidence")?;
+    let series =
+        format!("vso_audit_findings_total{{rule=\"{rule}\",confidence=\"{confidence}\"}} 1");
+    ensure!(metrics.contains(&series), "no `{series}`: {metrics}");
+    Ok(found)
+}
+
+async fn replayed_from_elsewhere(scene: &Scene) -> Result<()> {
+    let server = at_work(scene, "elsewhere").await?;
+    let thief = scene.thief().await?;
+    ensure!(
+        thief.read("kvv2/data/team-a/db").await.is_err(),
+        "it may read canaries alone"
+    );
+    let found = confirmed(&server, "address").await?;
+    let request = &found["requests"][0];
+    ensure!(
+        request["address"] == ATTACKER.to_string() && request["path"] == "kvv2/data/team-a/db",
+        "{found:#}"
+    );
+    ensure!(
+        found["confidence"] == "high" && found["operator"]["present"] == true,
+        "{found:#}"
+    );
+    finding(&server, "moved", "confirmed").await?;
+    let (_, page) = server.get("/findings").await?;
+    ensure!(page.contains("kvv2/data/team-a/db"), "{page}");
+    end(server).await
+}
+
+async fn replayed_while_stopped(scene: &Scene) -> Result<()> {
+    let server = at_work(scene, "stopped").await?;
+    let thief = scene.thief().await?;
+    // From where the operator was, too.
+    let thief = thief.from([127, 0, 0, 1].into())?;
+    scene.lab().scale_operator_down().await?;
+    // Its Lease runs out after 15 s.
+    tokio::time::sleep(Duration::from_secs(15 + GRACE + 4)).await;
+    ensure!(
+        thief.read("kvv2/data/team-a/db").await.is_err(),
+        "it may read canaries alone"
+    );
+    let found = confirmed(&server, "absent").await?;
+    ensure!(
+        found["operator"]["present"] == false && found["confidence"] == "high",
+        "{found:#}"
+    );
+    scene.lab().start_operator().await?;
+    end(server).await
+}
+
+async fn replayed_after_restart(scene: &Scene) -> Result<()> {
+    let server = at_work(scene, "restarted").await?;
+    let thief = scene.thief().await?;
+    let thief = thief.from([127, 0, 0, 1].into())?;
+    scene.lab().scale_operator_down().await?;
+    tokio::time::sleep(Duration::from_secs(GRACE + 2)).await;
+    scene.lab().start_operator().await?;
+    tokio::time::sleep(Duration::from_secs(GRACE + 2)).await;
+    ensure!(
+        thief.read("kvv2/data/team-a/db").await.is_err(),
+        "it may read canaries alone"
+    );
+    let found = confirmed(&server, "revenant").await?;
+    ensure!(
+        found["operator"]["present"] == true && found["confidence"] == "high",
+        "{found:#}"
+    );
+    end(server).await
+}
+
+async fn minted_by_kubectl(scene: &Scene) -> Result<()> {
+    let server = at_work(scene, "minted").await?;
+    scene.impostor().await?;
+    let found = confirmed(&server, "address").await?;
+    ensure!(found["requests"][0]["operation"] == "login", "{found:#}");
+    end(server).await
+}
+
+async fn decoy_read(scene: &Scene) -> Result<()> {
+    let vault = scene.lab().vault();
+    vault
+        .write(
+            "kvv2/data/vso-prober/decoy",
+            json!({"data": {"key": "AKIA"}}),
+        )
+        .await?;
+    let server = at_work(scene, "decoy").await?;
+    scene
+        .thief()
+        .await?
+        .read("kvv2/data/vso-prober/decoy")
+        .await?;
+    let begun = Instant::now();
+    let found = finding(&server, "honey", "confirmed").await?;
+    ensure!(
+        found["confidence"] == "high" && found["requests"][0]["granted"] == true,
+        "{found:#}"
+    );
+    ensure!(begun.elapsed() < LATE, "after {:.1?}", begun.elapsed());
+    vault.delete("kvv2/metadata/vso-prober/decoy").await?;
+    end(server).await
+}
+
+async fn canary_listed(scene: &Scene) -> Result<()> {
+    let server = at_work(scene, "listed").await?;
+    let vault = scene.lab().vault().from(ATTACKER)?;
+    vault.list("kvv2/metadata/vso-prober/default").await?;
+    let found = finding(&server, "honey", "confirmed").await?;
+    ensure!(
+        found["confidence"] == "medium" && found["count"] == 1,
+        "{found:#}"
+    );
+    end(server).await
+}
+
+/// Neither a suspect nor a line is lost by SIGKILL, and no finding is told twice.
+async fn killed(scene: &Scene) -> Result<()> {
+    let state = scene.path("state");
+    let prober = auditor(scene, [quick("killed")], &state).await?;
+    let server = prober.serve(&[]).await?;
+    knows(&server).await?;
+    let thief = scene.thief().await?;
+    ensure!(
+        thief.read("kvv2/data/team-a/db").await.is_err(),
+        "it may read canaries alone"
+    );
+    let suspect = finding(&server, "address", "suspect").await?;
+    server.signal(rustix::process::Signal::KILL)?;
+    server.ended().await?;
+    ensure!(
+        thief.read("kvv2/data/team-b/db").await.is_err(),
+        "it may read canaries alone"
+    );
+    let server = prober.serve(&[]).await?;
+    let found = finding(&server, "address", "confirmed").await?;
+    ensure!(found["id"] == suspect["id"], "{found:#}");
+    let both = eventually("both requests", SOON, async || {
+        let found = findings(&server, "?rule=address").await?;
+        Ok((found
+            .iter()
+            .map(|one| one["count"].as_u64().unwrap_or_default())
+            .sum::<u64>()
+            >= 1)
+            .then_some(found))
+    })
+    .await?;
+    ensure!(both.len() == 1, "{both:#?}");
+    end(server).await
+}
+
+async fn end(server: Server) -> Result<()> {
+    server.stop().await.map(drop)
+}

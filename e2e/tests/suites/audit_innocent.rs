@@ -1,0 +1,99 @@
+//! Trials of `serve` that judges Vault's audit log: honest work is never a confirmed finding.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use e2e::scenario::{Probe, Scene, Server, Suite};
+use vso_prober::model::Step;
+
+use crate::audit_impostor::{auditor, findings, knows};
+
+/// So often the operator is restarted.
+const RESTARTS: usize = 10;
+/// Longer than a suspect waits in these trials.
+const GRACE: Duration = Duration::from_secs(7);
+
+/// Its trials.
+pub(crate) fn suite() -> Suite {
+    Suite::new("audit_innocent")
+        .trial("restarts_10", restarts)
+        .trial("replacements_3", replacements)
+        .trial("vault_sealed_for_a_while", sealed)
+        .trial("a_second_auth", second_auth)
+}
+
+async fn at_work(scene: &Scene, name: &str) -> Result<Server> {
+    let probe = Probe::kv2(name)
+        .steps(&[Step::Create, Step::Update, Step::Delete])
+        .target("refreshAfter", "5s")
+        .limits("20s", "30s")
+        .every("2s");
+    let state = scene.path("state");
+    let server = auditor(scene, [probe], &state).await?.serve(&[]).await?;
+    knows(&server).await?;
+    Ok(server)
+}
+
+/// Insists that nothing was found, once every suspect has had its time.
+async fn innocent(server: Server) -> Result<()> {
+    tokio::time::sleep(GRACE).await;
+    let found = findings(&server, "?state=confirmed").await?;
+    ensure!(found.is_empty(), "{found:#?}");
+    let used = server
+        .metric("vso_audit_lines_total{source=\"vault-0\",result=\"used\"}")
+        .await?;
+    ensure!(
+        used.is_some_and(|used| used > 20.0),
+        "it judged next to nothing: {used:?}"
+    );
+    server.stop().await.map(drop)
+}
+
+async fn restarts(scene: &Scene) -> Result<()> {
+    let server = at_work(scene, "restarts").await?;
+    for _ in 0..RESTARTS {
+        scene.lab().stop_operator().await?;
+        scene.lab().start_operator().await?;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+    innocent(server).await
+}
+
+/// The Pod is another each time.
+async fn replacements(scene: &Scene) -> Result<()> {
+    let server = at_work(scene, "replaced").await?;
+    for _ in 0..3 {
+        scene.lab().scale_operator_down().await?;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        scene.lab().start_operator().await?;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+    innocent(server).await
+}
+
+async fn sealed(scene: &Scene) -> Result<()> {
+    let server = at_work(scene, "sealed").await?;
+    scene.lab().vault().seal().await?;
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    scene.lab().vault().unseal().await?;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    innocent(server).await?;
+    // A run that met the seal left its canary.
+    let cleaner = scene.prober([Probe::kv2("sealed")]);
+    cleaner.run(&["cleanup", "--all"]).await?.exits(0).map(drop)
+}
+
+/// The operator logs in for a VaultAuth that is new.
+async fn second_auth(scene: &Scene) -> Result<()> {
+    let server = at_work(scene, "second").await?;
+    scene
+        .vault_auth(e2e::lab::NAMESPACE, "second", serde_json::json!({}))
+        .await?;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let other = Probe::kv2("other")
+        .auth("second")
+        .steps(&[Step::Create, Step::Delete]);
+    let prober = scene.prober([other.limits("10s", "20s")]).instance("other");
+    prober.probe(&[]).await?.exits(0)?;
+    innocent(server).await
+}
