@@ -136,6 +136,15 @@ impl Presence {
             && !self.gaps.iter().any(|gap| gap.overlaps(from, to))
     }
 
+    /// Whether anybody had looked by then. In a gap after that, the Pods before and after it tell whose an address was.
+    pub fn begun(&self, at: Timestamp) -> bool {
+        let stays = self.stays.iter().map(|stay| stay.from);
+        let gaps = self.gaps.iter().filter_map(|gap| gap.to);
+        let first = stays.chain(gaps).min();
+        let before = |gap: &Span| gap.from == Timestamp::UNIX_EPOCH && gap.overlaps(at, at);
+        first.is_some_and(|first| first <= at) && !self.gaps.iter().any(before)
+    }
+
     /// The Pods that were there at some time within `slack` of `at`. One that is not ready, or terminating, is there.
     pub fn around(&self, at: Timestamp, slack: Duration) -> impl Iterator<Item = &Stay> {
         let (from, to) = (at.earlier(slack), at.later(slack));

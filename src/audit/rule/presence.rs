@@ -40,7 +40,7 @@ pub(super) fn address(case: &Case<'_>) -> Said {
     let confidence = sure(case.mode)?;
     let presence = &case.context.presence;
     let mut around = presence.around(case.at, case.slack());
-    let known = presence.known(case.at, case.at) && around.any(|stay| stay.address.is_some());
+    let known = presence.begun(case.at) && around.any(|stay| stay.address.is_some());
     if !known || operators(case, address, case.at) {
         return None;
     }
@@ -66,7 +66,7 @@ pub(super) fn moved(case: &Case<'_>) -> Said {
     case.identity?;
     let (address, token) = (case.entry.address?, case.entry.token?);
     let confidence = sure(case.mode)?;
-    if !case.context.presence.known(case.at, case.at) || operators(case, address, case.at) {
+    if !case.context.presence.begun(case.at) || operators(case, address, case.at) {
         return None;
     }
     let mut others = case
