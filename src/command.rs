@@ -68,7 +68,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Error> {
         Command::Probe(args) => probe::run(&settings.load()?, &args).await,
         Command::Judge(args) => judge::run(&args),
         Command::Serve(args) => serve::run(&settings, &args).await,
-        Command::Doctor(args) => doctor::run(&settings, &args).await,
+        Command::Doctor(args) => Box::pin(doctor::run(&settings, &args)).await,
         Command::Audit { command } => audit::run(&settings, &command).await,
         Command::Cleanup(args) => cleanup::run(&settings.load()?, &args).await,
         Command::Config { command } => configuration(settings, command),

@@ -62,11 +62,7 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
         recall(&history, kept, &publisher).await?;
     }
     let auditing = audit_logs(&config, args.only, board, &publisher, &health, &closing).await?;
-    let leadership = if args.leader_elect {
-        Some(contend(&config, &health).await?)
-    } else {
-        None
-    };
+    let leadership = contend(args.leader_elect, &config, &health).await?;
     let term = leadership.as_ref().map(Leadership::tenure).cloned();
     let mut leading = leadership
         .as_ref()
@@ -249,17 +245,23 @@ async fn recall(
         .map_err(Error::from)
 }
 
-/// Contends for the Lease of this instance.
-async fn contend(config: &Config, health: &Health) -> Result<Leadership, Error> {
+/// Contends for the Lease of this instance, if it is `wanted`.
+async fn contend(
+    wanted: bool,
+    config: &Config,
+    health: &Health,
+) -> Result<Option<Leadership>, Error> {
+    if !wanted {
+        return Ok(None);
+    }
     let client = kubernetes::connect(&config.kubernetes).await?;
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "vso-prober".to_owned());
     // A container that starts again in its Pod is another one.
     let identity = format!("{host}_{:08x}", rand::rng().random::<u32>());
     let name = format!("vso-prober-{}", config.instance);
     let namespace = &config.kubernetes.namespace;
-    Ok(Leadership::contend(
-        &client, namespace, &name, &identity, health,
-    ))
+    let leadership = Leadership::contend(&client, namespace, &name, &identity, health);
+    Ok(Some(leadership))
 }
 
 /// Puts a configuration in force, or keeps the one that is and says why.

@@ -129,6 +129,10 @@ impl Resource {
 /// One thing seen on a watch, or about one.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a canary has some dozens of sightings, most of them of the large kinds"
+)]
 pub enum Seen {
     /// The Secret, with this content.
     Secret {

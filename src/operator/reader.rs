@@ -158,9 +158,7 @@ impl Effect {
         }
         match &sighting.what {
             Seen::Secret { content, .. } if later && matches!(self.proof, Proof::Given { .. }) => {
-                if self.held.last().is_none_or(|(last, _)| last != content) {
-                    self.held.push((content.clone(), now));
-                }
+                self.hold(content, now);
             }
             Seen::Given(given) if !self.given.contains(&given.content) => {
                 self.given.push(given.content.clone());
@@ -185,6 +183,13 @@ impl Effect {
                 self.other.get_or_insert(now);
             }
             _ => {}
+        }
+    }
+
+    /// A Secret has this content from now on.
+    fn hold(&mut self, content: &Content, now: Proven) {
+        if self.held.last().is_none_or(|(last, _)| last != content) {
+            self.held.push((content.clone(), now));
         }
     }
 

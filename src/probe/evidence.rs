@@ -217,7 +217,7 @@ pub(super) async fn events(
     let since = since.map_or(i64::MIN, |since| since.as_second() - CLOCK_SLACK);
     let mut newest = Newest::of(canary.kind(), since);
     let list = read::each(&clients.kube, &api, &params, false, |said| {
-        newest.take(said)
+        newest.take(said);
     });
     if let Ok(list) = timeout(LIST_LIMIT, list).await {
         list.map_err(|error| kubernetes::obstacle("list events", &error))?;

@@ -38,14 +38,14 @@ pub(super) fn run(settings: &Settings, args: &AuditCheckArgs) -> Result<Exit, Er
     let mut facts = Facts::default();
     for file in &args.files {
         entries(file, &mut Lines::default(), |entry| {
-            facts.learn(&entry, &context)
+            facts.learn(&entry, &context);
         })?;
     }
     let mut review = Review::new(&facts, &context);
     for file in &args.files {
         let name = file.display().to_string();
         entries(file, &mut Lines::default(), |entry| {
-            review.weigh(&name, &entry)
+            review.weigh(&name, &entry);
         })?;
     }
     let mut summary = Summary::new(lines, review.mode());

@@ -1,4 +1,4 @@
-//! The look at what audit logs are judged by: the operator's Pods and Lease, the VaultAuths, who else uses their accounts, and
+//! The look at what audit logs are judged by: the operator's Pods and Lease, the `VaultAuth`s, who else uses their accounts, and
 //! the prober's own line in Vault's log.
 
 use std::collections::BTreeSet;
@@ -77,7 +77,7 @@ pub(super) enum News {
 enum Look {
     /// The operator's Pods and its Lease.
     Pods,
-    /// The VaultAuths.
+    /// The `VaultAuth`s.
     Auths,
     /// The ServiceAccounts of all Pods.
     Accounts,

@@ -158,13 +158,13 @@ fn tell(finding: &Finding) {
     let (rule, state, confidence) = (finding.rule.name(), state.name(), confidence.name());
     match finding.state {
         State::Confirmed => {
-            tracing::error!(rule, state, confidence, %text, %advice, count, finding = id, "somebody acts in the operator's name")
+            tracing::error!(rule, state, confidence, %text, %advice, count, finding = id, "somebody acts in the operator's name");
         }
         State::Suspect => {
-            tracing::warn!(rule, state, confidence, %text, count, finding = id, "somebody may act in the operator's name")
+            tracing::warn!(rule, state, confidence, %text, count, finding = id, "somebody may act in the operator's name");
         }
         State::Dismissed => {
-            tracing::info!(rule, state, %text, finding = id, "the suspicion is explained")
+            tracing::info!(rule, state, %text, finding = id, "the suspicion is explained");
         }
     }
 }
