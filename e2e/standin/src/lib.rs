@@ -128,12 +128,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         metrics: metrics.clone(),
     };
     let of_statics = StaticSecrets::new(clients.clone(), writer.clone(), mac.clone());
-    let of_dynamics = DynamicSecrets::new(
-        clients.clone(),
-        writer.clone(),
-        mac.clone(),
-        options.pod_uid,
-    );
+    let pod = options.pod_uid;
+    let of_dynamics = DynamicSecrets::new(clients.clone(), writer.clone(), mac.clone(), pod);
     let of_pkis = PkiSecrets::new(clients.clone(), writer, mac, metrics.clone());
     let secrets = Secrets {
         statics: Part::new(&statics, of_statics),
