@@ -58,7 +58,8 @@ async fn presence(scene: &Scene) -> Result<PathBuf> {
             "pod": pod.metadata.name, "address": address, "node_address": null,
             "from": pod.metadata.creation_timestamp, "to": null,
         });
-        lines += &format!("{line}\n");
+        lines.push_str(&line.to_string());
+        lines.push('\n');
     }
     scene.file(&lines)
 }
