@@ -219,6 +219,10 @@ impl Exported {
             &read("core/snapshots/core__metrics__these_facts_give_this_text.snap")?,
             &[],
         );
+        exported.add(
+            &read("core/snapshots/core__metrics__the_audit_has_its_series_once_there_is_one.snap")?,
+            &[],
+        );
         // The URL of a push has these.
         exported.add(
             &read("core/snapshots/core__push__a_pushgateway_gets_a_group_a_step.snap")?,

@@ -123,6 +123,10 @@ async fn restricted(scene: &Scene) -> Result<()> {
         let [template] = templates(&objects)[..] else {
             anyhow::bail!("{folder} has not one template");
         };
+        // No Pod is let in whose account is not there.
+        for account in objects.iter().filter(|one| one["kind"] == "ServiceAccount") {
+            scene.apply(account.clone()).await?;
+        }
         as_pod(scene, template)
             .await?
             .with_context(|| folder.to_owned())?;
