@@ -115,6 +115,19 @@ pub(crate) async fn as_pod(scene: &Scene, template: &Value) -> Result<kube::Resu
     Ok(pods.create(&dry, &pod).await)
 }
 
+/// The template with a volume for each claim, as a StatefulSet gives its Pods.
+fn with_claims(template: &Value, objects: &[Value]) -> Value {
+    let mut template = template.clone();
+    let claims = objects
+        .iter()
+        .filter_map(|object| object["spec"]["volumeClaimTemplates"].as_array());
+    if let Some(volumes) = template["spec"]["volumes"].as_array_mut() {
+        let names = claims.flatten().map(|claim| &claim["metadata"]["name"]);
+        volumes.extend(names.map(|name| json!({"name": name, "emptyDir": {}})));
+    }
+    template
+}
+
 /// Each template is tried as a Pod.
 async fn restricted(scene: &Scene) -> Result<()> {
     install(scene).await?;
@@ -127,6 +140,7 @@ async fn restricted(scene: &Scene) -> Result<()> {
         for account in objects.iter().filter(|one| one["kind"] == "ServiceAccount") {
             scene.apply(account.clone()).await?;
         }
+        let template = &with_claims(template, &objects);
         as_pod(scene, template)
             .await?
             .with_context(|| folder.to_owned())?;
