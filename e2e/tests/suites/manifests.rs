@@ -115,7 +115,7 @@ pub(crate) async fn as_pod(scene: &Scene, template: &Value) -> Result<kube::Resu
     Ok(pods.create(&dry, &pod).await)
 }
 
-/// The template with a volume for each claim, as a StatefulSet gives its Pods.
+/// The template with a volume for each claim, as a `StatefulSet` gives its Pods.
 fn with_claims(template: &Value, objects: &[Value]) -> Value {
     let mut template = template.clone();
     let claims = objects
