@@ -197,7 +197,7 @@ async fn runs(
 ) -> Response {
     let Query(filter) = match filter {
         Ok(filter) => filter,
-        Err(rejection) => return error(StatusCode::BAD_REQUEST, &rejection.body_text()),
+        Err(rejection) => return unfit(&rejection),
     };
     let probe = filter.probe.as_deref();
     let runs = served.history.latest(probe, filter.limit.unwrap_or(LIMIT));
@@ -282,6 +282,11 @@ async fn nothing() -> Response {
         StatusCode::NOT_FOUND,
         "not found; see /, /metrics, /healthz, /readyz, /api/v1/probes, /api/v1/runs, /api/v1/runs/ID, /findings, /api/v1/audit/findings",
     )
+}
+
+/// What is answered to a query that can't be understood.
+fn unfit(rejection: &QueryRejection) -> Response {
+    error(StatusCode::BAD_REQUEST, &rejection.body_text())
 }
 
 fn error(status: StatusCode, text: &str) -> Response {

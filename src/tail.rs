@@ -8,7 +8,7 @@ pub mod intake;
 mod lines;
 mod opened;
 mod outlet;
-mod packed;
+pub mod packed;
 mod position;
 pub mod sources;
 

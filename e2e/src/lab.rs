@@ -131,6 +131,15 @@ impl Lab {
         &self.parts.access.prober_kubeconfig
     }
 
+    /// Where the API server is, as the prober's kubeconfig says it: an `https://` URL.
+    pub fn api_server(&self) -> Result<String> {
+        let text = std::fs::read_to_string(self.prober_kubeconfig())?;
+        let config: Value =
+            serde_json::from_str(&text).context("the lab writes kubeconfigs as JSON")?;
+        let server = config["clusters"][0]["cluster"]["server"].as_str();
+        Ok(server.context("a kubeconfig names a server")?.to_owned())
+    }
+
     /// A file with a token of the prober's ServiceAccount for the audience `vault`, for the mounts
     /// `kubernetes` and `jwt` and their role `vso-prober`.
     pub fn prober_token_file(&self) -> &Path {

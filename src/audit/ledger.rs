@@ -179,7 +179,7 @@ fn request(hit: &Hit) -> Option<&str> {
     hit.request.as_ref().map(|request| request.id.as_str())
 }
 
-/// The ID of the finding that begins with this hit.
+/// The ID of the finding that begins with this hit: the same if its lines are read again, whatever is known of the clocks by then.
 fn id(hit: &Hit) -> String {
     let mut digest = Sha256::new();
     let (rule, identity, address) = hit.key();
@@ -200,8 +200,10 @@ fn id(hit: &Hit) -> String {
             .map(|address| address.to_string())
             .unwrap_or_default(),
     );
-    digest.update(hit.at.to_string());
-    digest.update(request(hit).unwrap_or_default());
+    match request(hit) {
+        Some(request) => digest.update(request),
+        None => digest.update(hit.at.to_string()),
+    }
     digest
         .finalize()
         .iter()

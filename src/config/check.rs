@@ -6,12 +6,12 @@ mod push;
 mod steps;
 mod vault;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
-use super::problem::{Problem, Problems};
+use super::problem::{Problem, Problems, quoted};
 use super::rule::{self, Checked};
 use super::validate::{Places, Validated, validate};
 use super::{
@@ -93,6 +93,30 @@ impl Checker {
             position: self.places.value(path),
             message,
         });
+    }
+
+    /// Notes that the `name` of the entry at `path` of a list is another's already. `first` has where each was first seen, and
+    /// `what` is what the entries are.
+    fn once<'n>(
+        &mut self,
+        first: &mut HashMap<&'n str, String>,
+        what: &str,
+        path: &str,
+        name: Option<&'n str>,
+    ) {
+        let Some(name) = name else { return };
+        let at = format!("{path}.name");
+        if let Some(other) = first.get(name) {
+            let line = self.places.value(other).line;
+            let message = format!(
+                "`{at}` is {}, as is `{other}` on line {line}; \
+                 each {what} must have a name of its own",
+                quoted(name),
+            );
+            self.report(&at, message);
+        } else {
+            first.insert(name, at);
+        }
     }
 
     /// Notes what is wrong with the key at `path` being there, or not being there.

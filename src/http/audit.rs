@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::page::{HEAD, escaped};
-use super::{Served, error};
+use super::{Served, error, unfit};
 use crate::audit::finding::{Finding, RuleName, State as Stands};
 use crate::audit::presence::Line;
 
@@ -103,7 +103,7 @@ pub(super) async fn findings(
 ) -> Response {
     let Query(filter) = match filter {
         Ok(filter) => filter,
-        Err(rejection) => return error(StatusCode::BAD_REQUEST, &rejection.body_text()),
+        Err(rejection) => return unfit(&rejection),
     };
     let Some(news) = served.audit.told() else {
         return none();

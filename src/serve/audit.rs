@@ -27,6 +27,7 @@ use crate::audit::tracker::Tracker;
 use crate::audit::{Judge, Taken};
 use crate::config::{self, Audit, Config};
 use crate::http::AuditBoard;
+use crate::kubernetes;
 use crate::model::name::SourceName;
 use crate::model::record::Obstacle;
 use crate::operator::LoginIdentity;
@@ -110,10 +111,11 @@ impl Auditor {
         publisher: Arc<Publisher>,
     ) -> Result<Self, Unopened> {
         let (teller, news) = mpsc::channel(64);
-        let sentry = Sentry::new(config, teller)
-            .await
-            .map_err(Unopened::Client)?;
-        let notice = Notice::new(config).await.map_err(Unopened::Client)?;
+        let client = kubernetes::connect(&config.kubernetes).await;
+        let client = client.map_err(Unopened::Client)?;
+        let notice = Notice::new(client.clone(), &config.operator.namespace);
+        let sentry = Sentry::new(config, client, teller).await;
+        let sentry = sentry.map_err(Unopened::Client)?;
         let folder = audit.state.clone();
         let opened = spawn_blocking(move || {
             let disk = Disk::open(&folder)?;

@@ -8,9 +8,13 @@ use std::path::Path;
 use flate2::bufread::MultiGzDecoder;
 use ruzstd::decoding::StreamingDecoder;
 
+/// How files begin that are compressed.
+const GZIP: &[u8] = &[0x1f, 0x8b];
+const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+
 /// How content is compressed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Packing {
+pub enum Packing {
     /// gzip.
     Gzip,
     /// Zstandard.
@@ -18,6 +22,17 @@ pub(super) enum Packing {
 }
 
 impl Packing {
+    /// How content is compressed, by how it begins.
+    pub fn of_content(beginning: &[u8]) -> Option<Self> {
+        if beginning.starts_with(GZIP) {
+            Some(Self::Gzip)
+        } else if beginning.starts_with(ZSTD) {
+            Some(Self::Zstd)
+        } else {
+            None
+        }
+    }
+
     /// How a file is compressed, by its name.
     pub(super) fn of(path: &Path) -> Option<Self> {
         match path.extension().and_then(OsStr::to_str) {
@@ -28,7 +43,7 @@ impl Packing {
     }
 
     /// The unpacked content.
-    pub(super) fn unpack<R: Read + Send + 'static>(self, from: R) -> Box<dyn Read + Send> {
+    pub fn unpack<R: Read + Send + 'static>(self, from: R) -> Box<dyn Read + Send> {
         let from = BufReader::new(from);
         match self {
             Self::Gzip => Box::new(MultiGzDecoder::new(from)),

@@ -1,8 +1,8 @@
 //! The positions up to which files were read and acknowledged, in one file that survives a restart.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::identity::Place;
 use crate::model::name::SourceName;
+use crate::wire::file;
 
 /// The name of the file.
 const NAME: &str = "positions.json";
@@ -89,7 +90,7 @@ impl Positions {
             schema: SCHEMA.to_owned(),
             sources: known.clone(),
         };
-        let written = replace(&self.folder, &serde_json::to_vec(&saved)?);
+        let written = file::replace(&self.folder, NAME, &serde_json::to_vec(&saved)?);
         if written.is_err() {
             // It counts as not saved, so that it is tried again.
             match before {
@@ -99,16 +100,6 @@ impl Positions {
         }
         written
     }
-}
-
-/// Writes beside the file, and renames.
-fn replace(folder: &Path, content: &[u8]) -> io::Result<()> {
-    let beside = folder.join(format!("{NAME}.new"));
-    let mut file = File::create(&beside)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&beside, folder.join(NAME))?;
-    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! The reading of files that a user names, within a limit.
+//! Files: the reading of those that a user names, within a limit, and the replacing of the program's own.
 
-use std::fs::{File, metadata};
-use std::io::{Error, ErrorKind, Read};
+use std::fs::{File, metadata, rename};
+use std::io::{Error, ErrorKind, Read, Write as _};
 use std::path::Path;
 
 use zeroize::Zeroizing;
@@ -51,6 +51,20 @@ pub fn read_at_most(file: &Path, most: u64) -> std::io::Result<Zeroizing<Vec<u8>
     let file = File::open(file)?;
     let length = file.metadata()?.len();
     at_most(file, most, length)
+}
+
+/// Replaces what the file `name` in a folder holds, or creates it. It is written beside and renamed, so that it is whole at any
+/// time, and it survives a loss of power once this returns.
+///
+/// # Errors
+/// It can't be written. Then the file is as it was.
+pub fn replace(folder: &Path, name: &str, content: &[u8]) -> std::io::Result<()> {
+    let beside = folder.join(format!("{name}.new"));
+    let mut file = File::create(&beside)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    rename(&beside, folder.join(name))?;
+    File::open(folder)?.sync_all()
 }
 
 /// What is read, if that is no more than `most` bytes. With room for its length, nothing of it is left behind where it

@@ -123,6 +123,12 @@ impl Scene {
         self.file(&config.to_string())
     }
 
+    /// The prober's kubeconfig, by another address of the same API server.
+    pub fn kubeconfig_by(&self, address: &str) -> Result<PathBuf> {
+        let address = address.replace("http://", "https://");
+        self.kubeconfig(|cluster, _| cluster["server"] = address.into())
+    }
+
     /// Records what happens to canaries from now on.
     pub async fn record(&self) -> Result<Recording> {
         Recording::start(&self.lab.client()).await

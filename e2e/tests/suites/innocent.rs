@@ -217,17 +217,9 @@ async fn many_issuers(scene: &Scene) -> Result<()> {
 
 /// The operator is slow to read at a poll, and the API server is far away: that is late, by as much as without the link.
 async fn long_link(scene: &Scene) -> Result<()> {
-    let mut server = String::new();
-    scene.kubeconfig(|cluster, _| {
-        cluster["server"]
-            .as_str()
-            .unwrap_or_default()
-            .clone_into(&mut server);
-    })?;
+    let server = scene.lab().api_server()?;
     let relay = Relay::far(&server, ONE_WAY).await?;
-    let kubeconfig = scene.kubeconfig(|cluster, _| {
-        cluster["server"] = relay.address().replace("http://", "https://").into();
-    })?;
+    let kubeconfig = scene.kubeconfig_by(&relay.address())?;
     let probe = |name: &str| {
         Probe::kv2(name)
             .target("refreshAfter", "5s")

@@ -309,22 +309,14 @@ async fn own_way(scene: &Scene) -> Result<()> {
     } else {
         FAR
     };
-    let mut server = String::new();
-    scene.kubeconfig(|cluster, _| {
-        cluster["server"]
-            .as_str()
-            .unwrap_or_default()
-            .clone_into(&mut server);
-    })?;
+    let server = scene.lab().api_server()?;
     let pace = Arc::new(Mutex::new(0.0));
     let hold = {
         let pace = pace.clone();
         move || *pace.lock().expect("nobody panicked")
     };
     let relay = Relay::slow(&server, hold).await?;
-    let kubeconfig = scene.kubeconfig(|cluster, _| {
-        cluster["server"] = relay.address().replace("http://", "https://").into();
-    })?;
+    let kubeconfig = scene.kubeconfig_by(&relay.address())?;
     let refused = |number: usize| {
         json!({
             "apiVersion": "secrets.hashicorp.com/v1beta1", "kind": "VaultStaticSecret",

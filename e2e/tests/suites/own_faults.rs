@@ -279,10 +279,8 @@ async fn no_right_to_watch(scene: &Scene) -> Result<()> {
 async fn watch_cut(scene: &Scene) -> Result<()> {
     let slow = json!({"slow": {"at": "write", "seconds": 2.0}});
     scene.lab().faults(&slow).await?;
-    let mut url = Value::Null;
-    scene.kubeconfig(|cluster, _| url = cluster["server"].clone())?;
-    let line = Line::start(url.as_str().context("a server in the kubeconfig")?).await?;
-    let kubeconfig = scene.kubeconfig(|cluster, _| cluster["server"] = line.address().into())?;
+    let line = Line::start(&scene.lab().api_server()?).await?;
+    let kubeconfig = scene.kubeconfig_by(&line.address())?;
     let cut = Probe::kv2("cut")
         .steps(&[Step::Create, Step::Delete])
         .limits("5s", "8s");

@@ -409,16 +409,9 @@ async fn replicas(scene: &Scene) -> Result<()> {
     follower.1.stop().await.map(drop)
 }
 
-/// Insists that each canary was deleted before the next one was created, unless a kill lies between.
 /// The API server takes 2.9 s for each answer, and the leader is stopped for longer than its Lease lasts.
 async fn slept(scene: &Scene) -> Result<()> {
-    let mut server = String::new();
-    scene.kubeconfig(|cluster, _| {
-        cluster["server"]
-            .as_str()
-            .unwrap_or_default()
-            .clone_into(&mut server);
-    })?;
+    let server = scene.lab().api_server()?;
     let slow = Arc::new(AtomicBool::new(false));
     let held = slow.clone();
     let hold = move || {
@@ -429,9 +422,7 @@ async fn slept(scene: &Scene) -> Result<()> {
         }
     };
     let relay = Relay::slow(&server, hold).await?;
-    let kubeconfig = scene.kubeconfig(|cluster, _| {
-        cluster["server"] = relay.address().replace("http://", "https://").into();
-    })?;
+    let kubeconfig = scene.kubeconfig_by(&relay.address())?;
     let start = async |host: &str| -> Result<Server> {
         let prober = scene.prober([quick("sleeper")]).kubeconfig(&kubeconfig);
         prober
@@ -478,6 +469,7 @@ async fn slept(scene: &Scene) -> Result<()> {
     follower.stop().await.map(drop)
 }
 
+/// Insists that each canary was deleted before the next one was created, unless a kill lies between.
 fn overlaps(scene: &Scene, kills: &[Timestamp]) -> Result<()> {
     let audit = scene.lab().kube_audit()?;
     let of = |verb: &'static str| {

@@ -1,5 +1,6 @@
 //! The rules on where and when the operator was.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -45,11 +46,11 @@ pub(super) fn address(case: &Case<'_>) -> Said {
         return None;
     }
     let stays = presence.around(case.at, case.slack());
-    let own: Vec<_> = stays
+    let own: BTreeSet<_> = stays
         .filter_map(|stay| stay.address)
         .filter(|own| *own != address)
-        .map(|own| format!("`{own}`"))
         .collect();
+    let own: Vec<_> = own.iter().map(|own| format!("`{own}`")).collect();
     let holder = presence.holders(address).next();
     let holder = holder.map(|stay| format!(" (it is, or was, that of the Pod `{}`)", stay.pod));
     let text = format!(

@@ -1,19 +1,14 @@
 //! Saved logs, read line by line: plain, or compressed with gzip or zstd.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::Path;
 
-use flate2::bufread::MultiGzDecoder;
-use ruzstd::decoding::StreamingDecoder;
+use crate::tail::LONGEST_LINE as LONGEST;
+use crate::tail::packed::Packing;
 
-/// No line is longer, in bytes: a list response of 32 MiB fits.
-const LONGEST: usize = 33 << 20;
 /// How much is read at once.
 const BUFFER: usize = 256 << 10;
-/// How files begin that are compressed.
-const GZIP: &[u8] = &[0x1f, 0x8b];
-const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 
 /// A line of a file, without its end.
 pub(super) enum Line<'a> {
@@ -28,13 +23,9 @@ pub(super) enum Line<'a> {
 /// Hands on the lines of a file, each once.
 pub(super) fn each(path: &Path, mut take: impl FnMut(Line<'_>)) -> io::Result<()> {
     let mut file = BufReader::with_capacity(BUFFER, File::open(path)?);
-    let beginning = file.fill_buf()?;
-    let mut reader: Box<dyn BufRead> = if beginning.starts_with(GZIP) {
-        Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(file)))
-    } else if beginning.starts_with(ZSTD) {
-        Box::new(BufReader::with_capacity(BUFFER, Frames::new(file)?))
-    } else {
-        Box::new(file)
+    let mut reader: Box<dyn BufRead> = match Packing::of_content(file.fill_buf()?) {
+        Some(packing) => Box::new(BufReader::with_capacity(BUFFER, packing.unpack(file))),
+        None => Box::new(file),
     };
     let mut line = Vec::new();
     loop {
@@ -54,38 +45,6 @@ pub(super) fn each(path: &Path, mut take: impl FnMut(Line<'_>)) -> io::Result<()
             take(Line::TooLong);
         }
     }
-}
-
-/// The content of frames of zstd, one after the other.
-struct Frames(Option<StreamingDecoder<BufReader<File>, ruzstd::decoding::FrameDecoder>>);
-
-impl Frames {
-    fn new(file: BufReader<File>) -> io::Result<Self> {
-        decoder(file).map(|decoder| Self(Some(decoder)))
-    }
-}
-
-impl Read for Frames {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while let Some(mut frame) = self.0.take() {
-            let read = frame.read(buffer)?;
-            if read > 0 || buffer.is_empty() {
-                self.0 = Some(frame);
-                return Ok(read);
-            }
-            let mut file = frame.into_inner();
-            if !file.fill_buf()?.is_empty() {
-                self.0 = Some(decoder(file)?);
-            }
-        }
-        Ok(0)
-    }
-}
-
-fn decoder(
-    file: BufReader<File>,
-) -> io::Result<StreamingDecoder<BufReader<File>, ruzstd::decoding::FrameDecoder>> {
-    StreamingDecoder::new(file).map_err(io::Error::other)
 }
 
 #[cfg(test)]

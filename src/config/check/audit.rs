@@ -63,24 +63,11 @@ impl Checker {
     }
 
     fn audit_sources(&mut self, list: &[raw::AuditSource]) -> Vec<AuditSource> {
-        let mut first: HashMap<&str, String> = HashMap::new();
+        let mut first = HashMap::new();
         let mut sources = Vec::new();
         for (index, raw) in list.iter().enumerate() {
             let path = format!("audit.sources[{index}]");
-            if let Some(name) = raw.name.as_deref() {
-                let at = format!("{path}.name");
-                if let Some(other) = first.get(name) {
-                    let line = self.places.value(other).line;
-                    let message = format!(
-                        "`{at}` is {}, as is `{other}` on line {line}; \
-                         each source must have a name of its own",
-                        quoted(name),
-                    );
-                    self.report(&at, message);
-                } else {
-                    first.insert(name, at);
-                }
-            }
+            self.once(&mut first, "source", &path, raw.name.as_deref());
             sources.extend(self.audit_source(&path, raw));
         }
         sources

@@ -20,24 +20,11 @@ struct Base {
 
 impl Checker {
     pub(super) fn probes(&mut self, list: &[raw::Probe], shared: &Shared) -> Vec<Probe> {
-        let mut first: HashMap<&str, String> = HashMap::new();
+        let mut first = HashMap::new();
         let mut probes = Vec::new();
         for (index, raw) in list.iter().enumerate() {
             let path = format!("probes[{index}]");
-            if let Some(name) = raw.name.as_deref() {
-                let at = format!("{path}.name");
-                if let Some(other) = first.get(name) {
-                    let line = self.places.value(other).line;
-                    let message = format!(
-                        "`{at}` is {}, as is `{other}` on line {line}; \
-                         each probe must have a name of its own",
-                        quoted(name),
-                    );
-                    self.report(&at, message);
-                } else {
-                    first.insert(name, at);
-                }
-            }
+            self.once(&mut first, "probe", &path, raw.name.as_deref());
             probes.extend(self.probe(&path, raw, shared));
         }
         probes

@@ -1,7 +1,7 @@
 //! The state of the audit on disk: written beside and renamed, so that it is whole at any time.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -77,16 +77,8 @@ impl Disk {
 
     /// Keeps it: when this returns, it survives.
     pub(super) fn write(&self, kept: &Kept) -> io::Result<()> {
-        let (path, beside) = (
-            self.folder.join(NAME),
-            self.folder.join(format!("{NAME}.new")),
-        );
         let content = serde_json::to_vec(kept).map_err(io::Error::other)?;
-        let mut file = File::create(&beside)?;
-        file.write_all(&content)?;
-        file.sync_all()?;
-        fs::rename(&beside, &path)?;
-        File::open(&self.folder)?.sync_all()
+        wire::file::replace(&self.folder, NAME, &content)
     }
 }
 

@@ -7,9 +7,7 @@ use kube::Client;
 use kube::api::{Api, PostParams};
 
 use crate::audit::finding::{Finding, State};
-use crate::config::Config;
 use crate::kubernetes;
-use crate::model::record::Obstacle;
 
 /// Who reports the events.
 const COMPONENT: &str = "vso-prober";
@@ -32,15 +30,14 @@ pub(super) struct Notice {
 }
 
 impl Notice {
-    pub(super) async fn new(config: &Config) -> Result<Self, Obstacle> {
-        let client: Client = kubernetes::connect(&config.kubernetes).await?;
-        let namespace = config.operator.namespace.clone();
-        Ok(Self {
-            events: Api::namespaced(client, &namespace),
-            namespace,
+    /// One for the operator's namespace.
+    pub(super) fn new(client: Client, namespace: &str) -> Self {
+        Self {
+            events: Api::namespaced(client, namespace),
+            namespace: namespace.to_owned(),
             about: None,
             troubled: false,
-        })
+        }
     }
 
     /// Says what events are about from now on.

@@ -128,9 +128,12 @@ impl Sentry {
     /// One for the operator of a configuration, that tells `news`.
     ///
     /// # Errors
-    /// There is no client for Kubernetes, or none for Vault.
-    pub(super) async fn new(config: &Config, news: mpsc::Sender<News>) -> Result<Self, Obstacle> {
-        let client = kubernetes::connect(&config.kubernetes).await?;
+    /// There is no client for Vault.
+    pub(super) async fn new(
+        config: &Config,
+        client: Client,
+        news: mpsc::Sender<News>,
+    ) -> Result<Self, Obstacle> {
         Ok(Self {
             metrics: Source::new(config, &client),
             client,

@@ -81,7 +81,7 @@ async fn main() -> Result<()> {
 
 /// Measures over one link, and prints what came out.
 async fn link(lab: &Lab, cli: &Cli, round_trip: Duration) -> Result<()> {
-    let relay = Relay::far(&server(lab.prober_kubeconfig())?, round_trip / 2).await?;
+    let relay = Relay::far(&lab.api_server()?, round_trip / 2).await?;
     let kubeconfig = lab.folder().join("link.kubeconfig");
     let address = (!round_trip.is_zero()).then(|| relay.address());
     through(lab.prober_kubeconfig(), address, &kubeconfig)?;
@@ -160,14 +160,6 @@ fn print(audit: &[KubeRequest], round_trip: Duration, busy: usize, rows: &[Row])
         );
     }
     Ok(())
-}
-
-/// Where a kubeconfig's API server is.
-fn server(kubeconfig: &Path) -> Result<String> {
-    let config: Value = serde_json::from_str(&std::fs::read_to_string(kubeconfig)?)
-        .context("the lab writes kubeconfigs as JSON")?;
-    let server = config["clusters"][0]["cluster"]["server"].as_str();
-    Ok(server.context("a kubeconfig names a server")?.to_owned())
 }
 
 /// Writes a kubeconfig that goes by another address to the same server.

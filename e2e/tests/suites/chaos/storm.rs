@@ -156,13 +156,10 @@ impl<'a> Storm<'a> {
         vault
             .write(&format!("auth/kubernetes/role/{AUTH}"), role)
             .await?;
-        let mut server = Value::Null;
-        scene.kubeconfig(|cluster, _| server = cluster["server"].clone())?;
-        let server = server.as_str().context("a server in the kubeconfig")?;
         let storm = Self {
             scene,
             policy,
-            to_kubernetes: Line::start(server).await?,
+            to_kubernetes: Line::start(&scene.lab().api_server()?).await?,
             to_vault: Line::start(vault.address()).await?,
         };
         storm.give_policy().await?;
@@ -174,9 +171,7 @@ impl<'a> Storm<'a> {
         let all = Probe::kv2("static").auth(AUTH).limits("3s", "4s");
         let leases = Probe::database("dynamic").auth(AUTH).limits("3s", "4s");
         let line = self.to_kubernetes.address();
-        let kubeconfig = self
-            .scene
-            .kubeconfig(|cluster, _| cluster["server"] = line.into())?;
+        let kubeconfig = self.scene.kubeconfig_by(&line)?;
         Ok(self
             .scene
             .prober([all, leases])

@@ -182,12 +182,8 @@ pub(super) async fn none_to_kubernetes(scene: &Scene) -> Result<()> {
 
 /// The API server by a proxy of the environment, or by the kubeconfig's own.
 pub(super) async fn kubernetes(scene: &Scene) -> Result<()> {
-    let mut server = String::new();
+    let server = scene.lab().api_server()?;
     let kubeconfig = scene.kubeconfig(|cluster, _| {
-        cluster["server"]
-            .as_str()
-            .unwrap_or_default()
-            .clone_into(&mut server);
         let port = server.rsplit(':').next().unwrap_or_default();
         cluster["server"] = format!("https://api.corp.example:{port}").into();
         cluster["tls-server-name"] = "127.0.0.1".into();
