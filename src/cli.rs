@@ -200,6 +200,9 @@ pub struct DoctorArgs {
     /// Include what `serve --leader-elect` needs.
     #[arg(long)]
     pub leader_elect: bool,
+    /// Only what `serve --only` of the same needs [default: both].
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub only: Option<Only>,
 }
 
 /// The form of what was checked.

@@ -1,6 +1,7 @@
 //! The least rights that a configuration needs: rules in Kubernetes, paths in Vault. The one source of what is
 //! printed to be applied and of what `doctor` looks for.
 
+mod audit;
 mod canaries;
 mod manifest;
 mod policy;
@@ -14,7 +15,7 @@ use crate::model::{Kind, Step};
 use crate::operator::{self, LEADER_LEASE};
 
 pub use canaries::operators;
-pub use manifest::{Subject, cluster_role, role, roles};
+pub use manifest::{Subject, cluster_role, role, roles, wide_role};
 pub use policy::policy;
 pub use yaml::{document, json};
 
@@ -46,11 +47,11 @@ pub enum Need {
     Doctor,
 }
 
-/// Verbs on one resource of Kubernetes in one namespace.
+/// Verbs on one resource of Kubernetes, in one namespace or in all of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
-    /// The namespace.
-    pub namespace: String,
+    /// The namespace; all of them if `None`.
+    pub namespace: Option<String>,
     /// The API group.
     pub group: String,
     /// The resource, in the plural.
@@ -145,7 +146,7 @@ pub fn role_path(target: &Target) -> Option<String> {
 }
 
 impl Rights {
-    /// What `config` needs; with `leader_elect`, also what `serve --leader-elect` does.
+    /// What `config` needs; with `leader_elect`, also what `serve --leader-elect` does. Without probes, nothing is for runs.
     pub fn of(config: &Config, leader_elect: bool) -> Self {
         Self {
             rules: rules(config, leader_elect),
@@ -170,7 +171,7 @@ fn rules(config: &Config, leader_elect: bool) -> Vec<Rule> {
     let mut rules = Vec::new();
     let mut rule = |namespace: &str, group: &str, resource: &str, verbs: &[&'static str], need| {
         rules.push(Rule {
-            namespace: namespace.to_owned(),
+            namespace: Some(namespace.to_owned()),
             group: group.to_owned(),
             resource: resource.to_owned(),
             names: Vec::new(),
@@ -180,44 +181,48 @@ fn rules(config: &Config, leader_elect: bool) -> Vec<Rule> {
         rules.len() - 1
     };
     let group = operator::group();
-    for kind in kinds(config) {
-        // `patch` takes the finalizer off a canary that outlived its expiry.
-        let verbs = ["create", "get", "list", "watch", "delete", "patch"];
-        rule(home, &group, &plural(kind), &verbs, Need::Run);
-    }
-    let tampers = config
-        .probes
-        .iter()
-        .any(|probe| probe.steps.contains_key(&Step::Tamper));
-    let verbs: &[_] = if tampers {
-        &["get", "list", "watch", "delete", "patch"]
-    } else {
-        &["get", "list", "watch", "delete"]
-    };
-    rule(home, "", "secrets", verbs, Need::Run);
-    rule(home, "", "events", &["list"], Need::Run);
-    // Its UID is that of the cluster, by which the canaries' folder in Vault is called.
-    let namespace = rule(home, "", "namespaces", &["get"], Need::Run);
-    let auths = config.probes.iter().map(|probe| auth_ref(&probe.target));
-    let auths: BTreeSet<_> = auths.map(|text| reference(text, home)).collect();
-    let namespaces: BTreeSet<_> = auths.iter().map(|(namespace, _)| *namespace).collect();
-    let mut named = vec![(namespace, vec![home.to_owned()])];
-    for namespace in &namespaces {
-        let own = auths.iter().filter(|(other, _)| other == namespace);
-        let names: Vec<_> = own.map(|(_, name)| (*name).to_owned()).collect();
-        named.push((
-            rule(namespace, &group, "vaultauths", &["get"], Need::Run),
-            names,
-        ));
-        rule(namespace, &group, "vaultconnections", &["get"], Need::Run);
-        rule(namespace, &group, "vaultauthglobals", &["get"], Need::Run);
-    }
-    // A VaultAuth that names no VaultConnection means this one, and only the cluster tells which do.
-    if !namespaces.contains(operator) {
-        let default = rule(operator, &group, "vaultconnections", &["get"], Need::Run);
-        named.push((default, vec![operator::DEFAULT.to_owned()]));
-        // Where those that many share are kept, by whatever name.
-        rule(operator, &group, "vaultauthglobals", &["get"], Need::Run);
+    let mut named = Vec::new();
+    let runs = !config.probes.is_empty();
+    if runs {
+        for kind in kinds(config) {
+            // `patch` takes the finalizer off a canary that outlived its expiry.
+            let verbs = ["create", "get", "list", "watch", "delete", "patch"];
+            rule(home, &group, &plural(kind), &verbs, Need::Run);
+        }
+        let tampers = config
+            .probes
+            .iter()
+            .any(|probe| probe.steps.contains_key(&Step::Tamper));
+        let verbs: &[_] = if tampers {
+            &["get", "list", "watch", "delete", "patch"]
+        } else {
+            &["get", "list", "watch", "delete"]
+        };
+        rule(home, "", "secrets", verbs, Need::Run);
+        rule(home, "", "events", &["list"], Need::Run);
+        // Its UID is that of the cluster, by which the canaries' folder in Vault is called.
+        let namespace = rule(home, "", "namespaces", &["get"], Need::Run);
+        let auths = config.probes.iter().map(|probe| auth_ref(&probe.target));
+        let auths: BTreeSet<_> = auths.map(|text| reference(text, home)).collect();
+        let namespaces: BTreeSet<_> = auths.iter().map(|(namespace, _)| *namespace).collect();
+        named.push((namespace, vec![home.to_owned()]));
+        for namespace in &namespaces {
+            let own = auths.iter().filter(|(other, _)| other == namespace);
+            let names: Vec<_> = own.map(|(_, name)| (*name).to_owned()).collect();
+            named.push((
+                rule(namespace, &group, "vaultauths", &["get"], Need::Run),
+                names,
+            ));
+            rule(namespace, &group, "vaultconnections", &["get"], Need::Run);
+            rule(namespace, &group, "vaultauthglobals", &["get"], Need::Run);
+        }
+        // A VaultAuth that names no VaultConnection means this one, and only the cluster tells which do.
+        if !namespaces.contains(operator) {
+            let default = rule(operator, &group, "vaultconnections", &["get"], Need::Run);
+            named.push((default, vec![operator::DEFAULT.to_owned()]));
+            // Where those that many share are kept, by whatever name.
+            rule(operator, &group, "vaultauthglobals", &["get"], Need::Run);
+        }
     }
     rule(operator, "", "pods", &["list"], Need::Run);
     // Who holds it is the operator's, whatever its image is called, and works.
@@ -239,11 +244,14 @@ fn rules(config: &Config, leader_elect: bool) -> Vec<Rule> {
         let own = rule(home, leases, "leases", &["get", "update"], Need::Run);
         named.push((own, vec![format!("vso-prober-{}", config.instance)]));
     }
-    rule(home, "", "resourcequotas", &["list"], Need::Doctor);
-    rule(home, "", "serviceaccounts", &["get"], Need::Doctor);
+    if runs {
+        rule(home, "", "resourcequotas", &["list"], Need::Doctor);
+        rule(home, "", "serviceaccounts", &["get"], Need::Doctor);
+    }
     for (place, names) in named {
         rules[place].names = names;
     }
+    rules.extend(audit::rules(config));
     rules
 }
 
@@ -320,7 +328,9 @@ fn paths(config: &Config) -> Vec<Path> {
     } else {
         path(own("renew-self"), &["update"], Need::Run);
         path(own("revoke-self"), &["update"], Need::Run);
-        path(own("lookup-self"), &["read"], Need::Doctor);
+        // Its line in the audit log bounds how far Vault's clock is.
+        let line = config.audit.as_ref().map_or(Need::Doctor, |_| Need::Run);
+        path(own("lookup-self"), &["read"], line);
     }
     path(
         "sys/capabilities-self".to_owned(),
@@ -333,6 +343,7 @@ fn paths(config: &Config) -> Vec<Path> {
             path(format!("{below}{role}"), &["read"], Need::Doctor);
         }
     }
+    paths.extend(audit::paths(config));
     for path in &mut paths {
         let any_value = Vec::new();
         path.parameters = match path.path.strip_suffix("sys/leases/lookup") {

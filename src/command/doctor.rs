@@ -5,7 +5,7 @@ use std::io::Write as _;
 use anyhow::Context as _;
 
 use super::{Error, Settings, Stdout};
-use crate::cli::{DoctorArgs, Exit, ReportFormat};
+use crate::cli::{DoctorArgs, Exit, Only, ReportFormat};
 use crate::config::Config;
 use crate::doctor::{self, Check, Fix, Found, Topic};
 use crate::rights::{POLICY, Rights, Subject, policy, reference, roles};
@@ -13,7 +13,7 @@ use crate::rights::{POLICY, Rights, Subject, policy, reference, roles};
 pub(super) async fn run(settings: &Settings, args: &DoctorArgs) -> Result<Exit, Error> {
     let (name, text) = settings.read()?;
     let config = match settings.check(&text, &name) {
-        Ok(config) => choose(config, &args.probes)?,
+        Ok(config) => part(choose(config, &args.probes)?, args.only)?,
         Err(problems) if args.print_policy || args.print_rbac => {
             return Err(Error::problems(problems));
         }
@@ -49,6 +49,20 @@ fn choose(mut config: Config, names: &[String]) -> Result<Config, Error> {
     }
     if !names.is_empty() {
         config.probes.retain(|probe| names.contains(&probe.name));
+    }
+    Ok(config)
+}
+
+/// The configuration as far as one part of `serve` goes by it.
+fn part(mut config: Config, only: Option<Only>) -> Result<Config, Error> {
+    match only {
+        None => {}
+        Some(Only::Probes) => config.audit = None,
+        Some(Only::Audit) if config.audit.is_none() => {
+            let text = "`--only audit` needs `audit` in the configuration; `vso-prober config example` has one";
+            return Err(Error::Usage(text.to_owned()));
+        }
+        Some(Only::Audit) => config.probes.clear(),
     }
     Ok(config)
 }

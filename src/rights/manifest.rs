@@ -67,7 +67,8 @@ const GROUP: &str = "rbac.authorization.k8s.io";
 pub fn roles(rights: &Rights, subject: &Subject) -> String {
     let mut documents = Vec::new();
     let all = rights.rules.iter();
-    let places: BTreeSet<_> = all.map(|rule| (rule.need, &rule.namespace)).collect();
+    let places = all.filter_map(|rule| Some((rule.need, rule.namespace.as_ref()?)));
+    let places: BTreeSet<_> = places.collect();
     for (need, namespace) in places {
         let [role, binding] = role(rights, subject, namespace, need);
         let remark = match need {
@@ -76,6 +77,9 @@ pub fn roles(rights: &Rights, subject: &Subject) -> String {
         };
         documents.push(remark.to_owned() + &document(&role));
         documents.push(document(&binding));
+    }
+    if rights.rules.iter().any(|rule| rule.namespace.is_none()) {
+        documents.extend(wide_role(rights, subject).iter().map(document));
     }
     if !rights.urls.is_empty() {
         documents.extend(cluster_role(rights, subject).iter().map(document));
@@ -87,10 +91,21 @@ pub fn roles(rights: &Rights, subject: &Subject) -> String {
 pub fn role(rights: &Rights, subject: &Subject, namespace: &str, need: Need) -> [Value; 2] {
     let name = subject.role(need, Some(namespace));
     let rules = rights.rules.iter();
-    let rules = rules.filter(|rule| rule.namespace == namespace && rule.need == need);
+    let here = |rule: &&Rule| rule.namespace.as_deref() == Some(namespace) && rule.need == need;
+    let rules = rules.filter(here);
     let metadata = json!({"name": name, "namespace": namespace});
     let rules: Vec<_> = rules.map(entry).collect();
     granted("Role", &metadata, &name, &rules, subject)
+}
+
+/// The manifests of what is needed in all namespaces, of which runs and the judge of audit logs need some, and `doctor` alone none.
+pub fn wide_role(rights: &Rights, subject: &Subject) -> [Value; 2] {
+    let name = subject.role(Need::Run, None);
+    let rules = rights.rules.iter();
+    let rules = rules.filter(|rule| rule.namespace.is_none());
+    let rules: Vec<_> = rules.map(entry).collect();
+    let metadata = json!({"name": name});
+    granted("ClusterRole", &metadata, &name, &rules, subject)
 }
 
 /// The manifests of what is needed of the paths that are no objects: by `subject`, unless another gets them.

@@ -33,7 +33,9 @@ pub(super) async fn look(
     let answers: Vec<_> = asked.buffered(AT_ONCE).collect().await;
     let any = answers.iter().any(|(rule, missing)| {
         let none = |missing: &Vec<_>| missing.len() == rule.verbs.len();
-        rule.namespace == *home && rule.need == Need::Run && !missing.as_ref().is_ok_and(none)
+        rule.namespace.as_ref() == Some(home)
+            && rule.need == Need::Run
+            && !missing.as_ref().is_ok_and(none)
     });
     for (rule, missing) in answers {
         let what = if rule.group.is_empty() {
@@ -46,7 +48,8 @@ pub(super) async fn look(
         } else {
             format!(" {}", rule.names.join(", "))
         };
-        let what = format!("{what}{names} in {}", rule.namespace);
+        let place = rule.namespace.as_deref().unwrap_or("all namespaces");
+        let what = format!("{what}{names} in {place}");
         let missing = match missing {
             Ok(missing) if missing.is_empty() => {
                 ledger.good(Topic::Rbac, &what, rule.verbs.join(", "));
@@ -62,18 +65,18 @@ pub(super) async fn look(
             "asked the API server what the prober may do with {what}: it may not {missing}"
         );
         match rule.need {
-            Need::Run if rule.namespace == *home && !any => {
+            Need::Run if rule.namespace.as_ref() == Some(home) && !any => {
                 ledger.finding(Topic::Rbac, &what, text, whole(rights, subject, home));
             }
             need @ Need::Run => {
-                let fix = granted(rights, subject, &rule.namespace, need);
+                let fix = granted(rights, subject, rule.namespace.as_deref(), need);
                 ledger.finding(Topic::Rbac, &what, text, fix);
             }
             need @ Need::Doctor => {
                 let text = format!(
                     "{text}; no run needs that, but without it doctor can't check everything"
                 );
-                let fix = granted(rights, subject, &rule.namespace, need);
+                let fix = granted(rights, subject, rule.namespace.as_deref(), need);
                 ledger.warning(Topic::Rbac, &what, text, Some(fix));
             }
         }
@@ -139,10 +142,14 @@ pub(super) fn whole(rights: &Rights, subject: &Subject, namespace: &str) -> Fix 
     manifests.map_or_else(Fix::unnamed, |manifests| Fix::apply(&manifests))
 }
 
-/// What is needed in one namespace.
-fn granted(rights: &Rights, subject: &Subject, namespace: &str, need: Need) -> Fix {
-    let manifests =
-        Name::parse(namespace).and_then(|name| Manifest::role(rights, subject, &name, need));
+/// What is needed in one namespace, or in all of them.
+fn granted(rights: &Rights, subject: &Subject, namespace: Option<&str>, need: Need) -> Fix {
+    let manifests = match namespace {
+        Some(namespace) => {
+            Name::parse(namespace).and_then(|name| Manifest::role(rights, subject, &name, need))
+        }
+        None => Manifest::wide_role(rights, subject),
+    };
     manifests.map_or_else(Fix::unnamed, |manifests| Fix::apply(&manifests))
 }
 
@@ -164,7 +171,7 @@ async fn missing(client: &Client, rule: &Rule) -> Result<Vec<&'static str>, Obst
     for verb in &rule.verbs {
         for name in names {
             let attributes = ResourceAttributes {
-                namespace: Some(rule.namespace.clone()),
+                namespace: rule.namespace.clone(),
                 group: Some(rule.group.clone()),
                 resource: Some(resource.to_owned()),
                 subresource: subresource.map(str::to_owned),

@@ -55,6 +55,12 @@ impl Manifest {
         Some(rights::role(rights, subject, namespace.as_str(), need).map(Self))
     }
 
+    /// The rights in all namespaces, and who has them; `None` as above.
+    pub(in crate::doctor) fn wide_role(rights: &Rights, subject: &Subject) -> Option<[Self; 2]> {
+        known(subject)?;
+        Some(rights::wide_role(rights, subject).map(Self))
+    }
+
     /// The rights on what is no object, and who has them; `None` as above.
     pub(in crate::doctor) fn cluster_role(rights: &Rights, subject: &Subject) -> Option<[Self; 2]> {
         known(subject)?;
