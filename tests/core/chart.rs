@@ -6,7 +6,11 @@ use serde_json::{Map, Value};
 use vso_prober::config::raw;
 
 /// What the chart fills in where it is left out: in these definitions, these keys need not be written.
-const FILLED_IN: [(&str, &str); 2] = [("Vault", "auth"), ("KubernetesAuth", "role")];
+const FILLED_IN: [(&str, &str); 3] = [
+    ("Vault", "auth"),
+    ("KubernetesAuth", "role"),
+    ("Audit", "state"),
+];
 
 /// The program's schema as a part of another: its definitions, and itself.
 fn part() -> (Value, Value) {
@@ -45,4 +49,17 @@ fn the_values_schema_has_the_programs_own() {
         schema["properties"]["config"], configuration,
         "BLESS=1 writes it anew"
     );
+}
+
+/// Where the chart takes parts of the configuration, its schema has the program's own for them.
+#[test]
+fn the_audits_values_are_the_programs_own() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/chart/values.schema.json");
+    let text = std::fs::read_to_string(&file).expect("the chart has a schema");
+    let schema: Value = serde_json::from_str(&text).expect("it is JSON");
+    let audit = &schema["properties"]["audit"];
+    assert_eq!(audit["additionalProperties"], false);
+    assert_eq!(audit["properties"]["config"]["$ref"], "#/$defs/Audit");
+    let login = &audit["properties"]["vaultAuth"]["anyOf"][1]["$ref"];
+    assert_eq!(login, "#/$defs/Auth");
 }

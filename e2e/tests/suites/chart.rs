@@ -8,9 +8,9 @@ use e2e::scenario::{Scene, Suite};
 use serde_json::Value;
 
 use crate::manifests::installed::documents;
-use crate::manifests::rendered::{normal, printed_roles, roles, same};
+use crate::manifests::rendered::{Objects, normal, printed_roles, roles, same};
 use crate::manifests::shipped::{self, root};
-use crate::manifests::{as_pod, dry_run, templates};
+use crate::manifests::{as_pod, dry_run, templates, with_claims};
 
 /// Its trials.
 pub(crate) fn suite() -> Suite {
@@ -49,9 +49,13 @@ async fn namespace(scene: &Scene) -> Result<()> {
 async fn odd(scene: &Scene) -> Result<()> {
     namespace(scene).await?;
     shipped::prometheus_operator(scene).await?;
-    // Where OLM installs operators.
-    let create = "kubectl create namespace openshift-operators --dry-run=client --output yaml | kubectl apply --filename -";
-    scene.shell(create).await?;
+    // Where OLM installs operators, and where Vault is.
+    for namespace in ["openshift-operators", "vault"] {
+        let create = format!(
+            "kubectl create namespace {namespace} --dry-run=client --output yaml | kubectl apply --filename -"
+        );
+        scene.shell(&create).await?;
+    }
     for file in values()? {
         let named = || file.display().to_string();
         let command = format!(
@@ -76,27 +80,39 @@ async fn taken(scene: &Scene, objects: Vec<Value>) -> Result<()> {
     if !others.is_empty() {
         dry_run(scene, &others, "ignore").await?;
     }
-    let [template] = templates(&objects)[..] else {
-        anyhow::bail!("there is not one template of Pods");
-    };
-    pod(scene, template).await?;
-    let account = template["spec"]["serviceAccountName"].as_str();
-    let account = account.context("an account")?.to_owned();
-    let leader = objects.iter().any(|object| object["kind"] == "Deployment");
-    let objects = normal(objects)?;
-    let config = objects
-        .iter()
-        .find(|(_, object)| !object["data"]["config.yaml"].is_null());
-    let (_, config) = config.context("there is a configuration")?;
-    let config = config["data"]["config.yaml"].clone();
-    let prober = scene.prober([]).edit(|whole| *whole = config.clone());
-    prober.run(&["config", "check"]).await?.exits(0)?;
-    let granted = roles(objects);
+    let templates = templates(&objects);
+    ensure!(!templates.is_empty(), "there is no template of Pods");
+    let by_name = normal(objects.clone())?;
+    let mut printed = Objects::new();
+    for template in templates {
+        pod(scene, &with_claims(template, &objects)).await?;
+        printed.extend(printed_for(scene, template, &by_name).await?);
+    }
+    let granted = roles(by_name);
     if granted.is_empty() {
         return Ok(());
     }
-    let printed = printed_roles(scene, &config, leader, &account).await?;
     same("the rights", &granted, &printed)
+}
+
+/// The rights that `doctor` prints for a Pod of this template, whose configuration is good.
+async fn printed_for(scene: &Scene, template: &Value, objects: &Objects) -> Result<Objects> {
+    let spec = &template["spec"];
+    let account = spec["serviceAccountName"].as_str().context("an account")?;
+    let volumes = spec["volumes"].as_array().into_iter().flatten();
+    let mut maps = volumes.filter_map(|volume| volume["configMap"]["name"].as_str());
+    let name = maps.next().context("there is a configuration")?;
+    let map = objects.get(&format!("ConfigMap {NAMESPACE} {name}"));
+    let config = &map.context("it is there")?["data"]["config.yaml"];
+    let prober = scene.prober([]).edit(|whole| *whole = config.clone());
+    prober.run(&["config", "check"]).await?.exits(0)?;
+    let arguments = spec["containers"][0]["args"].as_array();
+    let arguments = arguments.into_iter().flatten().filter_map(Value::as_str);
+    // What `doctor` knows as well as `serve`.
+    let process: Vec<_> = arguments
+        .filter(|one| ["--leader-elect", "--only", "audit"].contains(one))
+        .collect();
+    printed_roles(scene, config, &process, account).await
 }
 
 /// A Pod of this template is taken, as if its ServiceAccount were there.
@@ -166,6 +182,22 @@ async fn refused(scene: &Scene) -> Result<()> {
             "--set image.tag=1,serviceMonitor.enabled=maybe",
             "value must be one of 'auto', true, false",
         ),
+        (
+            "--set audit.enable=true",
+            "additional properties 'enable' not allowed",
+        ),
+        (
+            "--set audit.config.server.port=1",
+            "additional properties 'port' not allowed",
+        ),
+        (
+            "--set audit.persistence.class=fast",
+            "additional properties 'class' not allowed",
+        ),
+        (
+            "--set-json config.audit.sources='[{\"name\":\"a\",\"http\":{}}]'",
+            "set audit.enabled and audit.config",
+        ),
     ] {
         let command = format!("helm template odd '{}' {flags} 2>&1", chart().display());
         let said = scene.shell(&command).await;
@@ -185,7 +217,7 @@ async fn releases(scene: &Scene) -> Result<()> {
     let places = [("one", NAMESPACE), ("two", NAMESPACE), ("one", "other")];
     for (release, namespace) in places {
         let command = format!(
-            "helm install {release} '{}' --namespace {namespace} --set guard.enabled=true",
+            "helm install {release} '{}' --namespace {namespace} --set guard.enabled=true,audit.enabled=true",
             chart().display()
         );
         let said = scene.shell(&command).await?;
@@ -193,10 +225,12 @@ async fn releases(scene: &Scene) -> Result<()> {
             "STATUS: deployed".to_owned(),
             "The cluster has no Prometheus Operator".to_owned(),
             format!("the instance `{release}-vso-prober`"),
+            format!("The StatefulSet {release}-vso-prober-audit judges"),
         ] {
             ensure!(said.contains(&words), "no `{words}` in {said}");
         }
     }
+    select_their_own(scene).await?;
     for (place, (release, namespace)) in places.into_iter().enumerate() {
         ensure!(owned(scene, release, namespace).await? > 10);
         let command = format!("helm uninstall {release} --namespace {namespace} --wait");
@@ -215,6 +249,24 @@ async fn releases(scene: &Scene) -> Result<()> {
         .shell("kubectl delete namespace other --wait=false")
         .await
         .map(drop)
+}
+
+/// What selects Pods in the namespace selects those of one template each, and no two the same.
+async fn select_their_own(scene: &Scene) -> Result<()> {
+    let get = format!("kubectl --namespace {NAMESPACE} get deployments,statefulsets --output json");
+    let list: Value = serde_json::from_str(&scene.shell(&get).await?)?;
+    let workloads = list["items"].as_array().context("a list")?;
+    ensure!(workloads.len() == 4, "{} workloads", workloads.len());
+    for one in workloads {
+        let selector = one["spec"]["selector"]["matchLabels"].as_object();
+        let selector = selector.context("a selector")?;
+        let selected = workloads.iter().filter(|other| {
+            let labels = &other["spec"]["template"]["metadata"]["labels"];
+            selector.iter().all(|(key, value)| labels[key] == *value)
+        });
+        ensure!(selected.count() == 1, "{selector:?} selects others too");
+    }
+    Ok(())
 }
 
 /// How many objects a release owns, wherever they are.

@@ -25,7 +25,7 @@ const OVERLAYS: [&str; 5] = [
     "overlays/new-relic",
 ];
 
-/// What renders beside each of them, and is not in the chart.
+/// What renders beside each of them, as the chart's `audit` does.
 const AUDIT: &str = "overlays/audit";
 
 /// Its trials.
@@ -116,7 +116,7 @@ pub(crate) async fn as_pod(scene: &Scene, template: &Value) -> Result<kube::Resu
 }
 
 /// The template with a volume for each claim, as a `StatefulSet` gives its Pods.
-fn with_claims(template: &Value, objects: &[Value]) -> Value {
+pub(crate) fn with_claims(template: &Value, objects: &[Value]) -> Value {
     let mut template = template.clone();
     let claims = objects
         .iter()

@@ -27,11 +27,40 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 
 {{- define "vso-prober.labels" -}}
 {{ include "vso-prober.selector" . }}
+{{ include "vso-prober.common-labels" . }}
+{{- end }}
+
+{{- define "vso-prober.common-labels" -}}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- with .Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
+{{- end }}
+
+{{- /* The judge of audit logs: its objects' name, its account, what selects its Pod and not one that probes, its labels. */}}
+{{- define "vso-prober.audit.name" -}}
+{{ include "vso-prober.fullname" . }}-audit
+{{- end }}
+
+{{- define "vso-prober.audit.account" -}}
+{{ .Values.audit.serviceAccount.name | default (include "vso-prober.audit.name" .) }}
+{{- end }}
+
+{{- define "vso-prober.audit.selector" -}}
+app.kubernetes.io/name: {{ .Values.nameOverride | default .Chart.Name }}-audit
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "vso-prober.audit.labels" -}}
+{{ include "vso-prober.audit.selector" . }}
+{{ include "vso-prober.common-labels" . }}
+{{- end }}
+
+{{- define "vso-prober.audit.metadata" -}}
+name: {{ include "vso-prober.audit.name" . }}
+namespace: {{ .Release.Namespace }}
+labels: {{- include "vso-prober.audit.labels" . | nindent 2 }}
 {{- end }}
 
 {{- /* The metadata of an object in the release's namespace; the name's suffix is the second of a list. */}}

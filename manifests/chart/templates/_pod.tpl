@@ -11,9 +11,32 @@ annotations: {{- toYaml . | nindent 2 }}
 
 {{- /* What the Pod of a Deployment and that of a CronJob have in common. */}}
 {{- define "vso-prober.pod" -}}
-{{- $config := include "vso-prober.config" . | fromJson }}
 serviceAccountName: {{ include "vso-prober.account" . }}
 terminationGracePeriodSeconds: 30
+{{- include "vso-prober.scheduling" .Values }}
+{{ include "vso-prober.every-pod" (list . (include "vso-prober.config" . | fromJson) (include "vso-prober.fullname" .)) | trim }}
+{{- end }}
+
+{{- /* Where Pods may run, by values that say so. */}}
+{{- define "vso-prober.scheduling" -}}
+{{- with .nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations: {{- toYaml . | nindent 0 }}
+{{- end }}
+{{- with .affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- end }}
+
+{{- /* What all Pods have in common: a list of the root, the configuration, and the ConfigMap that holds it. The volumes are last. */}}
+{{- define "vso-prober.every-pod" -}}
+{{- $config := index . 1 }}{{ $map := index . 2 }}
+{{- with index . 0 }}
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets: {{- toYaml . | nindent 0 }}
 {{- end }}
@@ -22,21 +45,9 @@ imagePullSecrets: {{- toYaml . | nindent 0 }}
 {{- $security = omit $security "runAsUser" "runAsGroup" "fsGroup" }}
 {{- end }}
 securityContext: {{- toYaml $security | nindent 2 }}
-{{- with .Values.nodeSelector }}
-nodeSelector: {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .Values.tolerations }}
-tolerations: {{- toYaml . | nindent 0 }}
-{{- end }}
-{{- with .Values.affinity }}
-affinity: {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .Values.priorityClassName }}
-priorityClassName: {{ . }}
-{{- end }}
 volumes:
 - name: config
-  configMap: {name: {{ include "vso-prober.fullname" . }}}
+  configMap: {name: {{ $map }}}
 {{- if or $config.vault.auth.kubernetes $config.vault.auth.jwt }}
 - name: vault-token
   projected:
@@ -50,9 +61,16 @@ volumes:
 {{ toYaml . }}
 {{- end }}
 {{- end }}
+{{- end }}
 
 {{- define "vso-prober.container" -}}
-{{- $config := include "vso-prober.config" . | fromJson }}
+{{ include "vso-prober.every-container" (list . (include "vso-prober.config" . | fromJson) .Values.resources) }}
+{{- end }}
+
+{{- /* What all containers have in common: a list of the root, the configuration, and the resources. The mounts are last. */}}
+{{- define "vso-prober.every-container" -}}
+{{- $config := index . 1 }}{{ $resources := index . 2 }}
+{{- with index . 0 }}
 name: vso-prober
 image: {{ .Values.image.repository }}{{ with .Values.image.digest }}@{{ . }}{{ else }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{ end }}
 {{- with .Values.image.pullPolicy }}
@@ -63,7 +81,7 @@ env:
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
 {{- end }}
-resources: {{- toYaml .Values.resources | nindent 2 }}
+resources: {{- toYaml $resources | nindent 2 }}
 terminationMessagePolicy: FallbackToLogsOnError
 securityContext: {{- toYaml .Values.securityContext | nindent 2 }}
 volumeMounts:
@@ -73,5 +91,6 @@ volumeMounts:
 {{- end }}
 {{- with .Values.volumeMounts }}
 {{ toYaml . }}
+{{- end }}
 {{- end }}
 {{- end }}

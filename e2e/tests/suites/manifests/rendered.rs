@@ -6,9 +6,12 @@ use anyhow::{Context, Result, ensure};
 use e2e::scenario::Scene;
 use serde_json::{Value, json};
 
-use super::OVERLAYS;
 use super::installed::documents;
 use super::shipped::{read, root};
+use super::{AUDIT, OVERLAYS};
+
+/// What the chart ships with `audit` alone.
+const AUDIT_ALERTS: &str = "PrometheusRule vso-probe vso-prober-audit";
 
 /// What a folder of `manifests` renders to.
 pub(super) async fn kustomize(scene: &Scene, folder: &str) -> Result<Vec<Value>> {
@@ -109,13 +112,11 @@ pub(super) async fn alike(scene: &Scene) -> Result<()> {
         objects
             .remove("Namespace - vso-probe")
             .context("a namespace")?;
-        // Neither says in which order volumes come.
-        let mut chart = helm(scene, &values).await?;
-        for objects in [&mut objects, &mut chart] {
-            objects.values_mut().for_each(sort);
-        }
-        same(folder, &objects, &chart)?;
+        // Where the chart has it, see below.
+        objects.remove(AUDIT_ALERTS);
+        same_but_for_order(folder, objects, helm(scene, &values).await?)?;
     }
+    audit(scene).await?;
     let guard = normal(kustomize(scene, "guard").await?)?;
     let mut chart = helm(scene, &json!({"guard": {"enabled": true}})).await?;
     chart.retain(|name, _| guard.contains_key(name));
@@ -123,6 +124,60 @@ pub(super) async fn alike(scene: &Scene) -> Result<()> {
     let chart = root().join("manifests/chart");
     let lint = format!("helm lint --strict '{}'", chart.display());
     scene.shell(&lint).await.map(drop)
+}
+
+/// The overlay that judges audit logs is what the chart adds for `audit`, with its alerts where there are any.
+async fn audit(scene: &Scene) -> Result<()> {
+    let added = async |values: Value| -> Result<Objects> {
+        let without = helm(scene, &values).await?;
+        let mut values = values;
+        values["audit"] = json!({"enabled": true});
+        let mut with = helm(scene, &values).await?;
+        with.retain(|name, _| !without.contains_key(name));
+        // Another configuration makes another Pod: here by this, in the overlay by the name of the ConfigMap.
+        let set = with.get_mut("StatefulSet vso-probe vso-prober-audit");
+        let template = &mut set.context("a StatefulSet")?["spec"]["template"]["metadata"];
+        let annotations = template
+            .as_object_mut()
+            .and_then(|all| all.remove("annotations"));
+        let annotations = annotations.context("the checksum of the configuration")?;
+        ensure!(annotations["checksum/config"].is_string(), "{annotations}");
+        Ok(with)
+    };
+    let overlay = audit_overlay(scene).await?;
+    same_but_for_order(AUDIT, overlay.clone(), added(json!({})).await?)?;
+    let mut stack = normal(kustomize(scene, "overlays/kube-prometheus-stack").await?)?;
+    let labels = json!({"release": "kube-prometheus-stack"});
+    let mut chart = added(json!({"prometheusRule": {"enabled": true, "labels": labels}})).await?;
+    let shipped = chart
+        .remove(AUDIT_ALERTS)
+        .context("the chart has its alerts")?;
+    ensure!(
+        stack.remove(AUDIT_ALERTS) == Some(shipped),
+        "{AUDIT_ALERTS}"
+    );
+    same_but_for_order(AUDIT, overlay, chart)
+}
+
+/// What the overlay that judges audit logs renders to, with the name of its ConfigMap without a hash.
+async fn audit_overlay(scene: &Scene) -> Result<Objects> {
+    let objects = kustomize(scene, AUDIT).await?;
+    let map = objects.iter().find(|object| object["kind"] == "ConfigMap");
+    let hashed = map.and_then(|map| map["metadata"]["name"].as_str());
+    let hashed = hashed.context("a ConfigMap")?;
+    let (name, _) = hashed.rsplit_once('-').context("a hash")?;
+    let text = serde_json::to_string(&objects)?;
+    let quoted = |name: &str| format!("\"{name}\"");
+    let text = text.replace(&quoted(hashed), &quoted(name));
+    normal(serde_json::from_str(&text)?)
+}
+
+/// Insists that both are the same. Neither says in which order volumes come.
+fn same_but_for_order(what: &str, mut one: Objects, mut other: Objects) -> Result<()> {
+    for objects in [&mut one, &mut other] {
+        objects.values_mut().for_each(sort);
+    }
+    same(what, &one, &other)
 }
 
 /// Sorts the volumes of a template, and where they are mounted, by name.
@@ -164,16 +219,16 @@ async fn printed(scene: &Scene, config: &Value, arguments: &[&str]) -> Result<St
     Ok(outcome.exits(0)?.stdout)
 }
 
-/// The roles that `doctor` prints for a configuration, for this ServiceAccount.
+/// The roles that `doctor` prints for a configuration and a process with these arguments, for this ServiceAccount.
 pub(crate) async fn printed_roles(
     scene: &Scene,
     config: &Value,
-    leader: bool,
+    process: &[&str],
     account: &str,
 ) -> Result<Objects> {
-    let mut arguments = vec!["--print-rbac", "--service-account", account];
-    arguments.extend(leader.then_some("--leader-elect"));
-    normal(documents(&printed(scene, config, &arguments).await?)?)
+    let arguments = ["--print-rbac", "--service-account", account];
+    let printed = printed(scene, config, &[&arguments, process].concat()).await?;
+    normal(documents(&printed)?)
 }
 
 /// What is shipped is what `doctor` prints for the configuration that is shipped, and no more.
@@ -181,11 +236,12 @@ pub(super) async fn rights(scene: &Scene) -> Result<()> {
     for folder in ["base"].iter().chain(&OVERLAYS) {
         let objects = normal(kustomize(scene, folder).await?)?;
         let config = objects["ConfigMap vso-probe vso-prober"]["data"]["config.yaml"].clone();
-        let leader = objects.contains_key("Deployment vso-probe vso-prober");
+        let leads = objects.contains_key("Deployment vso-probe vso-prober");
+        let process: &[_] = if leads { &["--leader-elect"] } else { &[] };
         same(
             folder,
             &roles(objects),
-            &printed_roles(scene, &config, leader, "vso-prober").await?,
+            &printed_roles(scene, &config, process, "vso-prober").await?,
         )?;
         let policy = printed(scene, &config, &["--print-policy"]).await?;
         let shipped = read("manifests/vault/policy.hcl")?;
@@ -195,7 +251,16 @@ pub(super) async fn rights(scene: &Scene) -> Result<()> {
             "{folder}: the policy is\n{shipped}and should be\n{policy}"
         );
     }
-    Ok(())
+    let objects = audit_overlay(scene).await?;
+    let config = objects["ConfigMap vso-probe vso-prober-audit"]["data"]["config.yaml"].clone();
+    let account = "vso-prober-audit";
+    let mut printed = printed_roles(scene, &config, &["--only", "audit"], account).await?;
+    // The base has these.
+    for kind in ["ClusterRole", "ClusterRoleBinding"] {
+        let metrics = printed.remove(&format!("{kind} - vso-prober-metrics.vso-probe"));
+        metrics.context("the right to the operator's metrics")?;
+    }
+    same(AUDIT, &roles(objects), &printed)
 }
 
 /// Whatever the values, the chart grants what `doctor` prints for the configuration in them.
@@ -222,7 +287,11 @@ pub(super) async fn rights_of_values(scene: &Scene) -> Result<()> {
         for mode in ["deployment", "cronjob"] {
             let objects = helm(scene, &json!({"mode": mode, "config": config})).await?;
             let config = objects["ConfigMap vso-probe vso-prober"]["data"]["config.yaml"].clone();
-            let wanted = printed_roles(scene, &config, mode == "deployment", "vso-prober").await?;
+            let process: &[_] = match mode {
+                "deployment" => &["--leader-elect"],
+                _ => &[],
+            };
+            let wanted = printed_roles(scene, &config, process, "vso-prober").await?;
             same(&config.to_string(), &roles(objects), &wanted)?;
         }
     }
@@ -247,6 +316,13 @@ pub(super) async fn configurations(scene: &Scene) -> Result<()> {
             config.remove("push");
         }
         ensure!(config == *base_config, "{folder}: {config}");
+    }
+    let objects = audit_overlay(scene).await?;
+    let config = &objects["ConfigMap vso-probe vso-prober-audit"]["data"]["config.yaml"];
+    let prober = scene.prober([]).edit(|whole| *whole = config.clone());
+    prober.run(&["config", "check"]).await?.exits(0)?;
+    for key in ["kubernetes", "operator", "probes", "server"] {
+        ensure!(config[key] == base_config[key], "{AUDIT}: {key}: {config}");
     }
     Ok(())
 }
