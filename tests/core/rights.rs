@@ -76,7 +76,7 @@ fn the_least_of_both_is_that_of_either() {
     }
 }
 
-/// Whose identities are listed need not list VaultAuths.
+/// Whose identities are listed need not list `VaultAuth`s.
 #[test]
 fn who_lists_identities_needs_no_right_for_them() {
     let listed = AUDIT.replace(

@@ -3,6 +3,7 @@
 pub(crate) mod installed;
 pub(crate) mod rendered;
 pub(crate) mod shipped;
+mod sidecar;
 
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ pub(crate) fn suite() -> Suite {
         .trial("the_first_graph", first_graph)
         .trial("a_cluster_takes_them", taken)
         .trial("their_pods_are_restricted", restricted)
+        .trial("the_sidecar_fits_vaults_pod", sidecar::fits)
+        .trial("the_sidecar_sends_vaults_log", sidecar::sends)
         .trial("a_reason_fits_a_termination_message", reason)
         // The last: what it installs is Helm's from then on.
         .trial("helm_takes_over", helm)

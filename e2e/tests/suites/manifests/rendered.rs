@@ -159,7 +159,7 @@ async fn audit(scene: &Scene) -> Result<()> {
     same_but_for_order(AUDIT, overlay, chart)
 }
 
-/// What the overlay that judges audit logs renders to, with the name of its ConfigMap without a hash.
+/// What the overlay that judges audit logs renders to, with the name of its `ConfigMap` without a hash.
 async fn audit_overlay(scene: &Scene) -> Result<Objects> {
     let objects = kustomize(scene, AUDIT).await?;
     let map = objects.iter().find(|object| object["kind"] == "ConfigMap");
