@@ -2,6 +2,7 @@
 //! the other; each finding comes with its fix.
 
 mod ask;
+mod audit;
 mod clock;
 mod cluster;
 mod files;
@@ -80,6 +81,14 @@ pub enum Topic {
     Push,
     /// How often probes are run.
     Schedule,
+    /// An audit device of Vault's.
+    AuditDevice,
+    /// Where the lines of an audit log come from.
+    AuditSource,
+    /// Where audit lines arrive.
+    AuditServer,
+    /// Whether it can be known when and where the operator was.
+    AuditPresence,
 }
 
 impl Topic {
@@ -111,6 +120,10 @@ impl Topic {
             Self::Clock => "clock",
             Self::Push => "push",
             Self::Schedule => "schedule",
+            Self::AuditDevice => "audit-device",
+            Self::AuditSource => "audit-source",
+            Self::AuditServer => "audit-server",
+            Self::AuditPresence => "audit-presence",
         }
     }
 }
@@ -231,9 +244,11 @@ pub async fn examine(config: &Config, leader_elect: bool) -> Vec<Check> {
     let rights = Rights::of(config, leader_elect);
     let mut ledger = Ledger::default();
     files::look(config, &mut ledger);
+    audit::look(config, &mut ledger);
     // What the cluster knows of Vault is of use where Vault is not found.
     let mut in_cluster = Ledger::default();
     let cluster = cluster::look(config, &rights, &mut in_cluster).await;
+    audit::presence(config, &mut in_cluster);
     let vault = vault::look(config, &rights, &cluster, &mut ledger).await;
     ledger.0.append(&mut in_cluster.0);
     clock::look(&cluster, vault.as_ref(), &mut ledger);

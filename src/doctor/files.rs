@@ -154,7 +154,8 @@ fn account_token(config: &Config, file: &Path, audience: Option<&'static str>) -
     fix_of(script(), file)
 }
 
-fn credential(ledger: &mut Ledger, key: &str, file: &Path, fix: Fix) {
+/// A file with a credential: it can be read, and has something in it.
+pub(super) fn credential(ledger: &mut Ledger, key: &str, file: &Path, fix: Fix) {
     match http::credential(&format!("`{key}`"), file) {
         Ok(credential) if secrecy::ExposeSecret::expose_secret(&credential).is_empty() => {
             let text = format!("tried to read `{key}` from {}: it is empty", file.display());
@@ -182,7 +183,7 @@ fn set(config: &Config, ledger: &mut Ledger, name: &str) {
 }
 
 /// A file with certificates: a client that trusts them can be made.
-fn authority(ledger: &mut Ledger, key: &str, file: &Path) {
+pub(super) fn authority(ledger: &mut Ledger, key: &str, file: &Path) {
     let made = http::builder("https://", Some((key, file)))
         .and_then(|builder| builder.build().map_err(|error| causes(&error)));
     match made {

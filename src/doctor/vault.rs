@@ -1,5 +1,6 @@
 //! The checks of Vault: connection, state, login, rights, and what the probes request.
 
+mod audit;
 mod engine;
 mod login;
 
@@ -50,10 +51,15 @@ pub(super) async fn look(
         Some((vault, _)) if let_in => {
             capabilities(vault, config, rights, ledger).await;
             engine::look(vault, config, ledger).await;
+            audit::look(vault, config, ledger).await;
             vault.log_out().await;
         }
         _ => {
-            for topic in [Topic::VaultPolicy, Topic::VaultMount] {
+            let audit = config.audit.as_ref().map(|_| Topic::AuditDevice);
+            for topic in [Topic::VaultPolicy, Topic::VaultMount]
+                .into_iter()
+                .chain(audit)
+            {
                 ledger.skipped(topic, &config.vault.address, "there was no login to Vault");
             }
         }

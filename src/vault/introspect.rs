@@ -51,6 +51,25 @@ pub struct Mount {
     pub options: Option<BTreeMap<String, String>>,
 }
 
+/// An audit device.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct AuditDevice {
+    /// Its type, e.g. `file`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Its options, as they were set.
+    pub options: Option<BTreeMap<String, String>>,
+}
+
+impl AuditDevice {
+    /// An option, if it is set.
+    pub fn option(&self, key: &str) -> Option<&str> {
+        let value = self.options.as_ref()?.get(key)?;
+        Some(value.as_str()).filter(|value| !value.is_empty())
+    }
+}
+
 /// What a request was answered.
 #[derive(Clone, Debug)]
 pub struct Reply {
@@ -131,6 +150,14 @@ impl Vault {
             Said::Yes(id) => Some(id),
             Said::No(_) => None,
         })
+    }
+
+    /// The audit devices by their paths, with a slash at the end; `None` if the prober may not ask.
+    ///
+    /// # Errors
+    /// No answer came back, or not that of Vault.
+    pub async fn audit_devices(&self) -> Result<Option<BTreeMap<String, AuditDevice>>, Obstacle> {
+        self.inquire(Method::GET, "sys/audit", None, None).await
     }
 
     /// The secrets engine at `mount`; `None` if there is none that the prober may do anything with.

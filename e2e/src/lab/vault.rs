@@ -40,9 +40,9 @@ impl Vault {
             .arg(format!("-dev-listen-address=127.0.0.1:{port}"))
             .env("HOME", &site.folder);
         if site.options.vault.is_none() {
-            // OpenBao takes audit devices from its configuration only.
+            // OpenBao takes audit devices from its configuration, and others only where that says so.
             let device = format!(
-                "audit \"file\" \"file\" {{\n  options {{\n    file_path = \"{}\"\n  }}\n}}\n",
+                "unsafe_allow_api_audit_creation = true\nallow_audit_log_prefixing = true\naudit \"file\" \"file\" {{\n  options {{\n    file_path = \"{}\"\n  }}\n}}\n",
                 audit.display()
             );
             command.arg(format!(

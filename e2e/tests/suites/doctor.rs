@@ -1,5 +1,6 @@
 //! Trials of `doctor` on set-ups that are broken one way each: it finds the fault, and its fix works.
 
+mod audit;
 mod cluster;
 mod patient;
 mod rights;
@@ -53,6 +54,11 @@ pub(crate) fn suite() -> Suite {
         .trial("metrics_url_wrong", sources::url)
         .trial("metrics_token_refused", sources::refused)
         .trial("pushgateway_gone", sources::pushgateway)
+        .trial("audit_as_it_is", audit::as_it_is)
+        .trial("audit_without_rights", audit::without_rights)
+        .trial("audit_devices_of_no_use", audit::devices)
+        .trial("audit_device_to_the_prober", audit::to_the_prober)
+        .trial("audit_source_and_listener", audit::sources)
         // The last: the lab is no good after it.
         .trial("crd_missing", cluster::crd)
 }

@@ -1,6 +1,8 @@
 //! Trials of the least rights: with the shipped rights everything works, without any one verb something named does not, and
 //! nothing else is allowed.
 
+mod audit;
+
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -79,6 +81,11 @@ pub(crate) fn suite() -> Suite {
         .trial("each_capability_in_vault", each_capability)
         .trial("the_canaries_own", canaries)
         .trial("every_rule_is_tried", every_rule)
+        .trial("with_them_audit_logs_are_judged", audit::all_works)
+        .trial("each_rule_of_the_audit", audit::each_rule)
+        .trial("serve_tells_what_the_audit_lacks", audit::each_is_told)
+        .trial("each_capability_of_the_audit", audit::each_capability)
+        .trial("nothing_else_for_the_audit", audit::nothing_else)
 }
 
 /// Every step of the shipped configuration, twice, as the second run may remove what the first left; and `doctor`, without
