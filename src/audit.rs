@@ -11,6 +11,7 @@ pub mod finding;
 mod hits;
 pub mod identity;
 mod ledger;
+pub mod pairs;
 pub mod presence;
 pub mod review;
 pub mod rule;
@@ -101,7 +102,7 @@ impl Judge {
         for (source, entry) in self.open.values() {
             hits.extend(rule::hits(source, entry, &self.facts, context, mode, now));
         }
-        hits.extend(rule::books(&self.facts, context, now));
+        hits.extend(rule::books::excess(&self.facts, context, now));
         changed.extend(self.ledger.update(hits, &context.settings, now));
         if let Some(now) = now {
             self.settle(context, now);
@@ -192,6 +193,14 @@ impl Judge {
     /// All findings, the first first.
     pub fn findings(&self) -> Vec<Finding> {
         self.ledger.findings()
+    }
+
+    /// The API server's log is read from `at` on, by the cluster's clock, if it was not before: from then on, that it holds no
+    /// event says something.
+    pub fn watch_events(&mut self, at: Timestamp) {
+        if self.facts.events().is_none() {
+            self.facts.watched(at);
+        }
     }
 
     /// What many entries say together.

@@ -242,6 +242,34 @@ pub enum AuditCommand {
     /// Each line is sent at least once, and read on from where it was taken after a restart. The very first start begins at
     /// the log's end. Runs until it is told to stop; exits with 3 if the other side refuses it.
     Forward(AuditForwardArgs),
+    /// Do harmless misuse on purpose, and wait until the prober that judges the audit logs has found it. The finding raises its
+    /// alert as any other does.
+    ///
+    /// Exits with 0 if it was found, 1 if it was not within `audit.lag`, 2 for wrong usage, 3 if it could not be done or
+    /// nobody could be asked.
+    Drill(AuditDrillArgs),
+}
+
+/// Which misuse, and who is to find it.
+#[derive(Args, Debug)]
+pub struct AuditDrillArgs {
+    /// The rule that is to find it: `honey` asks for the first of `audit.decoys` without a token, which needs no right; `address`
+    /// logs in as the operator does for the first probe, which needs the right to create tokens of that ServiceAccount.
+    #[arg(long, value_enum, default_value_t, value_name = "RULE")]
+    pub rule: DrillRule,
+    /// Where `serve` tells its findings [default: this machine, at the port of the configuration's `server.listen`].
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+}
+
+/// The rule that is to find the misuse of a drill.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub enum DrillRule {
+    /// A decoy is touched.
+    #[default]
+    Honey,
+    /// The operator's identity is used from an address that is not the operator's.
+    Address,
 }
 
 /// Which log to send, and where.

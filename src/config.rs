@@ -25,7 +25,7 @@ use crate::model::name::SourceName;
 
 pub use audit::{
     AddressMode, Audit, AuditReader, AuditServer, AuditSource, Begin, Decoy, Feed, Identities,
-    Identity, ReaderBy, ServerTls,
+    Identity, KUBERNETES, ReaderBy, ServerTls,
 };
 pub use header::{Header, HeaderSource, Literal};
 pub use push::{Credential, Push, Receiver};

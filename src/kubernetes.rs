@@ -1,5 +1,6 @@
 //! The client of the API server.
 
+mod account;
 mod bound;
 mod denial;
 mod files;
@@ -32,6 +33,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// How many clients are made at once. One that hangs can't be ended: this is what keeps it from being many.
 static CONNECTING: Semaphore = Semaphore::const_new(4);
 
+pub use account::account_token;
 pub use denial::{Denial, denial};
 pub use files::files;
 

@@ -20,7 +20,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use crate::model::Kind;
 pub use account::account;
 use api::VaultAuth;
-pub use identity::{LoginIdentity, identities_of};
+pub use identity::{AccountLogin, LoginIdentity, account_login, identities_of};
 pub use login::{Relied, allows, globals_of, merged, relied};
 pub use messages::{announces, back_in, lease_in};
 pub use pods::{Pods, deployment, holder};

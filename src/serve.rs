@@ -2,6 +2,7 @@
 
 mod audit;
 mod clients;
+mod drill;
 mod files;
 mod reload;
 mod remote_write;
@@ -11,6 +12,7 @@ mod traps;
 mod worker;
 
 pub use audit::{Auditor, Unopened};
+pub use drill::{Drill, Unready};
 pub use files::{Change, Files};
 pub use reload::{ConfigFile, Unread};
 pub use remote_write::RemoteWriter;

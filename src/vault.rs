@@ -5,6 +5,7 @@ pub mod introspect;
 mod kv;
 pub mod lease;
 mod login;
+mod misuse;
 mod own;
 mod pki;
 mod send;

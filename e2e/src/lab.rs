@@ -39,7 +39,7 @@ pub use monitoring::{
     Alertmanager, Histograms, Prometheus, Pushgateway, Rules, Scrape, Vector, check_metrics,
     promtool, yaml,
 };
-pub use node::{ADDRESS as NODE_ADDRESS, Door, Node};
+pub use node::{ADDRESS as NODE_ADDRESS, Door, Node, PAUSE};
 pub use options::{Options, RealOperator};
 pub use part::{Part, Process};
 pub use place::Place;

@@ -86,9 +86,14 @@ impl Facts {
         }
     }
 
+    /// The API server's log was read at `at`.
+    pub(super) fn watched(&mut self, at: Timestamp) {
+        let (first, last) = self.events.unwrap_or((at, at));
+        self.events = Some((first.min(at), last.max(at)));
+    }
+
     fn learn_event(&mut self, event: &KubeEntry, context: &Context) {
-        let (first, last) = self.events.unwrap_or((event.time, event.time));
-        self.events = Some((first.min(event.time), last.max(event.time)));
+        self.watched(event.time);
         let Some(account) = event
             .token_of
             .as_ref()
@@ -155,6 +160,15 @@ impl Facts {
             u64::try_from(within.count()).unwrap_or(u64::MAX)
         };
         (count(&self.logins), count(&self.reads))
+    }
+
+    /// How many tokens of ServiceAccounts the operator had issued between two moments.
+    pub(super) fn tokens_issued(&self, from: Timestamp, to: Timestamp) -> u64 {
+        let within = self
+            .issued
+            .values()
+            .map(|times| times.range(from..to).count());
+        u64::try_from(within.sum::<usize>()).unwrap_or(u64::MAX)
     }
 
     /// Forgets what was last seen before `before`.

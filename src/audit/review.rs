@@ -216,7 +216,7 @@ impl<'a> Review<'a> {
     /// All findings, the first first.
     pub fn findings(mut self) -> Vec<Finding> {
         self.hits
-            .extend(rule::books(self.facts, self.context, None));
+            .extend(rule::books::excess(self.facts, self.context, None));
         self.conclude();
         self.ledger.findings()
     }

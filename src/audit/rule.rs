@@ -1,5 +1,6 @@
 //! The rules: tables of what makes an entry suspicious, each named and each one question.
 
+pub mod books;
 mod honey;
 mod kubernetes;
 mod presence;
@@ -9,13 +10,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::address::Mode;
-use super::context::{Context, Window};
+use super::context::Context;
 use super::entry::{Entry, Half, KubeEntry, VaultEntry};
 use super::facts::{self, Facts};
 use super::finding::{Confidence, Hit, Operator, Request, RuleName};
 use super::identity::{Identity, Shown};
 use crate::model::text::Text;
-use crate::model::time::Moment as _;
 
 /// What a rule says: how sure it is, and what happened.
 pub(super) type Said = Option<(Confidence, String)>;
@@ -241,56 +241,6 @@ fn agent(case: &Case<'_>) -> Said {
         (Confidence::Low, text)
     })
 }
-
-/// What the operator's metrics and Vault's log say together: a finding of the rule `books`, if the log holds more than the
-/// operator did in its windows, of which there are two or more.
-pub fn books(facts: &Facts, context: &Context, now: Option<Timestamp>) -> Option<Hit> {
-    // Of a window that has just ended, lines may still come.
-    let over = |to: Timestamp| now.is_none_or(|now| to.later(context.settings.lag) <= now);
-    let windows: Vec<_> = context
-        .windows
-        .iter()
-        .filter(|window| over(window.to))
-        .collect();
-    let (first, last) = (windows.first()?, windows.last()?);
-    if windows.len() < WINDOWS {
-        return None;
-    }
-    // What was under way at either end may be counted on the other side of it.
-    let guard = EDGE.saturating_add(context.error());
-    let (logins, reads) = facts.counted(first.from.later(guard), last.to.earlier(guard));
-    let sum = |of: fn(&Window) -> u64| {
-        windows
-            .iter()
-            .fold(0u64, |sum, window| sum.saturating_add(of(window)))
-    };
-    let logins = logins.saturating_sub(sum(|window| window.logins));
-    let reads = reads.saturating_sub(sum(|window| window.reads));
-    if (logins, reads) == (0, 0) {
-        return None;
-    }
-    let (from, to) = (first.from, last.to);
-    let text = format!(
-        "Vault's log holds {logins} logins and {reads} reads of the operator's identities more than the operator counted from {from} to {to}"
-    );
-    let mode = facts.mode(context);
-    Some(Hit {
-        rule: RuleName::Books,
-        confidence: Confidence::Medium,
-        shared: context.identities.iter().any(|identity| identity.shared),
-        source: Text::default(),
-        identity: Shown::default(),
-        at: from,
-        request: None,
-        operator: operator(from, context.settings.grace, context, mode),
-        text: text.into(),
-    })
-}
-
-/// In so many windows must the log be compared.
-const WINDOWS: usize = 2;
-/// How long the operator may take from a request to its count.
-const EDGE: Duration = Duration::from_secs(2);
 
 /// The rules that lack what they go by, and what that is.
 pub fn off(facts: &Facts, context: &Context) -> Vec<(RuleName, &'static str)> {

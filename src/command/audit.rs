@@ -1,6 +1,7 @@
 //! The commands of `audit`: who acts in the operator's name.
 
 mod check;
+mod drill;
 mod forward;
 mod logs;
 mod report;
@@ -13,5 +14,6 @@ pub(super) async fn run(settings: &Settings, command: &AuditCommand) -> Result<E
     match command {
         AuditCommand::Check(args) => check::run(settings, args),
         AuditCommand::Forward(args) => forward::run(args).await,
+        AuditCommand::Drill(args) => Box::pin(drill::run(settings, args)).await,
     }
 }

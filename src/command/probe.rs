@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 use super::Error;
 use super::output::{Output, exit};
 use crate::cli::{Exit, OutputFormat, ProbeArgs};
-use crate::config::{Config, Feed, Probe, Push};
+use crate::config::{Config, Probe, Push};
 use crate::health::Health;
 use crate::history::records::Records;
 use crate::judge::correlation::Windows;
@@ -38,10 +38,7 @@ pub(super) fn unheeded(config: &Config) -> impl Iterator<Item = &'static str> {
     let history = history.then_some("only `serve` keeps a `history`");
     let audit = config.audit.is_some();
     let audit = audit.then_some("only `serve` judges the logs of `audit`");
-    let mut sources = config.audit.iter().flat_map(|audit| &audit.sources);
-    let pods = sources.any(|source| matches!(source.feed, Feed::PodLogs { .. }));
-    let pods = pods.then_some("`podLogs` of `audit.sources` is not read yet; use `file` or `http`");
-    history.into_iter().chain(audit).chain(pods)
+    history.into_iter().chain(audit)
 }
 
 pub(super) async fn run(config: &Config, args: &ProbeArgs) -> Result<Exit, Error> {

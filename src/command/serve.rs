@@ -43,7 +43,8 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
     let listen = config.server.listen;
     let listener = http::listen(listen)
         .with_context(|| format!("tried to listen on {listen}, the `server.listen`"))?;
-    let board = Arc::<AuditBoard>::default();
+    let judges = config.audit.is_some() && args.only != Some(Only::Probes);
+    let board = Arc::new(AuditBoard::new(judges));
     let (control, mut asked) = mpsc::channel(16);
     let served = Served {
         publisher: publisher.clone(),
@@ -163,7 +164,7 @@ async fn audit_logs(
     let (mut sources, batches) =
         opened.with_context(|| format!("tried to open {folder}, the `audit.state`"))?;
     for source in &audit.sources {
-        sources.add(source);
+        sources.add(source, &config.kubernetes);
     }
     let intake = sources.intake();
     let intake =

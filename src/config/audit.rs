@@ -8,14 +8,18 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::{KvPath, KvVersion};
 use crate::model::name::{ObjectRef, SourceName};
+
+/// The name of the source that is the API server's log.
+pub const KUBERNETES: &str = "kubernetes";
 
 /// The audit logs of Vault, and whose use of them is legitimate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Audit {
     /// The folder of positions, pending suspects and known tokens.
     pub state: PathBuf,
-    /// At least one source, each with a name of its own.
+    /// At least one source, each with a name of its own. That of the API server's log is [`KUBERNETES`].
     pub sources: Vec<AuditSource>,
     /// Where the lines of `http` sources arrive.
     pub server: AuditServer,
@@ -57,7 +61,10 @@ pub enum Feed {
         from: Begin,
     },
     /// By requests to the server.
-    Http,
+    Http {
+        /// The file with the bearer token that its sender must have, in place of the server's.
+        bearer_token_file: Option<PathBuf>,
+    },
     /// From the logs of Pods.
     PodLogs {
         /// Their namespace.
@@ -67,6 +74,13 @@ pub enum Feed {
         /// The container.
         container: Option<String>,
     },
+}
+
+impl Feed {
+    /// Whether its lines are sent to the server.
+    pub const fn is_http(&self) -> bool {
+        matches!(self, Self::Http { .. })
+    }
 }
 
 /// Where a file is begun on the very first start.
@@ -173,4 +187,16 @@ pub struct Decoy {
     pub mount: String,
     /// Its path under the mount, without `data/` or `metadata/`.
     pub path: String,
+}
+
+impl Decoy {
+    /// Where it is.
+    pub fn kv_path(&self) -> KvPath {
+        KvPath {
+            namespace: None,
+            mount: self.mount.clone(),
+            version: KvVersion::V2,
+            path: self.path.clone(),
+        }
+    }
 }

@@ -16,8 +16,8 @@ use serde::Deserialize;
 use super::Scheme;
 
 pub(super) use audit::{
-    AUDIT_LISTEN, AUTO, Audit, AuditReader, AuditServer, AuditSource, GRACE, Http, Identities, LAG,
-    REMEMBER, ServerTls,
+    AUDIT_LISTEN, AUTO, Audit, AuditFile, AuditReader, AuditServer, AuditSource, GRACE, Http,
+    Identities, LAG, REMEMBER, ServerTls,
 };
 pub(super) use probe::{
     AUTH_REF, Dynamic, EVERY, MAX_TTL, OBJECTIVE, POSTGRES_PORT, Pki, Postgres, Probe, SPREAD,

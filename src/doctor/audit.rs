@@ -20,19 +20,23 @@ pub(super) fn look(config: &Config, ledger: &mut Ledger) {
         let (topic, name) = (Topic::AuditSource, source.name.as_str());
         match &source.feed {
             Feed::File { path, .. } => file(name, path, ledger),
-            Feed::Http => ledger.good(
+            Feed::Http { .. } => ledger.good(
                 topic,
                 name,
                 format!("lines are sent to {}", audit.server.listen),
             ),
-            Feed::PodLogs { .. } => {
-                let text = "`podLogs` is not read yet, so the source is down";
-                let fix = "use `file`, or `http` with `vso-prober audit forward` beside Vault";
-                ledger.finding(topic, name, text, Fix::words(fix));
-            }
+            Feed::PodLogs {
+                namespace,
+                selector,
+                ..
+            } => ledger.good(
+                topic,
+                name,
+                format!("the logs of the Pods in `{namespace}` with the labels `{selector}`"),
+            ),
         }
     }
-    if audit.sources.iter().any(|source| source.feed == Feed::Http) {
+    if audit.sources.iter().any(|source| source.feed.is_http()) {
         listener(audit, ledger);
     }
 }

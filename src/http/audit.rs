@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -61,20 +61,59 @@ pub struct AuditNews {
 
 /// What the audit told last, for whoever asks.
 #[derive(Debug, Default)]
-pub struct AuditBoard(Mutex<Option<Arc<AuditNews>>>);
+pub struct AuditBoard {
+    /// Whether there is to be an audit.
+    expected: bool,
+    news: Mutex<Option<Arc<AuditNews>>>,
+}
 
 impl AuditBoard {
-    /// Replaces what is told.
-    pub fn tell(&self, news: AuditNews) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(news));
+    /// One on which nothing stands yet; `expected` says whether anything will.
+    pub fn new(expected: bool) -> Self {
+        Self {
+            expected,
+            news: Mutex::default(),
+        }
     }
 
-    /// What is told; `None` if there is no audit.
-    fn told(&self) -> Option<Arc<AuditNews>> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    /// Replaces what is told.
+    pub fn tell(&self, news: AuditNews) {
+        *self.news.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(news));
+    }
+
+    /// What is told, or why there is nothing.
+    fn told(&self) -> Result<Arc<AuditNews>, Nothing> {
+        let news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+        let nothing = if self.expected {
+            Nothing::Yet
+        } else {
+            Nothing::AtAll
+        };
+        news.clone().ok_or(nothing)
+    }
+}
+
+/// Why nothing is told.
+#[derive(Clone, Copy)]
+enum Nothing {
+    /// The audit is about to begin.
+    Yet,
+    /// There is none.
+    AtAll,
+}
+
+impl IntoResponse for Nothing {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Yet => error(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the audit is about to begin; try again in a moment",
+            ),
+            Self::AtAll => error(
+                StatusCode::NOT_FOUND,
+                "no audit logs are judged here: there is no `audit` in the configuration, or `--only probes` leaves it out",
+            ),
+        }
     }
 }
 
@@ -105,8 +144,9 @@ pub(super) async fn findings(
         Ok(filter) => filter,
         Err(rejection) => return unfit(&rejection),
     };
-    let Some(news) = served.audit.told() else {
-        return none();
+    let news = match served.audit.told() {
+        Ok(news) => news,
+        Err(nothing) => return nothing.into_response(),
     };
     let wanted = |finding: &&Finding| {
         filter.state.is_none_or(|state| state == finding.state)
@@ -119,17 +159,18 @@ pub(super) async fn findings(
 
 pub(super) async fn sources(State(served): State<Served>) -> Response {
     match served.audit.told() {
-        Some(news) => served.budget.json(&Sources {
+        Ok(news) => served.budget.json(&Sources {
             sources: &news.sources,
         }),
-        None => none(),
+        Err(nothing) => nothing.into_response(),
     }
 }
 
 /// Lines as `audit check --presence` takes them.
 pub(super) async fn presence(State(served): State<Served>) -> Response {
-    let Some(news) = served.audit.told() else {
-        return none();
+    let news = match served.audit.told() {
+        Ok(news) => news,
+        Err(nothing) => return nothing.into_response(),
     };
     let mut lines = Vec::new();
     for line in &news.presence {
@@ -142,8 +183,9 @@ pub(super) async fn presence(State(served): State<Served>) -> Response {
 
 /// The findings for people.
 pub(super) async fn page(State(served): State<Served>) -> Response {
-    let Some(news) = served.audit.told() else {
-        return none();
+    let news = match served.audit.told() {
+        Ok(news) => news,
+        Err(nothing) => return nothing.into_response(),
     };
     let mut page = HEAD.to_owned();
     page.push_str("<h2>Findings</h2><table><tr><th>first<th>last<th>state<th>rule<th>confidence<th>requests<th>what<th>fix");
@@ -173,11 +215,4 @@ pub(super) async fn page(State(served): State<Served>) -> Response {
     served
         .budget
         .send("text/html; charset=utf-8", page.into_bytes())
-}
-
-fn none() -> Response {
-    error(
-        StatusCode::NOT_FOUND,
-        "no audit logs are judged here: there is no `audit` in the configuration, or `--only probes` leaves it out",
-    )
 }

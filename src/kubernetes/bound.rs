@@ -1,4 +1,4 @@
-//! The limit on the API server's answers, and on each line of a watch.
+//! The limit on the API server's answers, and on each line of a watch and of a log.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -32,7 +32,8 @@ where
 
     fn call(&mut self, request: Request<R>) -> Self::Future {
         let query = request.uri().query().unwrap_or_default();
-        let watches = query.split('&').any(|part| part == "watch=true");
+        let goes_on = |part| part == "watch=true" || part == "follow=true";
+        let watches = query.split('&').any(goes_on);
         let answered = self.0.call(request).map_ok(move |answer| {
             let endless = watches && answer.status().is_success();
             answer.map(|body| {

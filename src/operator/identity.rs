@@ -64,6 +64,38 @@ pub fn identities_of(
         .collect()
 }
 
+/// A login by the method `kubernetes`: with a token of a ServiceAccount.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AccountLogin {
+    /// The mount of the auth method.
+    pub mount: String,
+    /// The role.
+    pub role: String,
+    /// The ServiceAccount, in the namespace of the resource that refers to the VaultAuth.
+    pub service_account: String,
+    /// The audiences of its token; empty for the API server's own.
+    pub audiences: Vec<String>,
+}
+
+/// How the operator logs in for a VaultAuth that names no VaultAuthGlobal any more; `None` if it is by another method, or something
+/// is lacking.
+pub fn account_login(auth: &VaultAuthSpec) -> Option<AccountLogin> {
+    if auth
+        .method
+        .as_deref()
+        .is_some_and(|method| method != "kubernetes")
+    {
+        return None;
+    }
+    let with = auth.methods.kubernetes.as_ref()?;
+    Some(AccountLogin {
+        mount: auth.mount.clone()?,
+        role: with.role.clone()?,
+        service_account: with.service_account.clone()?,
+        audiences: with.audiences.clone().unwrap_or_default(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};

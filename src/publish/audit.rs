@@ -25,6 +25,11 @@ pub struct AuditFigures {
     pub mode: Word,
     /// Every mode.
     pub modes: Vec<Word>,
+    /// How the windows of the books came out since the start.
+    pub windows: BTreeMap<Word, u64>,
+    /// By how much Vault's log holds more than another book, over the last hour at most: the operation, the book, how many; empty if
+    /// there is none to compare with.
+    pub difference: Vec<(Word, Word, i64)>,
 }
 
 /// What a source has to tell.
@@ -48,6 +53,7 @@ impl AuditFigures {
     pub(super) fn write(&self, encoder: &mut Encoder<'_>) -> fmt::Result {
         self.findings(encoder)?;
         self.sources(encoder)?;
+        self.books(encoder)?;
         encoder.gauges(
             "vso_audit_operator_present",
             "Whether a Pod of the operator's is there.",
@@ -58,6 +64,24 @@ impl AuditFigures {
             "vso_audit_address_mode_info",
             "As which address Vault sees the operator: pod, node, proxy, or off if it is not known.",
             self.modes.iter().map(|mode| ([("mode", *mode)], f64::from(u8::from(*mode == self.mode)))),
+        )
+    }
+
+    fn books(&self, encoder: &mut Encoder<'_>) -> fmt::Result {
+        let labels = |operation, book| [("operation", operation), ("book", book)];
+        encoder.gauges(
+            "vso_audit_books_difference",
+            "How many more operations of the operator's identities Vault's audit log holds than the operator counted, or than tokens of ServiceAccounts the API server issued to it, over an hour at most.",
+            self.difference
+                .iter()
+                .map(|(operation, book, more)| (labels(*operation, *book), signed(*more))),
+        )?;
+        encoder.counters(
+            "vso_audit_books_windows_total",
+            "Windows between two readings of the operator's metrics, by what their comparison with Vault's audit log gave.",
+            self.windows
+                .iter()
+                .map(|(result, count)| ([("result", *result)], *count)),
         )
     }
 
@@ -136,6 +160,12 @@ impl AuditFigures {
             counts(|source| &source.gaps, "reason"),
         )
     }
+}
+
+fn signed(count: i64) -> f64 {
+    i32::try_from(count)
+        .unwrap_or(if count < 0 { i32::MIN } else { i32::MAX })
+        .into()
 }
 
 fn figure(count: u64) -> f64 {

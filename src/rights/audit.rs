@@ -27,7 +27,7 @@ pub(super) fn rules(config: &Config) -> Vec<Rule> {
         .iter()
         .filter_map(|source| match &source.feed {
             Feed::PodLogs { namespace, .. } => Some(namespace.as_str()),
-            Feed::File { .. } | Feed::Http => None,
+            Feed::File { .. } | Feed::Http { .. } => None,
         });
     // The Pods themselves are listed below.
     for namespace in logs.collect::<BTreeSet<_>>() {

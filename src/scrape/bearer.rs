@@ -3,10 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Client;
-use kube::api::{Api, PostParams};
 use secrecy::SecretString;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -14,11 +11,10 @@ use tokio::time::Instant;
 use super::Error;
 use crate::config::Access;
 use crate::kubernetes;
+use crate::model::name::ObjectRef;
 use crate::wire::http;
 
-/// How long a token is good for, in seconds: the API server grants no shorter life.
-const LIFE: i64 = 600;
-/// How long it is used, so that one that is on its way never ends there.
+/// How long a token is used, of the ten minutes that it is good for, so that one that is on its way never ends there.
 const USED: Duration = Duration::from_secs(300);
 
 /// Where the token comes from.
@@ -95,27 +91,6 @@ impl Account {
 /// # Errors
 /// What was tried and what came back.
 pub async fn token(kube: &Client, namespace: &str, name: &str) -> Result<SecretString, Error> {
-    let accounts: Api<ServiceAccount> = Api::namespaced(kube.clone(), namespace);
-    let request = TokenRequest {
-        spec: TokenRequestSpec {
-            expiration_seconds: Some(LIFE),
-            ..TokenRequestSpec::default()
-        },
-        ..TokenRequest::default()
-    };
-    let what = format!("request a token of the ServiceAccount `{namespace}/{name}`");
-    let answer = accounts
-        .create_token_request(name, &PostParams::default(), &request)
-        .await
-        .map_err(|error| {
-            let obstacle = kubernetes::obstacle(&what, &error);
-            Error::token(obstacle.reply, obstacle.text)
-        })?;
-    let token = answer.status.map(|status| status.token).unwrap_or_default();
-    if token.is_empty() {
-        let text = format!("tried to {what}: the API server's response has none");
-        return Err(Error::token(None, text));
-    }
-    let token = http::one_line(&token, "the token that the API server issued");
-    token.map_err(|text| Error::token(None, text))
+    let token = kubernetes::account_token(kube, &ObjectRef::new(namespace, name), &[]).await;
+    token.map_err(|obstacle| Error::token(obstacle.reply, obstacle.text))
 }

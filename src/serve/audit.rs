@@ -1,6 +1,7 @@
 //! The auditor: it judges the lines of audit logs as they come, keeps what a restart must not lose, and tells its findings.
 
 mod counts;
+mod decoys;
 mod disk;
 mod known;
 mod notice;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::audit::context::{Context, Persistence};
@@ -25,7 +26,7 @@ use crate::audit::identity::{Identities, Identity, fits};
 use crate::audit::presence::Presence;
 use crate::audit::tracker::Tracker;
 use crate::audit::{Judge, Taken};
-use crate::config::{self, Audit, Config};
+use crate::config::{self, Audit, Config, KUBERNETES};
 use crate::http::AuditBoard;
 use crate::kubernetes;
 use crate::model::name::SourceName;
@@ -36,7 +37,8 @@ use crate::serve::prober;
 use crate::shutdown::Shutdown;
 use crate::tail::{Batch, Piece, Receipt, Status};
 use crate::vault::Vault;
-use counts::Counts;
+use counts::{Counts, VOID};
+use decoys::Decoys;
 use disk::{Disk, Kept};
 use known::{known, login};
 use notice::Notice;
@@ -60,6 +62,9 @@ pub struct Auditor {
     board: Arc<AuditBoard>,
     publisher: Arc<Publisher>,
     sentry: Option<Sentry>,
+    /// Those that are not placed yet.
+    decoys: Option<Decoys>,
+    tasks: JoinSet<()>,
     vault: Arc<Vault>,
     news: mpsc::Receiver<News>,
     notice: Notice,
@@ -74,6 +79,8 @@ pub struct Auditor {
     receipts: Vec<Receipt>,
     own: Own,
     readings: Readings,
+    /// Up to when the operator's count was compared with the log.
+    weighed: Option<Timestamp>,
     /// What the operator logs in as; `None` if that is not known yet.
     logins: Option<Vec<LoginIdentity>>,
     /// The accounts that others use; `None` if that is not known.
@@ -130,7 +137,7 @@ impl Auditor {
             folder: audit.state.display().to_string(),
             error,
         })?;
-        let (judge, tracker) = match kept {
+        let (mut judge, tracker) = match kept {
             Some(Kept {
                 judge,
                 presence,
@@ -143,6 +150,9 @@ impl Auditor {
             None => (Judge::default(), Tracker::default()),
         };
         let mut counts = Counts::default();
+        if audit.sources.iter().any(|source| source.name == KUBERNETES) {
+            judge.watch_events(Timestamp::now());
+        }
         for source in &audit.sources {
             counts.sources.entry(source.name.to_string()).or_default();
         }
@@ -156,6 +166,8 @@ impl Auditor {
             disk,
             board,
             publisher,
+            decoys: Some(Decoys::new(sentry.vault(), &audit.decoys)),
+            tasks: JoinSet::new(),
             vault: sentry.vault(),
             sentry: Some(sentry),
             news,
@@ -166,6 +178,7 @@ impl Auditor {
             stuck: false,
             receipts: Vec::new(),
             readings: Readings::default(),
+            weighed: None,
             own: Own::new(prober(&config.vault.auth).into_iter().collect()),
             logins: match audit.identities {
                 config::Identities::Auto => None,
@@ -181,7 +194,9 @@ impl Auditor {
 
     /// Judges what comes until the sources end, or the shutdown.
     pub async fn run(mut self, mut batches: mpsc::Receiver<Batch>, shutdown: Shutdown) {
-        let watch = self.sentry.take().map(Sentry::keep_watch).map(tokio::spawn);
+        if let Some(sentry) = self.sentry.take() {
+            self.tasks.spawn(sentry.keep_watch());
+        }
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -198,9 +213,7 @@ impl Auditor {
         }
         self.kept = None;
         self.settle().await;
-        if let Some(watch) = watch {
-            watch.abort();
-        }
+        self.tasks.shutdown().await;
         self.vault.log_out().await;
     }
 
@@ -228,10 +241,11 @@ impl Auditor {
             Ok(entry) => entry,
             Err(torn) => return self.counts.source(name).torn(torn),
         };
-        if let Entry::Vault(entry) = &entry
-            && self.own.line(entry)
-        {
-            self.context.probers = self.own.people();
+        if let Entry::Vault(entry) = &entry {
+            self.counts.source(name).pair(entry);
+            if self.own.line(entry) {
+                self.context.probers = self.own.people();
+            }
         }
         let time = entry.time();
         let taken = self.judge.take(name, entry, &self.context);
@@ -271,7 +285,9 @@ impl Auditor {
                         Persistence::None
                     }
                 });
-                self.readings.reading(at, &snapshot);
+                if !self.readings.reading(at, &snapshot) {
+                    self.counts.window(VOID);
+                }
                 self.context.windows = self.readings.windows();
             }
             News::Line { id, sent, received } => {

@@ -48,7 +48,14 @@ const RETRY_AFTER: &str = "5";
 #[derive(Clone)]
 pub struct Intake {
     outlet: Outlet,
-    sources: Arc<BTreeMap<SourceName, watch::Sender<Status>>>,
+    sources: Arc<BTreeMap<SourceName, Sender>>,
+}
+
+/// Who sends the lines of a source.
+struct Sender {
+    status: watch::Sender<Status>,
+    /// The file with the bearer token that it must have, in place of the server's.
+    token: Option<PathBuf>,
 }
 
 /// What a request is answered by.
@@ -81,11 +88,15 @@ impl Intake {
     }
 
     /// Takes lines of a source, too.
-    pub(super) fn add(&mut self, source: &SourceName) -> watch::Receiver<Status> {
+    pub(super) fn add(
+        &mut self,
+        source: &SourceName,
+        token: Option<PathBuf>,
+    ) -> watch::Receiver<Status> {
         let (status, told) = watch::channel(Status::default());
         let sources = Arc::get_mut(&mut self.sources);
         if let Some(sources) = sources {
-            sources.insert(source.clone(), status);
+            sources.insert(source.clone(), Sender { status, token });
         }
         told
     }
@@ -129,9 +140,11 @@ async fn take(
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, Refusal> {
-    served.admit(&headers).await?;
     let sources = &served.intake.sources;
-    let Some((source, status)) = sources.get_key_value(source.as_str()) else {
+    let known = sources.get_key_value(source.as_str());
+    let own = known.and_then(|(_, sender)| sender.token.as_ref());
+    served.admit(&headers, own).await?;
+    let Some((source, Sender { status, .. })) = known else {
         let none = "there is no source of this name with `http` in `audit.sources`";
         return Err(Refusal(StatusCode::NOT_FOUND, none.to_owned()));
     };
@@ -155,12 +168,12 @@ async fn take(
 }
 
 impl Served {
-    /// Whether the sender has the secret, if one is asked for.
-    async fn admit(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        let Some(file) = &self.token else {
+    /// Whether the sender has the secret, if one is asked for: its source's own, or else the server's.
+    async fn admit(&self, headers: &HeaderMap, own: Option<&PathBuf>) -> Result<(), Refusal> {
+        let Some(file) = own.or(self.token.as_ref()) else {
             return Ok(());
         };
-        let wanted = credential_aside("`audit.server.bearerTokenFile`", file).await;
+        let wanted = credential_aside("the `bearerTokenFile` of the audit", file).await;
         let wanted = wanted.map_err(|why| {
             tracing::warn!(why, "the audit intake takes nothing");
             let unread = "the intake's own secret can't be read; its log says why";
@@ -176,7 +189,8 @@ impl Served {
         if right {
             return Ok(());
         }
-        let missing = "the bearer token of `audit.server.bearerTokenFile` is needed";
+        let missing =
+            "the bearer token of this source is needed: its own `bearerTokenFile`, or the server's";
         Err(Refusal(StatusCode::UNAUTHORIZED, missing.to_owned()))
     }
 }

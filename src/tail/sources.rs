@@ -1,10 +1,11 @@
 //! The sources of audit lines, each read by a task of its own.
 
 mod file;
+mod pods;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
@@ -14,14 +15,16 @@ use super::intake::Intake;
 use super::outlet::Outlet;
 use super::position::Positions;
 use super::{Batch, SourceName, Status};
-use crate::config::{AuditSource, Begin, Feed};
+use crate::config::{self, AuditSource, Begin, Feed};
 use crate::health::Health;
 use crate::shutdown::Shutdown;
 use file::FileSource;
+use pods::PodLogs;
 
 /// The sources that are read.
 pub struct Sources {
     outlet: Outlet,
+    state: PathBuf,
     positions: Arc<Positions>,
     statuses: BTreeMap<SourceName, watch::Receiver<Status>>,
     intake: Intake,
@@ -45,6 +48,7 @@ impl Sources {
         let sources = Self {
             intake: Intake::new(outlet.clone()),
             outlet,
+            state: state.to_owned(),
             positions: Arc::new(Positions::open(state)?),
             statuses: BTreeMap::new(),
             health: health.clone(),
@@ -54,22 +58,32 @@ impl Sources {
         Ok((sources, batches))
     }
 
-    /// Begins to read a source. Those of `http` are read by [`Self::intake`], those of Pods not yet.
-    pub fn add(&mut self, source: &AuditSource) {
+    /// Begins to read a source. Those of `http` are read by [`Self::intake`], those of Pods by way of `kubernetes`.
+    pub fn add(&mut self, source: &AuditSource, kubernetes: &config::Kubernetes) {
         match &source.feed {
             Feed::File { path, from } => self.add_file(&source.name, path, *from),
-            Feed::Http => {
-                let status = self.intake.add(&source.name);
+            Feed::Http { bearer_token_file } => {
+                let status = self.intake.add(&source.name, bearer_token_file.clone());
                 self.statuses.insert(source.name.clone(), status);
             }
-            Feed::PodLogs { .. } => {
-                let down = "the logs of Pods are not read by this version; use `file` or `http`";
-                let status = Status {
-                    down: Some(down.into()),
-                    ..Status::default()
+            Feed::PodLogs {
+                namespace,
+                selector,
+                container,
+            } => {
+                let (status, told) = watch::channel(Status::default());
+                self.statuses.insert(source.name.clone(), told);
+                let pods = PodLogs {
+                    source: source.name.clone(),
+                    namespace: namespace.clone(),
+                    selector: selector.clone(),
+                    container: container.clone(),
+                    kubernetes: kubernetes.clone(),
+                    state: self.state.clone(),
+                    outlet: self.outlet.clone(),
+                    status: Arc::new(status),
                 };
-                let (_, status) = watch::channel(status);
-                self.statuses.insert(source.name.clone(), status);
+                self.spawn(&source.name, pods.run(self.shutdown.clone()));
             }
         }
     }
@@ -86,9 +100,12 @@ impl Sources {
             outlet: self.outlet.clone(),
             status,
         };
+        self.spawn(source, file.run(self.shutdown.clone()));
+    }
+
+    fn spawn(&mut self, source: &SourceName, work: impl Future<Output = ()> + Send + 'static) {
         let ending = self.shutdown.clone();
         let may_end = move || ending.asked();
-        let work = file.run(self.shutdown.clone());
         let who = format!("the audit source {source}");
         self.tasks
             .spawn(self.health.clone().keep(who, may_end, work));

@@ -62,7 +62,7 @@ struct Told {
 /// What a login is asked for with.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Credentials<'a> {
+pub(super) enum Credentials<'a> {
     Jwt {
         role: &'a str,
         jwt: &'a str,

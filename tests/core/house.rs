@@ -22,10 +22,6 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("operator", &["exposition", "model"]),
     ("judge", &["model"]),
     ("audit", &["model"]),
-    (
-        "tail",
-        &["config", "health", "model", "retry", "shutdown", "wire"],
-    ),
     ("publish", &["config", "model"]),
     ("history", &["config", "model", "wire"]),
     (
@@ -35,6 +31,18 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("canary", &["config", "model", "operator"]),
     ("rights", &["canary", "config", "model", "operator"]),
     ("kubernetes", &["config", "model", "wire"]),
+    (
+        "tail",
+        &[
+            "config",
+            "health",
+            "kubernetes",
+            "model",
+            "retry",
+            "shutdown",
+            "wire",
+        ],
+    ),
     ("vault", &["config", "model", "retry", "wire"]),
     ("postgres", &["config", "model", "wire"]),
     (

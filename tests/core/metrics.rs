@@ -528,6 +528,8 @@ fn the_status_names_the_signal_that_is_strong() {
 /// Every name of the contract's part on the audit, with its type.
 const AUDIT_NAMES: &[(&str, &str)] = &[
     ("vso_audit_address_mode_info", "gauge"),
+    ("vso_audit_books_difference", "gauge"),
+    ("vso_audit_books_windows_total", "counter"),
     ("vso_audit_bytes_total", "counter"),
     ("vso_audit_findings_total", "counter"),
     ("vso_audit_gaps_total", "counter"),
@@ -564,6 +566,8 @@ fn the_audit_has_its_series_once_there_is_one() {
         present: Some(true),
         mode: "pod",
         modes: vec!["pod", "off"],
+        windows: [("balanced", 3)].into(),
+        difference: vec![("login", "operator", -1)],
     };
     assert!(!text(&told([])).contains("vso_audit"), "there is none");
     let text = text(&told([Fact::Audit(Box::new(figures))]));

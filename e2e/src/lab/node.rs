@@ -35,7 +35,7 @@ pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const NAME: &str = "localhost";
 
 /// The image that `make tools` makes.
-const PAUSE: &str = "lab.example/pause:1";
+pub const PAUSE: &str = "lab.example/pause:1";
 
 /// How long a part of the node may take to start.
 const START: Duration = Duration::from_secs(60);

@@ -1,13 +1,13 @@
 //! A relay to Vault, with which a scenario listens or slows requests down.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -62,12 +62,38 @@ impl Relay {
         .await
     }
 
+    /// Listens on loopback and forwards to `address`, which sees `source` as where it comes from.
+    pub async fn seen_from(address: &str, source: IpAddr) -> Result<Self> {
+        let connect = move |to| async move {
+            let socket = TcpSocket::new_v4()?;
+            socket.bind(SocketAddr::new(source, 0))?;
+            socket.connect(to).await
+        };
+        let serve = |mut near: TcpStream, mut far: TcpStream| async move {
+            // Whoever cuts the connection has what it came for.
+            let _ = copy_bidirectional(&mut near, &mut far).await;
+        };
+        Self::listen(address, connect, serve).await
+    }
+
     /// Listens on loopback and hands each connection, with one to `address`, to `serve`.
     pub(super) async fn start<F>(
         address: &str,
         serve: impl Fn(TcpStream, TcpStream) -> F + Send + 'static,
     ) -> Result<Self>
     where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self::listen(address, TcpStream::connect::<SocketAddr>, serve).await
+    }
+
+    async fn listen<C, F>(
+        address: &str,
+        connect: impl Fn(SocketAddr) -> C + Send + 'static,
+        serve: impl Fn(TcpStream, TcpStream) -> F + Send + 'static,
+    ) -> Result<Self>
+    where
+        C: Future<Output = std::io::Result<TcpStream>> + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
         let to: SocketAddr = address
@@ -79,7 +105,7 @@ impl Relay {
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((near, _)) = listener.accept().await {
-                if let Ok(far) = TcpStream::connect(to).await {
+                if let Ok(far) = connect(to).await {
                     connections.spawn(serve(near, far));
                 }
             }

@@ -42,8 +42,8 @@ impl Scene {
     }
 
     /// The attacker at Vault, logged in with a token that an administrator made for the ServiceAccount that the operator logs in
-    /// as.
-    pub async fn impostor(&self) -> Result<Vault> {
+    /// as. It comes from `address`.
+    pub async fn impostor(&self, address: IpAddr) -> Result<Vault> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.lab().client(), NAMESPACE);
         let request = TokenRequest {
             spec: TokenRequestSpec {
@@ -57,7 +57,7 @@ impl Scene {
             .create_token_request(OPERATOR_ACCOUNT, &PostParams::default(), &request)
             .await?;
         let jwt = made.status.context("a token was made")?.token;
-        let vault = self.lab().vault().from(ATTACKER)?.with_token("");
+        let vault = self.lab().vault().from(address)?.with_token("");
         let login = json!({"role": OPERATOR_ACCOUNT, "jwt": jwt});
         let told = vault.write("auth/kubernetes/login", login).await?;
         let token = told["auth"]["client_token"].as_str();

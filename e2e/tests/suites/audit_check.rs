@@ -152,7 +152,7 @@ async fn minted(scene: &Scene) -> Result<()> {
     prober.probe(&[]).await?.exits(0)?;
     // What the operator asked for up to 30 s ago backs a login.
     tokio::time::sleep(Duration::from_secs(31)).await;
-    scene.impostor().await?;
+    scene.impostor(ATTACKER).await?;
     prober.probe(&[]).await?.exits(0)?;
     let (outcome, lines) = check(scene, &prober, &part).await?;
     let outcome = outcome.exits(1)?;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use e2e::scenario::{ATTACKER, Probe, Prober, Scene, Server, Suite, eventually};
+use e2e::scenario::{ATTACKER, Probe, Prober, Relay, Scene, Server, Suite, eventually};
 use serde_json::{Value, json};
 use vso_prober::model::Step;
 
@@ -12,6 +12,8 @@ use vso_prober::model::Step;
 const GRACE: u64 = 4;
 /// A suspect that comes later than this is late: it takes half a second where nothing else runs.
 const LATE: Duration = Duration::from_secs(10);
+/// For so long a token that the operator had issued may be followed by its login, and a little longer.
+const FOLLOWS: Duration = Duration::from_secs(32);
 /// How long anything may take that should come at once.
 const SOON: Duration = Duration::from_secs(20);
 
@@ -22,25 +24,29 @@ pub(crate) fn suite() -> Suite {
         .trial("replayed_while_stopped", replayed_while_stopped)
         .trial("replayed_after_restart", replayed_after_restart)
         .trial("minted_by_kubectl", minted_by_kubectl)
+        .trial("minted_beside_the_operator", minted_beside_the_operator)
         .trial("decoy_read", decoy_read)
+        .trial("decoy_written", decoy_written)
+        .trial("drilled", drilled)
         .trial("canary_listed", canary_listed)
         .trial("found_before_and_after_a_kill", killed)
 }
 
-/// The prober with the audit of Vault's log, from its end on, with an administrator's rights in Kubernetes.
+/// The prober with the audit of Vault's log and the API server's, from their ends on, with an administrator's rights in Kubernetes.
 pub(crate) async fn auditor(
     scene: &Scene,
     probes: impl IntoIterator<Item = Probe>,
     state: &Path,
 ) -> Result<Prober> {
     let log = scene.lab().vault_audit_file().display().to_string();
+    let kubernetes = scene.lab().kube_audit_file().display().to_string();
     let metrics = scene.lab().metrics_url().await;
     let prober = scene.prober(probes).edit(|config| {
         config["operator"]["metrics"]["url"] = metrics.into();
         config["audit"] = json!({
             "state": state, "grace": format!("{GRACE}s"), "lag": "4s",
             "sources": [{"name": "vault-0", "file": {"path": log, "from": "end"}}],
-            "decoys": [{"mount": "kvv2", "path": "vso-prober/decoy"}],
+            "kubernetes": {"file": {"path": kubernetes, "from": "beginning"}},
         });
     });
     Ok(prober.kubeconfig(scene.lab().kubeconfig()))
@@ -48,12 +54,21 @@ pub(crate) async fn auditor(
 
 /// The same, at work: three canaries have been read, so that it is known as which address Vault sees the operator.
 async fn at_work(scene: &Scene, name: &str) -> Result<Server> {
-    let server = auditor(scene, [quick(name)], &scene.path("state"))
-        .await?
-        .serve(&[])
-        .await?;
+    serving(&auditor(scene, [quick(name)], &scene.path("state")).await?).await
+}
+
+async fn serving(prober: &Prober) -> Result<Server> {
+    let server = prober.serve(&[]).await?;
     knows(&server).await?;
     Ok(server)
+}
+
+/// The same, with a decoy.
+async fn with_decoy(scene: &Scene, name: &str) -> Result<Prober> {
+    let prober = auditor(scene, [quick(name)], &scene.path("state")).await?;
+    Ok(prober.edit(|config| {
+        config["audit"]["decoys"] = json!([{"mount": "kvv2", "path": "vso-prober/decoy"}]);
+    }))
 }
 
 fn quick(name: &str) -> Probe {
@@ -65,19 +80,27 @@ fn quick(name: &str) -> Probe {
 
 /// Waits until the source is up and the mode is known.
 pub(crate) async fn knows(server: &Server) -> Result<()> {
-    eventually(
-        "source that is up, and a mode that is known",
+    let known = eventually(
+        "sources that are up, and a mode that is known",
         Duration::from_secs(60),
         async || {
             // At the very first there is nothing to tell.
             let Ok(told) = server.json("/api/v1/audit/sources").await else {
                 return Ok(None);
             };
-            let source = &told["sources"][0];
-            Ok((source["up"] == true && source["address_mode"] == "pod").then_some(()))
+            let sources = told["sources"].as_array().context("sources")?;
+            let known = |source: &Value| source["up"] == true && source["address_mode"] == "pod";
+            Ok((sources.len() == 2 && sources.iter().all(known)).then_some(()))
         },
     )
-    .await
+    .await;
+    match known {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            let sources = server.json("/api/v1/audit/sources").await?;
+            Err(error.context(format!("{sources:#}")))
+        }
+    }
 }
 
 pub(crate) async fn findings(server: &Server, query: &str) -> Result<Vec<Value>> {
@@ -190,10 +213,104 @@ async fn replayed_after_restart(scene: &Scene) -> Result<()> {
 
 async fn minted_by_kubectl(scene: &Scene) -> Result<()> {
     let server = at_work(scene, "minted").await?;
-    scene.impostor().await?;
+    scene.impostor(ATTACKER).await?;
     let found = confirmed(&server, "address").await?;
     ensure!(found["requests"][0]["operation"] == "login", "{found:#}");
     end(server).await
+}
+
+/// No address tells it: the API server's log does.
+async fn minted_beside_the_operator(scene: &Scene) -> Result<()> {
+    let server = at_work(scene, "beside").await?;
+    tokio::time::sleep(FOLLOWS).await;
+    scene.impostor([127, 0, 0, 1].into()).await?;
+    let found = confirmed(&server, "unbacked").await?;
+    ensure!(
+        found["requests"][0]["operation"] == "login" && found["confidence"] == "high",
+        "{found:#}"
+    );
+    let others = findings(&server, "?rule=address").await?;
+    ensure!(others.is_empty(), "{others:#?}");
+    end(server).await
+}
+
+/// The prober writes the decoy that is not there, and leaves one that is. Whoever looks at it is found, so Vault's log is asked.
+async fn decoy_written(scene: &Scene) -> Result<()> {
+    let vault = scene.lab().vault();
+    let asked = |operation: &str| {
+        let lines = scene.lab().vault_audit()?;
+        let own = lines.iter().filter(|line| {
+            line.kind == "response"
+                && line.request.path == "kvv2/data/vso-prober/decoy"
+                && line.request.operation == operation
+        });
+        anyhow::Ok(own.count())
+    };
+    let (created, read) = (asked("create")?, asked("read")?);
+    let prober = with_decoy(scene, "written").await?;
+    for start in 1..=2 {
+        let server = serving(&prober).await?;
+        eventually("look at the decoy", SOON, async || {
+            let done = asked("create")? == created + 1 && asked("read")? == read + start;
+            Ok(done.then_some(()))
+        })
+        .await?;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let found = findings(&server, "?rule=honey").await?;
+        ensure!(found.is_empty(), "the prober is no intruder: {found:#?}");
+        end(server).await?;
+    }
+    let written = vault.read("kvv2/data/vso-prober/decoy").await?;
+    let (data, version) = (
+        &written["data"]["data"],
+        &written["data"]["metadata"]["version"],
+    );
+    let key = data["access_key_id"].as_str().unwrap_or_default();
+    ensure!(
+        key.starts_with("AKIA") && key.len() == 20 && *version == 1,
+        "{written:#}"
+    );
+    vault
+        .delete("kvv2/metadata/vso-prober/decoy")
+        .await
+        .map(drop)
+}
+
+/// Both drills are found, and what nobody judges is not.
+async fn drilled(scene: &Scene) -> Result<()> {
+    let prober = with_decoy(scene, "drilled").await?;
+    let server = serving(&prober).await?;
+    let url = format!("http://{}", server.address());
+    let drill = async |prober: &Prober, rule: &str, code: i32, words: &[&str]| {
+        let arguments = ["audit", "drill", "--rule", rule, "--url", &url];
+        let outcome = prober.run(&arguments).await?.exits(code)?;
+        let all = words.iter().all(|word| outcome.stdout.contains(word));
+        ensure!(all, "not {words:?}: {outcome}");
+        Ok(())
+    };
+    for _ in 0..2 {
+        let words = [
+            "without a token",
+            "found after",
+            "confirmed honey",
+            "a decoy",
+        ];
+        drill(&prober, "honey", 0, &words).await?;
+    }
+    let found = finding(&server, "honey", "confirmed").await?;
+    ensure!(found["count"] == 2, "{found:#}");
+    let elsewhere = Relay::seen_from(scene.lab().vault().address(), ATTACKER).await?;
+    let far = prober.clone().vault(&elsewhere.address());
+    let words = ["gave the token back", "found after", "suspect address"];
+    drill(&far, "address", 0, &words).await?;
+    // From the operator's own address nothing is found: that is what a drill is for.
+    drill(&prober, "address", 1, &["not found within 4 s"]).await?;
+    end(server).await?;
+    let vault = scene.lab().vault();
+    vault
+        .delete("kvv2/metadata/vso-prober/decoy")
+        .await
+        .map(drop)
 }
 
 async fn decoy_read(scene: &Scene) -> Result<()> {
@@ -204,7 +321,7 @@ async fn decoy_read(scene: &Scene) -> Result<()> {
             json!({"data": {"key": "AKIA"}}),
         )
         .await?;
-    let server = at_work(scene, "decoy").await?;
+    let server = serving(&with_decoy(scene, "decoy").await?).await?;
     scene
         .thief()
         .await?
@@ -251,7 +368,7 @@ async fn killed(scene: &Scene) -> Result<()> {
         thief.read("kvv2/data/team-b/db").await.is_err(),
         "it may read canaries alone"
     );
-    let server = prober.serve(&[]).await?;
+    let server = serving(&prober).await?;
     let found = finding(&server, "address", "confirmed").await?;
     ensure!(found["id"] == suspect["id"], "{found:#}");
     let both = eventually("both requests", SOON, async || {

@@ -279,7 +279,8 @@ async fn crowd(scene: &Scene) -> Result<()> {
     crowd.disband().await?;
     way.clear().await?;
     let told = series.conclude("bursts of 110 to 300 resources of others")?;
-    told.most_with(Signal::QueueSeconds, None)?;
+    // What it waits for in the queue is that the operator takes others up.
+    told.most_with(Signal::QueueSeconds, Some(Signal::ReconcileSeconds))?;
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod owner;
+mod pod_logs;
 mod releases;
 
 use std::time::Duration;
@@ -32,6 +33,7 @@ pub(crate) fn suite() -> Suite {
         .trial("its_job_fails_with_the_reason", reason)
         .trial("a_replica_takes_over", takes_over)
         .trial("two_releases_keep_apart", releases::apart)
+        .trial("audit_lines_from_a_pods_log", pod_logs::followed)
         .trial("a_killed_owner_leaves_nothing_of_its_node", owner::killed)
 }
 

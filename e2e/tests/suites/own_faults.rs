@@ -337,9 +337,13 @@ async fn watch_expired(scene: &Scene) -> Result<()> {
 }
 
 /// A run that waits in its second step for a poll, and removes its canary after it.
-async fn awaiting_a_poll(scene: &Scene, name: &str) -> Result<(e2e::scenario::Running, String)> {
+async fn awaiting_a_poll(
+    scene: &Scene,
+    name: &str,
+    poll: &str,
+) -> Result<(e2e::scenario::Running, String)> {
     let waiting = Probe::kv2(name)
-        .target("refreshAfter", "5s")
+        .target("refreshAfter", poll)
         .steps(&[Step::Create, Step::Update, Step::Delete])
         .limits("3s", "4s");
     let running = scene.prober([waiting]).start(&["probe", "-o", "json"])?;
@@ -350,7 +354,8 @@ async fn awaiting_a_poll(scene: &Scene, name: &str) -> Result<(e2e::scenario::Ru
 
 /// Somebody else deletes the canary's resource: that says nothing of the operator.
 async fn canary_removed(scene: &Scene) -> Result<()> {
-    let (running, canary) = awaiting_a_poll(scene, "removed").await?;
+    // However slow the machine is, the poll comes after it.
+    let (running, canary) = awaiting_a_poll(scene, "removed", "60s").await?;
     let api = scene.resources(Kind::Static);
     api.delete(&canary, &DeleteParams::default()).await?;
     let run = running.ended().await?.exits(3)?.only_run()?;
@@ -359,7 +364,7 @@ async fn canary_removed(scene: &Scene) -> Result<()> {
 
 /// Somebody else takes the prober's label off the canary's resource: it is the prober's to delete no longer.
 async fn canary_changed(scene: &Scene) -> Result<()> {
-    let (running, canary) = awaiting_a_poll(scene, "changed").await?;
+    let (running, canary) = awaiting_a_poll(scene, "changed", "5s").await?;
     let api = scene.resources(Kind::Static);
     let unlabelled = json!({"metadata": {"labels": {INSTANCE_LABEL: null}}});
     api.patch(&canary, &PatchParams::default(), &Patch::Merge(&unlabelled))

@@ -5,15 +5,18 @@ use std::collections::HashMap;
 use super::Checker;
 use crate::config::problem::quoted;
 use crate::config::{
-    Audit, AuditReader, AuditServer, AuditSource, Decoy, Feed, Identities, Identity, ReaderBy,
-    ServerTls, raw, rule,
+    Audit, AuditReader, AuditServer, AuditSource, Decoy, Feed, Identities, Identity, KUBERNETES,
+    ReaderBy, ServerTls, raw, rule,
 };
 
 impl Checker {
     pub(super) fn audit(&mut self, raw: &raw::Audit) -> Option<Audit> {
         let state = self.by("audit.state", raw.state.as_deref(), rule::file);
-        let sources = self.audit_sources(raw.sources.as_deref().unwrap_or_default());
-        let server = self.audit_server(raw.server.as_ref().unwrap_or(&raw::AuditServer::default()));
+        let sources = self.audit_sources(raw);
+        let server = self.audit_server(
+            raw.server.as_ref().unwrap_or(&raw::AuditServer::default()),
+            &sources,
+        );
         let identities = self.identities(raw.identities.as_ref());
         let trusted = raw.trusted.iter().flatten().enumerate();
         let trusted = trusted
@@ -62,10 +65,19 @@ impl Checker {
         })
     }
 
-    fn audit_sources(&mut self, list: &[raw::AuditSource]) -> Vec<AuditSource> {
+    fn audit_sources(&mut self, raw: &raw::Audit) -> Vec<AuditSource> {
         let mut first = HashMap::new();
         let mut sources = Vec::new();
-        for (index, raw) in list.iter().enumerate() {
+        if let Some(kubernetes) = &raw.kubernetes {
+            let path = "audit.kubernetes";
+            self.once(&mut first, "source", path, Some(KUBERNETES));
+            let feed = self.feed(path, kubernetes.file.as_ref(), kubernetes.http.as_ref());
+            sources.extend(feed.map(|feed| AuditSource {
+                name: KUBERNETES.into(),
+                feed,
+            }));
+        }
+        for (index, raw) in raw.sources.iter().flatten().enumerate() {
             let path = format!("audit.sources[{index}]");
             self.once(&mut first, "source", &path, raw.name.as_deref());
             sources.extend(self.audit_source(&path, raw));
@@ -73,14 +85,28 @@ impl Checker {
         sources
     }
 
+    /// How the lines of a source come, if it is by a file or by HTTP.
+    fn feed(
+        &mut self,
+        path: &str,
+        file: Option<&raw::AuditFile>,
+        http: Option<&raw::Http>,
+    ) -> Option<Feed> {
+        let at = |key: &str| format!("{path}.{key}");
+        if let Some(file) = file {
+            let path = self.by(&at("file.path"), file.path.as_deref(), rule::file)?;
+            let from = file.from.unwrap_or_default();
+            return Some(Feed::File { path, from });
+        }
+        let token = http?.bearer_token_file.as_deref();
+        let bearer_token_file = self.by(&at("http.bearerTokenFile"), token, rule::file);
+        Some(Feed::Http { bearer_token_file })
+    }
+
     fn audit_source(&mut self, path: &str, raw: &raw::AuditSource) -> Option<AuditSource> {
         let at = |key: &str| format!("{path}.{key}");
         let name = self.by(&at("name"), raw.name.as_deref(), rule::source);
-        let feed = if let Some(file) = &raw.file {
-            let path = self.by(&at("file.path"), file.path.as_deref(), rule::file);
-            let from = file.from.unwrap_or_default();
-            path.map(|path| Feed::File { path, from })
-        } else if let Some(pods) = &raw.pod_logs {
+        let feed = if let Some(pods) = &raw.pod_logs {
             let namespace = pods.namespace.as_deref();
             let namespace = self.by(&at("podLogs.namespace"), namespace, rule::namespace);
             let selector = pods.selector.as_deref();
@@ -95,7 +121,7 @@ impl Checker {
                     container,
                 })
         } else {
-            raw.http.as_ref().map(|raw::Http {}| Feed::Http)
+            self.feed(path, raw.file.as_ref(), raw.http.as_ref())
         };
         Some(AuditSource {
             name: name?,
@@ -103,7 +129,11 @@ impl Checker {
         })
     }
 
-    fn audit_server(&mut self, raw: &raw::AuditServer) -> Option<AuditServer> {
+    fn audit_server(
+        &mut self,
+        raw: &raw::AuditServer,
+        sources: &[AuditSource],
+    ) -> Option<AuditServer> {
         let at = |key: &str| format!("audit.server.{key}");
         let written = raw.listen.as_deref();
         let listen = self.by_or(&at("listen"), written, raw::AUDIT_LISTEN, rule::listen);
@@ -121,7 +151,13 @@ impl Checker {
             })
         });
         let asks = |tls: &raw::ServerTls| tls.client_ca_file.is_some();
-        let guarded = raw.bearer_token_file.is_some() || raw.tls.as_ref().is_some_and(asks);
+        let mut http = sources.iter().filter_map(|source| match &source.feed {
+            Feed::Http { bearer_token_file } => Some(bearer_token_file),
+            Feed::File { .. } | Feed::PodLogs { .. } => None,
+        });
+        let guarded = raw.bearer_token_file.is_some()
+            || raw.tls.as_ref().is_some_and(asks)
+            || (!sources.is_empty() && http.all(Option::is_some));
         if let Some(listen) = listen
             && !listen.ip().is_loopback()
             && !guarded

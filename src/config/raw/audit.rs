@@ -29,6 +29,8 @@ pub(in crate::config) struct Audit {
     /// The sources of lines: one for each node of Vault and audit device.
     #[schemars(length(min = 1))]
     pub(in crate::config) sources: Option<Vec<AuditSource>>,
+    /// The audit log of the API server, for the rules `unbacked` and `issuer`: the source `kubernetes`.
+    pub(in crate::config) kubernetes: Option<AuditKubernetes>,
     /// The HTTP server that takes the lines of `http` sources.
     pub(in crate::config) server: Option<AuditServer>,
     /// The identities that only the operator uses: `auto` for those of every VaultAuth and VaultAuthGlobal, or a list.
@@ -87,10 +89,26 @@ pub(in crate::config) struct AuditFile {
     pub(in crate::config) from: Option<Begin>,
 }
 
-/// Lines that are sent to the server; nothing to be set.
+/// The audit log of the API server: how its lines come.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(in crate::config) struct Http {}
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{"required": ["file"]}, {"required": ["http"]}]))]
+pub(in crate::config) struct AuditKubernetes {
+    /// A file, read as it grows, over its rotation.
+    pub(in crate::config) file: Option<AuditFile>,
+    /// Lines are sent to the server, at `/api/v1/audit/kubernetes`.
+    pub(in crate::config) http: Option<Http>,
+}
+
+/// Lines that are sent to the server.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::config) struct Http {
+    /// The file with the bearer token that the sender of this source must have, in place of the server's; read anew when it
+    /// changes.
+    #[schemars(length(min = 1), extend("examples" = ["/etc/vso-prober/audit-token-vault-1"]))]
+    pub(in crate::config) bearer_token_file: Option<String>,
+}
 
 /// The logs of Pods.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -112,7 +130,7 @@ pub(in crate::config) struct PodLogs {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(in crate::config) struct AuditServer {
-    /// The address and port to listen on. Off loopback, `clientCaFile` or `bearerTokenFile` is required.
+    /// The address and port to listen on. Off loopback, `clientCaFile` or `bearerTokenFile` is required, here or for each source.
     #[schemars(length(min = 1), extend("default" = AUDIT_LISTEN))]
     pub(in crate::config) listen: Option<String>,
     /// Serve with TLS.

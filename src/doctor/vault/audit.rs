@@ -9,7 +9,7 @@ use super::super::fix::Fix;
 use super::super::network::Place;
 use super::super::{Found, Ledger, Topic};
 use super::ask;
-use crate::config::{Config, Feed};
+use crate::config::Config;
 use crate::vault::Vault;
 use crate::vault::introspect::AuditDevice;
 
@@ -220,7 +220,7 @@ fn target(device: &AuditDevice) -> Option<(String, u16)> {
 /// Whether a device sends to the prober itself, whose every pause would be Vault's.
 async fn own(config: &Config, host: &str, port: u16) -> Option<Flaw> {
     let audit = config.audit.as_ref()?;
-    let intake = audit.sources.iter().any(|source| source.feed == Feed::Http);
+    let intake = audit.sources.iter().any(|source| source.feed.is_http());
     let intake = intake.then_some(audit.server.listen);
     let mut listeners = intake.into_iter().chain([config.server.listen]);
     let listen = listeners.find(|listen| listen.port() == port)?;

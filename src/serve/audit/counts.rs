@@ -7,15 +7,23 @@ use jiff::Timestamp;
 
 use crate::audit::Taken;
 use crate::audit::address::Mode;
-use crate::audit::entry::Torn;
+use crate::audit::entry::{Torn, VaultEntry};
 use crate::audit::finding::{Confidence, Finding, RuleName, State};
+use crate::audit::pairs::Pairs;
 use crate::model::time::Moment as _;
 use crate::publish::{AuditFigures, SourceFigures, Word};
 
 /// What becomes of a line.
 const RESULTS: [Word; 5] = ["used", "skipped", "duplicate", "torn", "unhashed"];
 /// Why lines may be missing.
-const REASONS: [Word; 3] = ["truncated", "vanished", "unpaired"];
+const REASONS: [Word; 3] = ["truncated", "vanished", UNPAIRED];
+/// A request's line without that of its response, or the reverse.
+const UNPAIRED: Word = "unpaired";
+
+/// How a window of the books comes out: how much more Vault's log holds than the operator counted.
+const WINDOWS: [Word; 4] = ["balanced", "over", "under", VOID];
+/// A window that can't be compared, as the operator began anew in it.
+pub(super) const VOID: Word = "void";
 
 /// What one source told.
 #[derive(Clone, Debug)]
@@ -26,6 +34,7 @@ pub(super) struct Source {
     /// Why it can't be read now.
     pub(super) unread: Option<String>,
     pub(super) last_line: Option<Timestamp>,
+    pairs: Pairs,
 }
 
 impl Default for Source {
@@ -40,6 +49,7 @@ impl Default for Source {
             spoilt: None,
             unread: None,
             last_line: None,
+            pairs: Pairs::default(),
         }
     }
 }
@@ -80,7 +90,18 @@ impl Source {
 
     /// Lines may be missing.
     pub(super) fn gap(&mut self, reason: Word) {
-        *self.figures.gaps.entry(reason).or_default() += 1;
+        self.gaps(reason, 1);
+    }
+
+    fn gaps(&mut self, reason: Word, count: u64) {
+        let gaps = self.figures.gaps.entry(reason).or_default();
+        *gaps = gaps.saturating_add(count);
+    }
+
+    /// It was a line of Vault's. Where its request or its response does not come, lines may be missing.
+    pub(super) fn pair(&mut self, entry: &VaultEntry) {
+        let alone = self.pairs.take(entry);
+        self.gaps(UNPAIRED, alone);
     }
 
     fn count(&mut self, result: Word) {
@@ -108,6 +129,7 @@ impl Source {
 pub(super) struct Counts {
     pub(super) sources: BTreeMap<String, Source>,
     confirmed: BTreeMap<(Word, Word), u64>,
+    windows: BTreeMap<Word, u64>,
 }
 
 impl Counts {
@@ -122,6 +144,11 @@ impl Counts {
             let key = (finding.rule.name(), finding.confidence.name());
             *self.confirmed.entry(key).or_default() += 1;
         }
+    }
+
+    /// A window of the books came out so.
+    pub(super) fn window(&mut self, result: Word) {
+        *self.windows.entry(result).or_default() += 1;
     }
 
     /// What there is to tell at `now`; `heard` says whether the prober's own lines come.
@@ -149,6 +176,8 @@ impl Counts {
         let mut confirmed = every();
         confirmed.extend(self.confirmed.clone());
         let sources = self.sources.iter();
+        let mut windows: BTreeMap<_, _> = WINDOWS.map(|result| (result, 0)).into();
+        windows.extend(&self.windows);
         AuditFigures {
             findings: confirmed,
             open,
@@ -159,6 +188,8 @@ impl Counts {
             present,
             mode: mode.name(),
             modes: Mode::ALL.map(Mode::name).to_vec(),
+            windows,
+            difference: Vec::new(),
         }
     }
 }

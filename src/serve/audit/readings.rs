@@ -27,8 +27,9 @@ pub(super) struct Readings {
 }
 
 impl Readings {
-    /// Takes in a reading. Where a process has begun anew, or gone, the windows begin anew.
-    pub(super) fn reading(&mut self, at: Timestamp, snapshot: &Snapshot) {
+    /// Takes in a reading. Where a process has begun anew, or gone, the windows begin anew, and this one is void. Whether it is
+    /// not.
+    pub(super) fn reading(&mut self, at: Timestamp, snapshot: &Snapshot) -> bool {
         let connections = || snapshot.connections.values();
         let reading = Reading {
             at,
@@ -40,7 +41,7 @@ impl Readings {
             let (logins, reads) = (reading.logins - before.logins, reading.reads - before.reads);
             if before.processes != reading.processes || logins < 0.0 || reads < 0.0 {
                 self.windows.clear();
-                return;
+                return false;
             }
             self.windows.push(Window {
                 from: before.at,
@@ -52,6 +53,7 @@ impl Readings {
                 self.windows.remove(0);
             }
         }
+        true
     }
 
     /// The windows, one after the other.
@@ -95,8 +97,8 @@ mod tests {
             }
         };
         let mut readings = Readings::default();
-        readings.reading(at(0), &snapshot(1.0, 5.0, 50.0));
-        readings.reading(at(60), &snapshot(1.0, 6.0, 53.0));
+        assert!(readings.reading(at(0), &snapshot(1.0, 5.0, 50.0)));
+        assert!(readings.reading(at(60), &snapshot(1.0, 6.0, 53.0)));
         let window = Window {
             from: at(0),
             to: at(60),
@@ -104,9 +106,9 @@ mod tests {
             reads: 3,
         };
         assert_eq!(readings.windows(), [window]);
-        readings.reading(at(120), &snapshot(2.0, 0.0, 1.0));
+        assert!(!readings.reading(at(120), &snapshot(2.0, 0.0, 1.0)));
         assert_eq!(readings.windows(), []);
-        readings.reading(at(180), &snapshot(2.0, 0.0, 2.0));
+        assert!(readings.reading(at(180), &snapshot(2.0, 0.0, 2.0)));
         assert_eq!(readings.windows().len(), 1);
     }
 }

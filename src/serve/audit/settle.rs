@@ -1,5 +1,6 @@
 //! The turn of the auditor: it judges what came, keeps it, acknowledges it, and tells what was found.
 
+use std::cmp::Ordering;
 use std::io;
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use super::Auditor;
 use super::disk::Kept;
 use crate::audit::clock::Offset;
 use crate::audit::finding::{Finding, State};
-use crate::audit::rule;
+use crate::audit::rule::{self, books};
+use crate::config::KUBERNETES;
 use crate::http::{AuditNews, RuleOff, SourceStatus};
 use crate::model::text::Text;
 use crate::model::time::Moment as _;
@@ -30,7 +32,9 @@ impl Auditor {
     /// Judges, keeps, acknowledges and tells.
     pub(super) async fn settle(&mut self) {
         let now = Timestamp::now();
-        self.look_at_sources();
+        self.look_at_sources(now);
+        self.place_decoys();
+        self.weigh(now);
         self.context.presence = self.tracker.presence(now);
         self.context.offset = Offset::bounded(&self.own.bounds, now);
         // As long as it is not known whose lines are to be heeded, nothing is suspicious, and nothing is explained.
@@ -54,11 +58,41 @@ impl Auditor {
         }
     }
 
-    /// Says of each source why it can't be read, if it can't.
-    fn look_at_sources(&mut self) {
+    /// Has the decoys written, once it is known who the prober is: or else its own touch would be found.
+    fn place_decoys(&mut self) {
+        if !self.own.people().is_empty()
+            && let Some(decoys) = self.decoys.take()
+        {
+            self.tasks.spawn(decoys.place());
+        }
+    }
+
+    /// Compares what the operator counted in each window with the log, once no line of it is to come any more.
+    fn weigh(&mut self, now: Timestamp) {
+        let lag = self.context.settings.lag;
+        for window in &self.context.windows {
+            let new = self.weighed.is_none_or(|weighed| window.to > weighed);
+            if new && window.to.later(lag) <= now {
+                self.weighed = Some(window.to);
+                let result = match books::weigh(self.judge.facts(), window) {
+                    Ordering::Equal => "balanced",
+                    Ordering::Greater => "over",
+                    Ordering::Less => "under",
+                };
+                self.counts.window(result);
+            }
+        }
+    }
+
+    /// Says of each source why it can't be read, if it can't, and until when the API server's events have come.
+    fn look_at_sources(&mut self, now: Timestamp) {
         for (name, status) in &self.statuses {
             self.counts.source(name).unread = status.borrow().down.as_ref().map(Text::to_string);
         }
+        let kubernetes = self.counts.sources.get(KUBERNETES);
+        let come = kubernetes.is_some_and(|source| source.down().is_none());
+        let lag = self.context.settings.lag;
+        self.context.events_until = come.then(|| now.earlier(lag));
     }
 
     /// Writes what must not be lost, and acknowledges what it holds.
@@ -127,7 +161,7 @@ impl Auditor {
         });
         let sources = sources.collect();
         let present = self.tracker.seen().map(|_| self.tracker.present());
-        let figures = self.counts.figures(
+        let mut figures = self.counts.figures(
             &findings,
             present,
             mode,
@@ -135,6 +169,13 @@ impl Auditor {
             settings.remember,
             blind.is_none(),
         );
+        let difference = books::difference(facts, &self.context, now);
+        figures.difference = difference.map_or_else(Vec::new, |difference| {
+            let operator = [("login", difference.logins), ("read", difference.reads)];
+            let operator = operator.map(|(operation, more)| (operation, "operator", more));
+            let tokens = difference.tokens.map(|more| ("login", "kubernetes", more));
+            operator.into_iter().chain(tokens).collect()
+        });
         self.publisher.publish(Fact::Audit(Box::new(figures)));
         self.board.tell(AuditNews {
             findings,

@@ -13,7 +13,7 @@ const LINE: &str = r#"{"time":"2026-11-24T10:00:54.9Z","type":"request","request
 fn intake(token: Option<PathBuf>) -> (Router, mpsc::Receiver<Batch>) {
     let (outlet, batches) = Outlet::new();
     let mut intake = Intake::new(outlet);
-    intake.add(&SourceName::from("vault-1"));
+    intake.add(&SourceName::from("vault-1"), None);
     (intake.router(token), batches)
 }
 

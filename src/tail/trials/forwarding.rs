@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{interval, timeout};
 
 use super::log::Log;
-use crate::config::{AuditServer, AuditSource, Begin, Feed};
+use crate::config::{self, AuditServer, AuditSource, Begin, Feed};
 use crate::health::Health;
 use crate::shutdown::Shutdown;
 use crate::tail::forward::Forwarder;
@@ -24,6 +24,15 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// The numbers of the lines that are on the receiver's disk.
 type Disk = Arc<Mutex<BTreeSet<u64>>>;
 
+/// A cluster that nobody asks.
+fn kubernetes() -> config::Kubernetes {
+    config::Kubernetes {
+        namespace: "vso-probe".to_owned(),
+        context: None,
+        kubeconfig: None,
+    }
+}
+
 /// A receiver, which is killed by being aborted.
 fn receiver(state: &Path, listen: SocketAddr, disk: &Disk) -> JoinHandle<()> {
     let (state, disk) = (state.to_owned(), disk.clone());
@@ -31,10 +40,13 @@ fn receiver(state: &Path, listen: SocketAddr, disk: &Disk) -> JoinHandle<()> {
         let shutdown = Shutdown::default();
         let (mut sources, mut batches) =
             Sources::open(&state, &Health::default(), &shutdown).unwrap();
-        sources.add(&AuditSource {
+        let source = AuditSource {
             name: "vault-1".into(),
-            feed: Feed::Http,
-        });
+            feed: Feed::Http {
+                bearer_token_file: None,
+            },
+        };
+        sources.add(&source, &kubernetes());
         let server = AuditServer {
             listen,
             tls: None,

@@ -126,7 +126,8 @@ pub(super) async fn large_secrets(scene: &Scene) -> Result<()> {
 
 pub(super) async fn large_events(scene: &Scene) -> Result<()> {
     scene.lab().faults(&json!({"hang": true})).await?;
-    let probe = brief("told").limits("3s", "15s");
+    // The events must be there before it is given up.
+    let probe = brief("told").limits("3s", "30s");
     let prober = scene.prober([probe]).within(SHIPPED);
     let running = prober.start(&["probe", "-o", "json"])?;
     let canary = scene.canary(Kind::Static, "told").await?.name_any();

@@ -1,0 +1,219 @@
+//! The command `audit drill`: misuse on purpose, which `serve` is to find.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use reqwest::{Client, Url};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, interval};
+
+use crate::audit::finding::{Finding, State};
+use crate::cli::{AuditDrillArgs, DrillRule, Exit};
+use crate::command::{Error, Settings, Stdout};
+use crate::config::Config;
+use crate::model::text::Text;
+use crate::rights::auth_ref;
+use crate::serve::Drill;
+use crate::wire::causes;
+use crate::wire::http::{body, builder};
+
+/// How often it is looked whether there is a finding, and how long each look may take.
+const POLL: Duration = Duration::from_millis(250);
+const LIMIT: Duration = Duration::from_secs(10);
+/// No answer is larger, in bytes.
+const LARGEST: usize = 16 << 20;
+
+/// Does it, and waits for its finding.
+pub(super) async fn run(settings: &Settings, args: &AuditDrillArgs) -> Result<Exit, Error> {
+    let config = settings.load()?;
+    let audit = config.audit.as_ref().ok_or_else(|| {
+        let none =
+            "`audit drill` needs `audit` in the configuration; `vso-prober config example` has one";
+        Error::Usage(none.to_owned())
+    })?;
+    let drill = match args.rule {
+        DrillRule::Honey => {
+            Drill::decoy(audit).map_err(|unready| Error::Usage(unready.to_string()))?
+        }
+        DrillRule::Address => {
+            let probe = config.probes.first().ok_or_else(|| {
+                Error::Usage("the drill of the rule `address` needs a probe".to_owned())
+            })?;
+            Drill::login(auth_ref(&probe.target), &config.kubernetes.namespace)
+        }
+    };
+    let judge = Judge::new(args.url.as_deref(), &config)?;
+    let before = judge.findings(&drill).await?;
+    let begun = Instant::now();
+    let done = drill.go(&config).await?;
+    say(&format!("{done}\n"))?;
+    let mut polls = interval(POLL);
+    while begun.elapsed() < audit.lag {
+        polls.tick().await;
+        if let Some(found) = fresh(judge.findings(&drill).await?, &before) {
+            say(&told(&found, begun.elapsed()))?;
+            return Ok(Exit::Good);
+        }
+    }
+    say(&judge.excuse(&drill, audit.lag).await?)?;
+    Ok(Exit::Failed)
+}
+
+/// The finding that was not there before, or not with so many requests.
+fn fresh(now: Vec<Finding>, before: &[Finding]) -> Option<Finding> {
+    now.into_iter().find(|found| {
+        let earlier = before.iter().find(|earlier| earlier.id == found.id);
+        found.state != State::Dismissed && earlier.is_none_or(|earlier| found.count > earlier.count)
+    })
+}
+
+fn told(found: &Finding, after: Duration) -> String {
+    format!(
+        "found after {:.1} s: {} {}, {} confidence, finding {}\n  {}\n",
+        after.as_secs_f64(),
+        found.state.name(),
+        found.rule.name(),
+        found.confidence.name(),
+        found.id,
+        found.text,
+    )
+}
+
+fn say(text: &str) -> Result<(), Error> {
+    let written = Stdout.write_all(text.as_bytes());
+    Ok(written.context("tried to write to stdout")?)
+}
+
+/// The prober that judges the audit logs.
+struct Judge {
+    client: Client,
+    url: Url,
+}
+
+#[derive(Deserialize)]
+struct Findings {
+    findings: Vec<Finding>,
+}
+
+#[derive(Deserialize)]
+struct Sources {
+    sources: Vec<Source>,
+}
+
+/// What it says of a source.
+#[derive(Deserialize)]
+struct Source {
+    name: Text,
+    reason: Option<Text>,
+    off: Vec<Off>,
+}
+
+#[derive(Deserialize)]
+struct Off {
+    rule: Text,
+    reason: Text,
+}
+
+impl Judge {
+    fn new(url: Option<&str>, config: &Config) -> Result<Self, Error> {
+        let own = || format!("http://{}", reached(config.server.listen));
+        let url = url.map_or_else(own, str::to_owned);
+        let wrong = |why: &str| Error::Usage(format!("`--url` can't be used: {why}"));
+        let parsed = Url::parse(&url).map_err(|error| wrong(&error.to_string()))?;
+        if !matches!(parsed.scheme(), "http" | "https") || parsed.cannot_be_a_base() {
+            return Err(wrong("it must begin with `http://` or `https://`"));
+        }
+        let client = builder(&url, None).map_err(|why| wrong(&why))?;
+        let client = client.timeout(LIMIT).build();
+        Ok(Self {
+            client: client.map_err(|error| wrong(&causes(&error)))?,
+            url: parsed,
+        })
+    }
+
+    /// The findings that the drill may be one of.
+    async fn findings(&self, drill: &Drill) -> Result<Vec<Finding>, Error> {
+        let query = format!("rule={}&limit=1000", drill.rule().name());
+        let told: Findings = self.get("findings", Some(&query)).await?;
+        let mut findings = told.findings;
+        if let Some(path) = drill.path() {
+            findings.retain(|found| found.requests.iter().any(|one| one.path == path.as_str()));
+        }
+        Ok(findings)
+    }
+
+    /// Why there may be no finding.
+    async fn excuse(&self, drill: &Drill, lag: Duration) -> Result<String, Error> {
+        let told: Sources = self.get("sources", None).await?;
+        let rule = drill.rule().name();
+        let mut text = format!("not found within {} s\n", lag.as_secs());
+        for source in &told.sources {
+            if let Some(reason) = &source.reason {
+                let _ = writeln!(text, "  source {}: {reason}", source.name);
+            }
+        }
+        let off = told.sources.iter().flat_map(|source| &source.off);
+        if let Some(off) = off.into_iter().find(|off| off.rule == rule) {
+            let _ = writeln!(text, "  the rule {rule} is off: {}", off.reason);
+        }
+        Ok(text)
+    }
+
+    async fn get<T: DeserializeOwned>(&self, what: &str, query: Option<&str>) -> Result<T, Error> {
+        let mut url = self.url.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(["api", "v1", "audit", what]);
+        }
+        url.set_query(query);
+        let failed = |why: String| {
+            Error::Obstacle(format!(
+                "tried to read {url}, where `serve` tells what it found: {why}; name the prober that judges the audit logs by `--url`"
+            ))
+        };
+        let answer = self.client.get(url.clone()).send().await;
+        let answer = answer.map_err(|error| failed(causes(&error)))?;
+        let status = answer.status();
+        if !status.is_success() {
+            return Err(failed(format!("it answered {status}")));
+        }
+        let body = body(answer, LARGEST).await;
+        let body = body.map_err(|error| failed(error.to_string()))?;
+        serde_json::from_slice(&body)
+            .map_err(|error| failed(format!("its answer is another's: {error}")))
+    }
+}
+
+/// From where on this machine an address that is listened on is reached.
+fn reached(listen: SocketAddr) -> SocketAddr {
+    let mut reached = listen;
+    match listen {
+        SocketAddr::V4(at) if at.ip().is_unspecified() => {
+            reached.set_ip(Ipv4Addr::LOCALHOST.into());
+        }
+        SocketAddr::V6(at) if at.ip().is_unspecified() => {
+            reached.set_ip(Ipv6Addr::LOCALHOST.into());
+        }
+        SocketAddr::V4(_) | SocketAddr::V6(_) => {}
+    }
+    reached
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_reached_where_it_listens() {
+        let check = |listen: &str, expected: &str| {
+            let reached = reached(listen.parse().expect("an address"));
+            assert_eq!(reached.to_string(), expected);
+        };
+        check("0.0.0.0:9465", "127.0.0.1:9465");
+        check("[::]:9465", "[::1]:9465");
+        check("10.0.0.1:80", "10.0.0.1:80");
+    }
+}

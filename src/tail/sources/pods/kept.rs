@@ -1,0 +1,131 @@
+//! The marks up to which the logs of a source's containers were read, in a file that survives a restart.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::super::super::SourceName;
+use crate::wire::file;
+
+/// The version of the file's form.
+const SCHEMA: &str = "vso-prober/pod-positions/v1";
+
+/// How far a container's log was read.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub(super) struct Mark {
+    /// The ID of the container: one that begins anew has another.
+    pub(super) container: String,
+    /// When the last line was written that was handed on; none if there was none.
+    pub(super) time: Option<Timestamp>,
+    /// How many lines of that very time were.
+    pub(super) lines: u32,
+}
+
+/// The marks of all containers of a source.
+pub(super) struct Kept {
+    folder: PathBuf,
+    name: String,
+    state: Mutex<Saved>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct Saved {
+    schema: String,
+    /// The very first start: what was written before is not read.
+    since: Timestamp,
+    /// By the UIDs of the Pods.
+    pods: BTreeMap<String, Mark>,
+}
+
+impl Kept {
+    /// Those that were saved in the folder. Where there are none, the source begins now.
+    ///
+    /// # Errors
+    /// The file can't be read or written, or is of another form.
+    pub(super) fn open(folder: &Path, source: &SourceName) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        let name = format!("pods-{source}.json");
+        let saved = match fs::read(folder.join(&name)) {
+            Ok(text) => {
+                let saved: Saved = serde_json::from_slice(&text)?;
+                if saved.schema != SCHEMA {
+                    let why = format!("{name} has the schema {:?}, not {SCHEMA:?}", saved.schema);
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+                }
+                saved
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Saved {
+                schema: SCHEMA.to_owned(),
+                since: Timestamp::now(),
+                pods: BTreeMap::new(),
+            },
+            Err(error) => return Err(error),
+        };
+        let kept = Self {
+            folder: folder.to_owned(),
+            name,
+            state: Mutex::new(saved.clone()),
+        };
+        kept.write(&saved)?;
+        Ok(kept)
+    }
+
+    /// When the source began.
+    pub(super) fn since(&self) -> Timestamp {
+        self.locked().since
+    }
+
+    /// How far the container of a Pod was read.
+    pub(super) fn of(&self, uid: &str) -> Option<Mark> {
+        self.locked().pods.get(uid).cloned()
+    }
+
+    /// Saves a mark, or forgets that of a Pod that is gone, so that it survives a loss of power.
+    pub(super) fn save(&self, uid: &str, mark: Option<Mark>) -> io::Result<()> {
+        let mut state = self.locked();
+        let mut next = state.clone();
+        match mark {
+            Some(mark) => next.pods.insert(uid.to_owned(), mark),
+            None => next.pods.remove(uid),
+        };
+        self.write(&next)?;
+        *state = next;
+        Ok(())
+    }
+
+    fn write(&self, saved: &Saved) -> io::Result<()> {
+        file::replace(&self.folder, &self.name, &serde_json::to_vec(saved)?)
+    }
+
+    fn locked(&self) -> std::sync::MutexGuard<'_, Saved> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_saved_is_there_after_a_restart() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let source = SourceName::from("stdout");
+        let kept = Kept::open(folder.path(), &source).expect("kept");
+        let since = kept.since();
+        let mark = Mark {
+            container: "containerd://a".to_owned(),
+            time: Some(since),
+            lines: 2,
+        };
+        kept.save("uid", Some(mark.clone())).expect("saved");
+        let again = Kept::open(folder.path(), &source).expect("kept");
+        assert_eq!((again.since(), again.of("uid")), (since, Some(mark)));
+        again.save("uid", None).expect("saved");
+        assert_eq!(again.of("uid"), None);
+    }
+}
