@@ -20,11 +20,14 @@ pub(super) fn look(config: &Config, ledger: &mut Ledger) {
         let (topic, name) = (Topic::AuditSource, source.name.as_str());
         match &source.feed {
             Feed::File { path, .. } => file(name, path, ledger),
-            Feed::Http { .. } => ledger.good(
-                topic,
-                name,
-                format!("lines are sent to {}", audit.server.listen),
-            ),
+            Feed::Http { bearer_token_file } => {
+                if let Some(file) = bearer_token_file {
+                    let key = format!("http.bearerTokenFile of the source {name}");
+                    token(&key, file, ledger);
+                }
+                let text = format!("lines are sent to {}", audit.server.listen);
+                ledger.good(topic, name, text);
+            }
             Feed::PodLogs {
                 namespace,
                 selector,
@@ -71,12 +74,7 @@ fn listener(audit: &Audit, ledger: &mut Ledger) {
     let server = &audit.server;
     let address = server.listen.to_string();
     if let Some(file) = &server.bearer_token_file {
-        let fix = format!(
-            "write a token of your own to {} on one line, and give senders the same: `openssl rand -hex 32` makes one",
-            file.display()
-        );
-        let key = "audit.server.bearerTokenFile";
-        files::credential(ledger, key, file, Fix::words(fix));
+        token("audit.server.bearerTokenFile", file, ledger);
     }
     match &server.tls {
         Some(tls) => {
@@ -96,6 +94,15 @@ fn listener(audit: &Audit, ledger: &mut Ledger) {
             ledger.warning(topic, &address, text, Some(Fix::words(fix)));
         }
     }
+}
+
+/// Looks at a token that senders must have.
+fn token(key: &str, file: &Path, ledger: &mut Ledger) {
+    let fix = format!(
+        "write a token of your own to {} on one line, and give senders the same: `openssl rand -hex 32` makes one",
+        file.display()
+    );
+    files::credential(ledger, key, file, Fix::words(fix));
 }
 
 /// Looks at a file of the certificate, or of its key.

@@ -222,5 +222,12 @@ pub(super) async fn sources(scene: &Scene) -> Result<()> {
     });
     let told = report(scene, &prober, 1).await?;
     told.finding("file", "a certificate for the name that senders use")?;
+    // A token of the source's own, in place of the server's.
+    let prober = prober.edit(|config| {
+        let own = json!({"bearerTokenFile": "/no/such-token"});
+        config["audit"]["sources"][0]["http"] = own;
+    });
+    let told = report(scene, &prober, 1).await?;
+    told.finding("file", "write a token of your own to /no/such-token")?;
     Ok(())
 }
