@@ -12,7 +12,7 @@ mod traps;
 mod worker;
 
 pub use audit::{Auditor, Unopened};
-pub use drill::{Drill, Unready};
+pub use drill::{Done, Drill, Unready};
 pub use files::{Change, Files};
 pub use reload::{ConfigFile, Unread};
 pub use remote_write::RemoteWriter;

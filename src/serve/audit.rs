@@ -68,8 +68,7 @@ pub struct Auditor {
     vault: Arc<Vault>,
     news: mpsc::Receiver<News>,
     notice: Notice,
-    /// Whether the Pods were seen at the last look too.
-    watched: bool,
+    sight: Sight,
     /// Whether the disk has all that was taken.
     clean: bool,
     /// When it was written last.
@@ -87,6 +86,17 @@ pub struct Auditor {
     shared: Option<BTreeSet<String>>,
     told: Option<Timestamp>,
     home: String,
+}
+
+/// Whether the operator's Pods are seen.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Sight {
+    /// Not since the start.
+    None,
+    /// At the last look.
+    Now,
+    /// Not at the last look.
+    Lost,
 }
 
 /// Why there is no auditor.
@@ -172,7 +182,7 @@ impl Auditor {
             sentry: Some(sentry),
             news,
             notice,
-            watched: false,
+            sight: Sight::None,
             clean: true,
             kept: None,
             stuck: false,
@@ -217,9 +227,9 @@ impl Auditor {
         self.vault.log_out().await;
     }
 
-    /// Whether it is known what the operator logs in as, and where it is.
+    /// Whether it is known what the operator logs in as, and where it is: by a look of its own, for what was kept may be old.
     fn ready(&self) -> bool {
-        self.tracker.seen().is_some() && self.logins.is_some()
+        self.sight != Sight::None && self.logins.is_some()
     }
 
     fn take(&mut self, batch: Batch) {
@@ -262,12 +272,13 @@ impl Auditor {
                 account,
                 about,
             } => {
-                self.tracker.see(at, &pods, lease, self.watched);
-                self.watched = true;
+                self.tracker.see(at, &pods, lease, self.sight == Sight::Now);
+                self.sight = Sight::Now;
                 self.context.account = account.or(self.context.account.take());
                 self.notice.about(about);
             }
-            News::Unseen => self.watched = false,
+            News::Unseen if self.sight == Sight::Now => self.sight = Sight::Lost,
+            News::Unseen => {}
             News::Identities(logins) => {
                 self.logins = Some(logins);
                 self.identify();

@@ -24,6 +24,15 @@ pub enum Drill {
     },
 }
 
+/// What a drill did.
+#[derive(Debug)]
+pub struct Done {
+    /// In words.
+    pub text: String,
+    /// The ID of its request, as the audit log has it; none where Vault does not tell.
+    pub request: Option<String>,
+}
+
 /// Why there can be no such drill.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -67,18 +76,21 @@ impl Drill {
         }
     }
 
-    /// Does it, and says what was done.
+    /// Does it.
     ///
     /// # Errors
     /// It could not be done: what was tried and what came back.
-    pub async fn go(&self, config: &Config) -> Result<String, Obstacle> {
+    pub async fn go(&self, config: &Config) -> Result<Done, Obstacle> {
         let vault = Vault::open(&config.vault).await?;
         match self {
             Self::Decoy(at) => {
                 let status = vault.ask_as_nobody(at).await?;
-                Ok(format!(
-                    "asked for the decoy `{at}` without a token: Vault answered {status}"
-                ))
+                let text =
+                    format!("asked for the decoy `{at}` without a token: Vault answered {status}");
+                Ok(Done {
+                    text,
+                    request: None,
+                })
             }
             Self::Login { auth } => {
                 let kube = kubernetes::connect(&config.kubernetes).await?;
@@ -88,7 +100,7 @@ impl Drill {
     }
 }
 
-async fn take_identity(vault: &Vault, kube: &Client, auth: &ObjectRef) -> Result<String, Obstacle> {
+async fn take_identity(vault: &Vault, kube: &Client, auth: &ObjectRef) -> Result<Done, Obstacle> {
     let api: Api<VaultAuth> = Api::namespaced(kube.clone(), &auth.namespace);
     let what = format!("get VaultAuth `{auth}`");
     let found = api.get(&auth.name).await;
@@ -101,9 +113,13 @@ async fn take_identity(vault: &Vault, kube: &Client, auth: &ObjectRef) -> Result
     })?;
     let account = ObjectRef::new(auth.namespace.clone(), login.service_account);
     let token = kubernetes::account_token(kube, &account, &login.audiences).await?;
-    vault.visit(&login.mount, &login.role, &token).await?;
-    Ok(format!(
+    let request = vault.visit(&login.mount, &login.role, &token).await?;
+    let text = format!(
         "logged in to `auth/{}` with the role `{}` and a token of the ServiceAccount `{account}`, and gave the token back",
         login.mount, login.role
-    ))
+    );
+    Ok(Done {
+        text,
+        request: Some(request),
+    })
 }

@@ -36,7 +36,8 @@ impl Vault {
         Ok(answer.status().as_u16())
     }
 
-    /// Logs in by the method `kubernetes` as whoever `token` is of, and gives the token that Vault grants back at once.
+    /// Logs in by the method `kubernetes` as whoever `token` is of, and gives the token that Vault grants back at once. Returns the
+    /// ID of the login, as the audit log has it.
     ///
     /// # Errors
     /// Vault refuses, or no answer came back.
@@ -45,7 +46,7 @@ impl Vault {
         mount: &str,
         role: &str,
         token: &SecretString,
-    ) -> Result<(), Obstacle> {
+    ) -> Result<String, Obstacle> {
         let what = format!("log in to `auth/{mount}` with the role `{role}`");
         let jwt = token.expose_secret();
         let with = Credentials::Jwt { role, jwt };
@@ -56,6 +57,8 @@ impl Vault {
         if !fits_header(granted.client_token.expose_secret()) {
             return Err(answer.foreign());
         }
-        self.revoke(&granted.client_token).await
+        let id = answer.granted(answer.request_id()?)?;
+        self.revoke(&granted.client_token).await?;
+        Ok(id)
     }
 }

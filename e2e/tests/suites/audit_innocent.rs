@@ -1,9 +1,11 @@
 //! Trials of `serve` that judges Vault's audit log: honest work is never a confirmed finding.
 
+use std::fs;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use e2e::scenario::{Probe, Scene, Server, Suite};
+use anyhow::{Context, Result, ensure};
+use e2e::scenario::{Probe, Relay, Scene, Server, Suite, eventually};
+use serde_json::Value;
 use vso_prober::model::Step;
 
 use crate::audit_impostor::{auditor, findings, knows};
@@ -20,6 +22,7 @@ pub(crate) fn suite() -> Suite {
         .trial("replacements_3", replacements)
         .trial("vault_sealed_for_a_while", sealed)
         .trial("a_second_auth", second_auth)
+        .trial("without_sight_of_the_operator_it_says_so", unseen)
 }
 
 async fn at_work(scene: &Scene, name: &str) -> Result<Server> {
@@ -69,6 +72,42 @@ async fn replacements(scene: &Scene) -> Result<()> {
         tokio::time::sleep(Duration::from_secs(5)).await;
     }
     innocent(server).await
+}
+
+/// Where the operator's Pods can't be seen any more, or not since the start, the sources can't be relied on.
+async fn unseen(scene: &Scene) -> Result<()> {
+    let state = scene.path("state");
+    let relay = Relay::slow(&scene.lab().api_server()?, || 0.0).await?;
+    let probe = Probe::kv2("unseen").every("2s");
+    let prober = auditor(scene, [probe], &state).await?;
+    let mut kubeconfig: Value = serde_json::from_slice(&fs::read(scene.lab().kubeconfig())?)?;
+    kubeconfig["clusters"][0]["cluster"]["server"] =
+        relay.address().replace("http://", "https://").into();
+    let kubeconfig = scene.file(&kubeconfig.to_string())?;
+    let prober = prober.kubeconfig(&kubeconfig);
+    let server = prober.serve(&[]).await?;
+    knows(&server).await?;
+    drop(relay);
+    blind(&server, "the operator's Pods could not be looked at since").await?;
+    server.stop().await?;
+    let server = prober.serve(&[]).await?;
+    blind(&server, "waiting for the operator's Pods").await?;
+    server.stop().await?;
+    let cleaner = scene.prober([Probe::kv2("unseen")]);
+    cleaner.run(&["cleanup", "--all"]).await?.exits(0).map(drop)
+}
+
+/// Waits until every source is down for this reason.
+async fn blind(server: &Server, why: &str) -> Result<()> {
+    eventually(why, Duration::from_secs(60), async || {
+        let Ok(told) = server.json("/api/v1/audit/sources").await else {
+            return Ok(None);
+        };
+        let sources = told["sources"].as_array().context("sources")?;
+        let told = |source: &Value| source["reason"].as_str().unwrap_or_default().contains(why);
+        Ok(sources.iter().all(told).then_some(()))
+    })
+    .await
 }
 
 async fn sealed(scene: &Scene) -> Result<()> {

@@ -277,13 +277,14 @@ async fn no_right_to_watch(scene: &Scene) -> Result<()> {
 
 /// The Secret comes while the watch is cut: it is there and right, but nobody can say since when.
 async fn watch_cut(scene: &Scene) -> Result<()> {
-    let slow = json!({"slow": {"at": "write", "seconds": 2.0}});
+    // Long enough for the cut to come first on a slow machine too.
+    let slow = json!({"slow": {"at": "write", "seconds": 4.0}});
     scene.lab().faults(&slow).await?;
     let line = Line::start(&scene.lab().api_server()?).await?;
     let kubeconfig = scene.kubeconfig_by(&line.address())?;
     let cut = Probe::kv2("cut")
         .steps(&[Step::Create, Step::Delete])
-        .limits("5s", "8s");
+        .limits("8s", "16s");
     let prober = scene.prober([cut]).kubeconfig(&kubeconfig);
     let running = prober.start(&["probe", "-o", "json"])?;
     scene.canary(Kind::Static, "cut").await?;

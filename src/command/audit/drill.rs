@@ -50,11 +50,12 @@ pub(super) async fn run(settings: &Settings, args: &AuditDrillArgs) -> Result<Ex
     let before = judge.findings(&drill).await?;
     let begun = Instant::now();
     let done = drill.go(&config).await?;
-    say(&format!("{done}\n"))?;
+    say(&format!("{}\n", done.text))?;
     let mut polls = interval(POLL);
     while begun.elapsed() < audit.lag {
         polls.tick().await;
-        if let Some(found) = fresh(judge.findings(&drill).await?, &before) {
+        let now = judge.findings(&drill).await?;
+        if let Some(found) = of_drill(now, &before, done.request.as_deref()) {
             say(&told(&found, begun.elapsed()))?;
             return Ok(Exit::Good);
         }
@@ -63,11 +64,18 @@ pub(super) async fn run(settings: &Settings, args: &AuditDrillArgs) -> Result<Ex
     Ok(Exit::Failed)
 }
 
-/// The finding that was not there before, or not with so many requests.
-fn fresh(now: Vec<Finding>, before: &[Finding]) -> Option<Finding> {
+/// The finding of the drill: the one that has its request, where that is known. Else, and where a finding has more requests than it
+/// shows, the one that was not there before, or not with so many.
+fn of_drill(now: Vec<Finding>, before: &[Finding], request: Option<&str>) -> Option<Finding> {
     now.into_iter().find(|found| {
         let earlier = before.iter().find(|earlier| earlier.id == found.id);
-        found.state != State::Dismissed && earlier.is_none_or(|earlier| found.count > earlier.count)
+        let more = earlier.is_none_or(|earlier| found.count > earlier.count);
+        let shown = u64::try_from(found.requests.len()).is_ok_and(|shown| shown == found.count);
+        let its = match request {
+            Some(id) if shown => found.requests.iter().any(|one| one.id == id),
+            Some(_) | None => more,
+        };
+        found.state != State::Dismissed && its
     })
 }
 

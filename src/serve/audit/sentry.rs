@@ -1,27 +1,27 @@
 //! The look at what audit logs are judged by: the operator's Pods and Lease, the `VaultAuth`s, who else uses their accounts, and
 //! the prober's own line in Vault's log.
 
+mod seen;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::OptionFuture;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt as _};
-use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::audit::address;
 use crate::audit::tracker::{SeenLease, SeenPod};
-use crate::config::Config;
+use crate::config::{Config, Identities};
 use crate::kubernetes::{self, read};
 use crate::model::name::ObjectRef;
 use crate::model::record::Obstacle;
 use crate::model::snapshot::Snapshot;
-use crate::model::time;
 use crate::operator::api::{VaultAuth, VaultAuthGlobal};
 use crate::operator::{
     self, LEADER_LEASE, LoginIdentity, allows, globals_of, identities_of, merged,
@@ -30,6 +30,7 @@ use crate::scrape::Source;
 use crate::vault::Vault;
 
 use super::notice::About;
+use seen::{UsingPod, about, held, seen};
 
 /// How often each is looked at.
 const PODS: Duration = Duration::from_secs(1);
@@ -39,9 +40,6 @@ const METRICS: Duration = Duration::from_secs(60);
 const LINES: Duration = Duration::from_secs(10);
 /// No look takes longer.
 const LIMIT: Duration = Duration::from_secs(10);
-/// For how long a Lease holds that does not say so, in seconds.
-const LEASE_SECONDS: i32 = 15;
-
 /// What was seen.
 #[derive(Debug)]
 pub(super) enum News {
@@ -121,6 +119,8 @@ pub(super) struct Sentry {
     metrics: Source,
     namespace: String,
     selector: String,
+    /// Whether the operator's identities are those of the `VaultAuth`s.
+    infers: bool,
     news: mpsc::Sender<News>,
 }
 
@@ -140,6 +140,10 @@ impl Sentry {
             vault: Arc::new(Vault::open(&config.vault).await?),
             namespace: config.operator.namespace.clone(),
             selector: config.operator.pod_selector.clone(),
+            infers: config
+                .audit
+                .as_ref()
+                .is_some_and(|audit| audit.identities == Identities::Auto),
             news,
         })
     }
@@ -151,9 +155,10 @@ impl Sentry {
 
     /// Looks again and again.
     pub(super) async fn keep_watch(self) {
+        let auths = self.infers.then(|| self.every(Look::Auths));
         tokio::join!(
             self.every(Look::Pods),
-            self.every(Look::Auths),
+            OptionFuture::from(auths),
             self.every(Look::Accounts),
             self.every(Look::Line),
             self.scrape(),
@@ -333,68 +338,4 @@ impl Sentry {
         let id = id.unwrap_or_default();
         Ok(News::Line { id, sent, received })
     }
-}
-
-/// A Pod, as far as it says which account it uses.
-#[derive(Deserialize)]
-struct UsingPod {
-    metadata: UsingMetadata,
-    #[serde(default)]
-    spec: UsingSpec,
-}
-
-#[derive(Deserialize)]
-struct UsingMetadata {
-    namespace: Option<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct UsingSpec {
-    service_account_name: Option<String>,
-}
-
-/// A Pod of the operator's. One whose containers have all ended for good is gone, whatever else it is.
-fn seen(pod: &Pod, at: Timestamp) -> Option<SeenPod> {
-    let status = pod.status.clone().unwrap_or_default();
-    if matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
-        return None;
-    }
-    let parsed = |text: Option<String>| text.as_deref().and_then(address::parse);
-    Some(SeenPod {
-        uid: pod.metadata.uid.clone()?,
-        name: pod.name_any().into(),
-        address: parsed(status.pod_ip),
-        node_address: parsed(status.host_ip),
-        created: pod
-            .metadata
-            .creation_timestamp
-            .as_ref()
-            .map_or(at, |time| time.0),
-    })
-}
-
-/// What an event is about: the Deployment of a Pod, or the Pod.
-fn about(pod: &Pod) -> About {
-    match operator::deployment(pod) {
-        Some(name) => About {
-            version: "apps/v1",
-            kind: "Deployment".to_owned(),
-            name: name.to_owned(),
-        },
-        None => About {
-            version: "v1",
-            kind: "Pod".to_owned(),
-            name: pod.name_any(),
-        },
-    }
-}
-
-fn held(lease: &Lease) -> Option<SeenLease> {
-    let spec = lease.spec.as_ref()?;
-    let seconds = spec.lease_duration_seconds.unwrap_or(LEASE_SECONDS);
-    Some(SeenLease {
-        renewed: spec.renew_time.as_ref()?.0,
-        duration: time::seconds(seconds.into()),
-    })
 }

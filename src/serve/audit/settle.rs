@@ -7,8 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::task::spawn_blocking;
 
-use super::Auditor;
 use super::disk::Kept;
+use super::{Auditor, Sight};
 use crate::audit::clock::Offset;
 use crate::audit::finding::{Finding, State};
 use crate::audit::rule::{self, books};
@@ -130,6 +130,13 @@ impl Auditor {
         }
     }
 
+    /// Why it is not known where the operator is, if it was not seen within `lag`.
+    fn unseen(&self, now: Timestamp) -> Option<String> {
+        let seen = self.tracker.seen()?;
+        let late = self.sight == Sight::Lost && seen.later(self.context.settings.lag) < now;
+        late.then(|| format!("the operator's Pods could not be looked at since {seen}"))
+    }
+
     /// Tells what there is to tell, to whoever asks and as metrics.
     fn publish(&self, now: Timestamp) {
         let settings = &self.context.settings;
@@ -141,7 +148,8 @@ impl Auditor {
             .map(|(rule, reason)| RuleOff { rule, reason })
             .collect();
         let blind = if self.ready() {
-            self.own.missed(now, settings.lag)
+            let missed = self.own.missed(now, settings.lag);
+            missed.or_else(|| self.unseen(now))
         } else {
             Some(WAITING.to_owned())
         };
