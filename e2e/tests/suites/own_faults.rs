@@ -288,6 +288,8 @@ async fn watch_cut(scene: &Scene) -> Result<()> {
     let prober = scene.prober([cut]).kubeconfig(&kubeconfig);
     let running = prober.start(&["probe", "-o", "json"])?;
     scene.canary(Kind::Static, "cut").await?;
+    // The answer to its creation is still on its way to the prober.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     line.cut();
     scene.secret("cut").await?;
     line.mend();
@@ -356,7 +358,7 @@ async fn awaiting_a_poll(
 /// Somebody else deletes the canary's resource: that says nothing of the operator.
 async fn canary_removed(scene: &Scene) -> Result<()> {
     // However slow the machine is, the poll comes after it.
-    let (running, canary) = awaiting_a_poll(scene, "removed", "60s").await?;
+    let (running, canary) = awaiting_a_poll(scene, "removed", "20s").await?;
     let api = scene.resources(Kind::Static);
     api.delete(&canary, &DeleteParams::default()).await?;
     let run = running.ended().await?.exits(3)?.only_run()?;
