@@ -141,14 +141,15 @@ impl Check {
 }
 
 async fn examined(prober: &Prober) -> Result<(i32, Vec<Check>)> {
-    let outcome = prober
-        .run(&["doctor", "--leader-elect", "-o", "json"])
-        .await?;
+    checks(prober, &["doctor", "--leader-elect", "-o", "json"]).await
+}
+
+/// How `doctor` exits, and what it tells.
+async fn checks(prober: &Prober, doctor: &[&str]) -> Result<(i32, Vec<Check>)> {
+    let outcome = prober.run(doctor).await?;
     let code = outcome.code.context("a signal ended it")?;
-    Ok((
-        code,
-        serde_json::from_str(&outcome.stdout).with_context(|| outcome.to_string())?,
-    ))
+    let checks = serde_json::from_str(&outcome.stdout).with_context(|| outcome.to_string())?;
+    Ok((code, checks))
 }
 
 /// Waits until `doctor` misses something, or does not.
@@ -278,6 +279,49 @@ async fn each_capability(scene: &Scene) -> Result<()> {
     let prober = install(scene).await?;
     let policy = read("manifests/vault/policy.hcl")?;
     let mut tried = 0;
+    for Lesser { path, gone, rest } in lesser(&policy)? {
+        write_policy(scene, PROBER, &rest).await?;
+        // What can't be asked for is not known to be there.
+        if path == "sys/capabilities-self" {
+            let (code, checks) = examined(&prober).await?;
+            ensure!(
+                code == 0 && checks.iter().any(|check| !check.is_well()),
+                "{checks:?}"
+            );
+        } else {
+            missed(&prober, "vault-policy", &[path, gone])
+                .await
+                .with_context(|| format!("without {gone} on {path}"))?;
+        }
+        let journey = match (path.split('/').nth(1), gone) {
+            (Some("data"), "create") => Some(vec![Step::Create]),
+            (Some("data"), "update") => Some(vec![Step::Create, Step::Update]),
+            _ => None,
+        };
+        if let Some(steps) = journey {
+            let outcome = hasty(&prober, &steps).probe(&[]).await?.exits(3)?;
+            let step = *steps.last().context("steps")?;
+            blames(&outcome.only_run()?, step, Cause::ProberVaultDenied)?;
+        }
+        write_policy(scene, PROBER, &policy).await?;
+        prober.run(&["cleanup", "--all"]).await?.exits(0)?;
+        tried += 1;
+    }
+    ensure!(tried == 9, "{tried} capabilities");
+    well(&prober).await
+}
+
+/// A policy that lacks one capability.
+struct Lesser<'a> {
+    path: &'a str,
+    gone: &'a str,
+    /// The policy without it.
+    rest: String,
+}
+
+/// What is left of a policy without each of its capabilities in turn.
+fn lesser(policy: &str) -> Result<Vec<Lesser<'_>>> {
+    let mut all = Vec::new();
     for line in policy.lines().filter(|line| line.starts_with("path ")) {
         let path = line.split('"').nth(1).context("a path")?;
         let (_, list) = line.split_once("= [").context("capabilities")?;
@@ -286,36 +330,11 @@ async fn each_capability(scene: &Scene) -> Result<()> {
             let kept: Vec<_> = capabilities.iter().filter(|one| *one != gone).collect();
             let less = format!("path \"{path}\" {{ capabilities = {kept:?} }}");
             let less = if kept.is_empty() { String::new() } else { less };
-            write_policy(scene, PROBER, &policy.replace(line, &less)).await?;
-            // What can't be asked for is not known to be there.
-            if path == "sys/capabilities-self" {
-                let (code, checks) = examined(&prober).await?;
-                ensure!(
-                    code == 0 && checks.iter().any(|check| !check.is_well()),
-                    "{checks:?}"
-                );
-            } else {
-                missed(&prober, "vault-policy", &[path, gone])
-                    .await
-                    .with_context(|| format!("without {gone} on {path}"))?;
-            }
-            let journey = match (path.split('/').nth(1), *gone) {
-                (Some("data"), "create") => Some(vec![Step::Create]),
-                (Some("data"), "update") => Some(vec![Step::Create, Step::Update]),
-                _ => None,
-            };
-            if let Some(steps) = journey {
-                let outcome = hasty(&prober, &steps).probe(&[]).await?.exits(3)?;
-                let step = *steps.last().context("steps")?;
-                blames(&outcome.only_run()?, step, Cause::ProberVaultDenied)?;
-            }
-            write_policy(scene, PROBER, &policy).await?;
-            prober.run(&["cleanup", "--all"]).await?.exits(0)?;
-            tried += 1;
+            let rest = policy.replace(line, &less);
+            all.push(Lesser { path, gone, rest });
         }
     }
-    ensure!(tried == 9, "{tried} capabilities");
-    well(&prober).await
+    Ok(all)
 }
 
 async fn write_policy(scene: &Scene, name: &str, policy: &str) -> Result<()> {

@@ -40,6 +40,7 @@ const METRICS: Duration = Duration::from_secs(60);
 const LINES: Duration = Duration::from_secs(10);
 /// No look takes longer.
 const LIMIT: Duration = Duration::from_secs(10);
+
 /// What was seen.
 #[derive(Debug)]
 pub(super) enum News {

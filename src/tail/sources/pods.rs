@@ -5,6 +5,7 @@ mod cut;
 mod kept;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -120,7 +121,7 @@ impl PodLogs {
                     continue;
                 }
             };
-            troubles.say("", pods.is_empty().then(|| self.nobody()));
+            let mut trouble = pods.is_empty().then(|| self.nobody());
             for pod in pods {
                 let Some(uid) = pod
                     .metadata
@@ -149,9 +150,10 @@ impl PodLogs {
                             uid
                         });
                     }
-                    Err(why) => troubles.say("", Some(why)),
+                    Err(why) => trouble = Some(why),
                 }
             }
+            troubles.say("", trouble);
         }
     }
 
@@ -160,15 +162,12 @@ impl PodLogs {
         let client = client.map_err(|obstacle| obstacle.text)?;
         let (state, source) = (self.state.clone(), self.source.clone());
         let kept = spawn_blocking(move || Kept::open(&state, &source)).await;
-        let failed = |error: &dyn std::error::Error| {
+        let kept = kept.map_err(io::Error::other).and_then(|kept| kept);
+        let kept = kept.map_err(|error| {
             let folder = self.state.display();
             Text::from(format!("tried to keep positions in {folder}: {error}"))
-        };
-        match kept {
-            Ok(Ok(kept)) => Ok((client, Arc::new(kept))),
-            Ok(Err(error)) => Err(failed(&error)),
-            Err(error) => Err(failed(&error)),
-        }
+        })?;
+        Ok((client, Arc::new(kept)))
     }
 
     async fn pods(&self, client: &Client) -> Result<Vec<Pod>, Text> {

@@ -9,7 +9,7 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::{Check, PATIENCE, resources, write_policy};
+use super::{Check, Lesser, PATIENCE, checks, lesser, resources, write_policy};
 use crate::manifests::installed::{documents, install};
 use crate::manifests::shipped::{read, root};
 
@@ -59,12 +59,7 @@ async fn policy(judge: &Prober) -> Result<String> {
 }
 
 async fn examined(judge: &Prober) -> Result<(i32, Vec<Check>)> {
-    let outcome = judge
-        .run(&["doctor", "--only", "audit", "-o", "json"])
-        .await?;
-    let code = outcome.code.context("a signal ended it")?;
-    let checks = serde_json::from_str(&outcome.stdout).with_context(|| outcome.to_string())?;
-    Ok((code, checks))
+    checks(judge, &["doctor", "--only", "audit", "-o", "json"]).await
 }
 
 /// Waits until `doctor` misses something of a topic.
@@ -258,27 +253,19 @@ pub(super) async fn each_capability(scene: &Scene) -> Result<()> {
     let (judge, _) = judge(scene).await?;
     let policy = policy(&judge).await?;
     let mut tried = Vec::new();
-    for line in policy.lines().filter(|line| line.starts_with("path ")) {
-        let path = line.split('"').nth(1).context("a path")?;
-        let (_, list) = line.split_once("= [").context("capabilities")?;
-        let capabilities: Vec<_> = list.split('"').skip(1).step_by(2).collect();
-        for gone in &capabilities {
-            let kept: Vec<_> = capabilities.iter().filter(|one| *one != gone).collect();
-            let less = format!("path \"{path}\" {{ capabilities = {kept:?} }}");
-            let less = if kept.is_empty() { String::new() } else { less };
-            write_policy(scene, ACCOUNT, &policy.replace(line, &less)).await?;
-            if path == "sys/capabilities-self" {
-                let (code, checks) = examined(&judge).await?;
-                ensure!(code == 0, "{checks:?}");
-            } else {
-                missed(&judge, "vault-policy", &[path, gone])
-                    .await
-                    .with_context(|| format!("without {gone} on {path}"))?;
-            }
-            tried.push(format!("{gone} {path}"));
+    for Lesser { path, gone, rest } in lesser(&policy)? {
+        write_policy(scene, ACCOUNT, &rest).await?;
+        if path == "sys/capabilities-self" {
+            let (code, checks) = examined(&judge).await?;
+            ensure!(code == 0, "{checks:?}");
+        } else {
+            missed(&judge, "vault-policy", &[path, gone])
+                .await
+                .with_context(|| format!("without {gone} on {path}"))?;
         }
-        write_policy(scene, ACCOUNT, &policy).await?;
+        tried.push(format!("{gone} {path}"));
     }
+    write_policy(scene, ACCOUNT, &policy).await?;
     tried.sort_unstable();
     ensure!(
         tried

@@ -1,5 +1,6 @@
 //! A container whose log is read as it grows, over its restarts.
 
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -226,13 +227,7 @@ impl Container {
     async fn save(&self, mark: Option<Mark>) -> Result<(), Text> {
         let (kept, uid) = (self.kept.clone(), self.uid.clone());
         let saved = spawn_blocking(move || kept.save(&uid, mark)).await;
-        let failed = |error: &dyn std::error::Error| {
-            Text::from(format!("tried to save how far a log was read: {error}"))
-        };
-        match saved {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(failed(&error)),
-            Err(error) => Err(failed(&error)),
-        }
+        let saved = saved.map_err(io::Error::other).and_then(|saved| saved);
+        saved.map_err(|error| format!("tried to save how far a log was read: {error}").into())
     }
 }
