@@ -181,6 +181,9 @@ fn command(
         None => standin()?,
     };
     let mut command = Command::new(binary);
+    if let Some(workers) = site.options.workers {
+        command.args(["-max-concurrent-reconciles", &workers.to_string()]);
+    }
     command
         .arg("-kubeconfig")
         .arg(kubeconfig)

@@ -12,6 +12,8 @@ pub struct Options {
     pub operator: Option<RealOperator>,
     /// A `vault` binary to run in OpenBao's place.
     pub vault: Option<PathBuf>,
+    /// How many resources of a kind that writes a Secret the operator reconciles at once; 100, its own default, if `None`.
+    pub workers: Option<u16>,
     /// Whether there is a node for Pods to run on, which needs root.
     pub node: bool,
     /// Whether the logs stay when the lab has gone. They also do when it fails to start.

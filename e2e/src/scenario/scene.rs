@@ -37,10 +37,12 @@ pub struct Scene {
 }
 
 impl Scene {
-    pub(super) async fn start(node: bool) -> Result<Self> {
+    /// Starts a lab with the node and the workers of `wanted`; what else there is says the environment.
+    pub(super) async fn start(wanted: &Options) -> Result<Self> {
         let program = program()?;
         let options = Options {
-            node,
+            node: wanted.node,
+            workers: wanted.workers,
             ..Options::from_env()?
         };
         let real = options.operator.is_some();

@@ -20,6 +20,7 @@ use tokio::time::timeout;
 
 use super::records::Records;
 use super::{Scene, memory};
+use crate::lab::Options;
 
 /// No trial takes this long, unless it is said to.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -33,8 +34,8 @@ const SLOWEST: usize = 15;
 /// Named trials that share a lab, which is started by the first of them.
 pub struct Suite {
     name: &'static str,
-    /// Whether its lab has a node.
-    node: bool,
+    /// What its lab has.
+    lab: Options,
     limit: Duration,
     /// Whether the trials that are added from now on are left out.
     left_out: bool,
@@ -62,7 +63,8 @@ struct Program {
 /// A suite while it runs.
 struct Stage {
     name: &'static str,
-    node: bool,
+    /// What its lab is to have.
+    wanted: Options,
     /// How many of its trials have been asked for and are not over.
     pending: AtomicUsize,
     /// Its lab, once one of its trials was asked for. A fair lock: trials come in their order.
@@ -113,7 +115,7 @@ impl Suite {
     pub fn new(name: &'static str) -> Self {
         Self {
             name,
-            node: false,
+            lab: Options::default(),
             limit: LIMIT,
             left_out: false,
             trials: Vec::new(),
@@ -134,10 +136,20 @@ impl Suite {
             ));
         }
         Self {
-            node: true,
+            lab: Options {
+                node: true,
+                ..Options::default()
+            },
             left_out,
             ..Self::new(name)
         }
+    }
+
+    /// Gives the operator of its lab so many workers for each kind that writes a Secret: a small crowd keeps few busy.
+    #[must_use]
+    pub fn workers(mut self, workers: u16) -> Self {
+        self.lab.workers = Some(workers);
+        self
     }
 
     /// Gives the trials that are added from now on this long.
@@ -199,7 +211,7 @@ impl Suite {
     fn on(self, program: &Arc<Program>) -> Vec<Trial> {
         let stage = Arc::new(Stage {
             name: self.name,
-            node: self.node,
+            wanted: self.lab,
             pending: AtomicUsize::default(),
             lab: sync::Mutex::default(),
         });
@@ -288,7 +300,7 @@ impl Stage {
     fn start(&self, program: &Program) -> Started {
         let labs = program.labs.clone();
         let permit = program.runtime.block_on(labs.acquire_owned());
-        let start = || program.runtime.block_on(Scene::start(self.node));
+        let start = || program.runtime.block_on(Scene::start(&self.wanted));
         let scene = program.timed(&format!("{}::(lab)", self.name), start);
         Started {
             scene: scene.map_err(|error| format!("{error:#}")),

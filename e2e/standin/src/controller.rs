@@ -58,11 +58,16 @@ pub(crate) struct Controller<K: Kind> {
     writer: Writer<K>,
     faults: Switchboard,
     synced: watch::Sender<bool>,
+    workers: u16,
 }
 
 impl<K: Kind> Controller<K> {
-    /// A controller whose metrics are `series`.
-    pub(crate) fn new(series: super::metrics::Controller, faults: &Switchboard) -> Self {
+    /// A controller whose metrics are `series`, with so many workers.
+    pub(crate) fn new(
+        series: super::metrics::Controller,
+        faults: &Switchboard,
+        workers: u16,
+    ) -> Self {
         let (store, writer) = reflector::store();
         let queue = Queue::new(series, faults.clone());
         Self {
@@ -71,6 +76,7 @@ impl<K: Kind> Controller<K> {
             writer,
             faults: faults.clone(),
             synced: watch::Sender::new(false),
+            workers,
         }
     }
 
@@ -92,6 +98,7 @@ impl<K: Kind> Controller<K> {
             writer,
             faults,
             synced,
+            workers,
         } = self;
         let pump = pump(client, writer, queue.clone(), reconciler.clone(), synced);
         let worker = Worker {
@@ -102,7 +109,7 @@ impl<K: Kind> Controller<K> {
         };
         let crew = async {
             caches.filled().await;
-            worker.crew().await;
+            worker.crew(workers).await;
         };
         tokio::join!(pump, crew);
     }
@@ -117,8 +124,8 @@ struct Worker<K: Kind> {
 }
 
 impl<K: Kind> Worker<K> {
-    /// As many as the kind has, for ever.
-    async fn crew(self) {
+    /// So many at once, for ever.
+    async fn crew(self, workers: u16) {
         let worker = Arc::new(self);
         // Tasks of their own, so that a crowd shares the machine's cores.
         let mut work = JoinSet::new();
@@ -127,7 +134,7 @@ impl<K: Kind> Worker<K> {
                 Some(ended) = work.join_next() => {
                     ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
                 }
-                object = worker.queue.next(), if work.len() < usize::from(K::WORKERS) => {
+                object = worker.queue.next(), if work.len() < usize::from(workers) => {
                     let worker = worker.clone();
                     work.spawn(async move {
                         worker.turn(&object).await;

@@ -31,8 +31,6 @@ pub(crate) trait Kind:
     const CONTROLLER: &'static str;
     /// Its finalizer, before the group.
     const FINALIZER: &'static str = Self::CONTROLLER;
-    /// How many may be reconciled at once.
-    const WORKERS: u16;
     /// Whether it writes a Secret: then a change of its labels or annotations counts, too.
     const SYNCS: bool;
 
@@ -41,11 +39,10 @@ pub(crate) trait Kind:
 }
 
 macro_rules! kind {
-    ($kind:ident, $controller:literal, $workers:literal, $syncs:literal $(, $finalizer:literal)?) => {
+    ($kind:ident, $controller:literal, $syncs:literal $(, $finalizer:literal)?) => {
         impl Kind for $kind {
             const KIND: &'static str = stringify!($kind);
             const CONTROLLER: &'static str = $controller;
-            const WORKERS: u16 = $workers;
             const SYNCS: bool = $syncs;
             $(const FINALIZER: &'static str = $finalizer;)?
 
@@ -56,17 +53,11 @@ macro_rules! kind {
     };
 }
 
-kind!(VaultConnection, "vaultconnection", 1, false);
-kind!(VaultAuth, "vaultauth", 1, false);
-kind!(VaultStaticSecret, "vaultstaticsecret", 100, true);
-kind!(VaultDynamicSecret, "vaultdynamicsecret", 100, true);
-kind!(
-    VaultPKISecret,
-    "vaultpkisecret",
-    100,
-    true,
-    "vaultpkisecrets"
-);
+kind!(VaultConnection, "vaultconnection", false);
+kind!(VaultAuth, "vaultauth", false);
+kind!(VaultStaticSecret, "vaultstaticsecret", true);
+kind!(VaultDynamicSecret, "vaultdynamicsecret", true);
+kind!(VaultPKISecret, "vaultpkisecret", true, "vaultpkisecrets");
 
 /// Writes resources back.
 #[derive(Clone)]

@@ -66,7 +66,7 @@ const MAC_SECRET: &str = "vso-cc-storage-hmac-key";
 /// Runs the stand-in until it is dropped or one of its parts fails.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let faults = Switchboard::default();
-    let metrics = Metrics::register().context("metrics")?;
+    let metrics = Metrics::register(options.workers).context("metrics")?;
     let client = transport::client(&options, metrics.requests.clone());
     let client = client.await.context("client to Kubernetes")?;
     let mut tasks = JoinSet::new();
@@ -74,11 +74,12 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let scraped = listen(options.metrics).await?;
     tasks.spawn(axum::serve(scraped, http::metrics(metrics.clone())).into_future());
 
-    let connections = controller_of::<VaultConnection>(&metrics, &faults);
-    let auths = controller_of::<VaultAuth>(&metrics, &faults);
-    let statics = controller_of::<VaultStaticSecret>(&metrics, &faults);
-    let dynamics = controller_of::<VaultDynamicSecret>(&metrics, &faults);
-    let pkis = controller_of::<VaultPKISecret>(&metrics, &faults);
+    let workers = options.workers;
+    let connections = controller_of::<VaultConnection>(&metrics, &faults, workers);
+    let auths = controller_of::<VaultAuth>(&metrics, &faults, workers);
+    let statics = controller_of::<VaultStaticSecret>(&metrics, &faults, workers);
+    let dynamics = controller_of::<VaultDynamicSecret>(&metrics, &faults, workers);
+    let pkis = controller_of::<VaultPKISecret>(&metrics, &faults, workers);
     let (accounts, accounts_writer) = reflector::store();
     let (accounts_synced, secrets_synced) = (watch::Sender::new(false), watch::Sender::new(false));
     let caches = Caches(vec![
@@ -181,8 +182,9 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
         .with_context(|| format!("listen on {address}"))
 }
 
-fn controller_of<K: Kind>(metrics: &Metrics, faults: &Switchboard) -> Controller<K> {
-    Controller::new(metrics.controller(K::CONTROLLER), faults)
+fn controller_of<K: Kind>(metrics: &Metrics, faults: &Switchboard, workers: u16) -> Controller<K> {
+    let workers = if K::SYNCS { workers } else { 1 };
+    Controller::new(metrics.controller(K::CONTROLLER), faults, workers)
 }
 
 async fn endless(part: impl Future<Output = ()>) -> std::io::Result<()> {

@@ -43,13 +43,13 @@ impl fmt::Debug for Metrics {
 }
 
 impl Metrics {
-    /// Registers everything in a registry of its own.
-    pub(crate) fn register() -> Result<Self, prometheus::Error> {
+    /// Registers everything in a registry of its own. Each controller that writes Secrets has so many workers.
+    pub(crate) fn register(workers: u16) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let metrics = Self {
             process: Arc::new(Process::register(&registry)?),
             before_gather: Arc::default(),
-            controllers: Controllers::register(&registry)?,
+            controllers: Controllers::register(&registry, workers)?,
             vault: Vault::register(&registry)?,
             requests: counters(
                 &registry,

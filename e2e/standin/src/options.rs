@@ -12,6 +12,8 @@ pub struct Options {
     pub metrics: SocketAddr,
     /// Where `/healthz`, `/readyz` and `/faults` are served.
     pub health: SocketAddr,
+    /// How many resources of a kind that writes a Secret may be reconciled at once.
+    pub workers: u16,
     /// `OPERATOR_POD_NAME`.
     pub pod_name: String,
     /// `OPERATOR_POD_UID`: another one than before means "restarted" to a dynamic secret.
@@ -44,12 +46,16 @@ pub enum UsageError {
     Unexpected(String),
 }
 
-const FLAGS: [&str; 4] = [
+const FLAGS: [&str; 5] = [
     "-kubeconfig",
     "-leader-elect",
     "-metrics-bind-address",
     "-health-probe-bind-address",
+    "-max-concurrent-reconciles",
 ];
+
+/// How many workers each of these controllers has, unless it is said: as the real operator.
+const WORKERS: u16 = 100;
 
 impl Options {
     /// Reads the arguments (without the program's name) and the environment.
@@ -62,6 +68,7 @@ impl Options {
             kubeconfig: None,
             metrics: SocketAddr::from(([127, 0, 0, 1], 8080)),
             health: SocketAddr::from(([127, 0, 0, 1], 8081)),
+            workers: WORKERS,
             pod_name: variable("OPERATOR_POD_NAME", "vso-standin"),
             pod_uid: variable("OPERATOR_POD_UID", ""),
             namespace: variable("OPERATOR_NAMESPACE", "default"),
@@ -90,6 +97,7 @@ impl Options {
             match name.as_str() {
                 "kubeconfig" => options.kubeconfig = Some(value.into()),
                 "metrics-bind-address" => options.metrics = address(&name, &value)?,
+                "max-concurrent-reconciles" => options.workers = workers(&name, &value)?,
                 _ => options.health = address(&name, &value)?,
             }
         }
@@ -107,6 +115,15 @@ fn check_leader_elect(value: &str) -> Result<(), UsageError> {
         flag: "leader-elect".into(),
         value: value.into(),
         reason: reason.into(),
+    })
+}
+
+fn workers(flag: &str, value: &str) -> Result<u16, UsageError> {
+    let number = value.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| UsageError::Invalid {
+        flag: flag.into(),
+        value: value.into(),
+        reason: "expected a number from 1 to 65535".into(),
     })
 }
 
@@ -144,6 +161,9 @@ mod tests {
         assert_eq!(options.kubeconfig, Some("/k".into()));
         assert_eq!(options.metrics.port(), 1);
         assert_eq!(options.health.port(), 2);
+        assert_eq!(options.workers, 100);
+        let few = parse("--max-concurrent-reconciles 10").expect("well formed");
+        assert_eq!(few.workers, 10);
     }
 
     #[test]
@@ -157,6 +177,7 @@ mod tests {
         refused("-leader-elect", "no leader election");
         refused("-leader-elect=maybe", "neither true nor false");
         refused("-metrics-bind-address nowhere", "HOST:PORT");
+        refused("-max-concurrent-reconciles 0", "a number from 1");
         refused("now", "unexpected");
     }
 

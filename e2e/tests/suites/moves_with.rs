@@ -25,8 +25,11 @@ const RUNS: usize = 40;
 const BATCH: usize = 20;
 /// For how many seconds a request to a slow Vault is held back.
 const SLOW: Range<f64> = 0.0..0.8;
+/// How many workers the operator has. A tenth of its default: a tenth of the crowd makes the same queue, and leaves the
+/// machine to the operator.
+const WORKERS: u16 = 10;
 /// How many resources of others come at once: more than the operator has workers.
-const BURST: RangeInclusive<usize> = 110..=300;
+const BURST: RangeInclusive<usize> = 11..=30;
 /// How many seconds a request to the Vault of these others takes on average, drawn for each burst; long enough
 /// that a queue forms on a fast machine too. Were it the same for all bursts, how long the queue is would say
 /// the same as how long it takes.
@@ -45,6 +48,7 @@ const LIMIT: Duration = Duration::from_secs(1800);
 /// Its trials.
 pub(crate) fn suite() -> Suite {
     Suite::new("moves_with")
+        .workers(WORKERS)
         .limit(LIMIT)
         .trial("a_slow_vault_is_told_by_its_reads", slow_vault)
         .trial("a_crowd_is_told_by_the_queue", crowd)
@@ -278,7 +282,7 @@ async fn crowd(scene: &Scene) -> Result<()> {
     }
     crowd.disband().await?;
     way.clear().await?;
-    let told = series.conclude("bursts of 110 to 300 resources of others")?;
+    let told = series.conclude("bursts of 11 to 30 resources of others, for 10 workers")?;
     // What it waits for in the queue is that the operator takes others up.
     told.most_with(Signal::QueueSeconds, Some(Signal::ReconcileSeconds))?;
     Ok(())

@@ -8,17 +8,17 @@ use prometheus::{
 
 use super::{counters, gauges, histograms};
 
-/// Every controller of the real operator and its workers: their series exist from the start.
-const CONTROLLERS: [(&str, i64); 9] = [
-    ("hcpauth", 1),
-    ("hcpvaultsecretsapp", 100),
-    ("secrettransformation", 1),
-    ("vaultauth", 1),
-    ("vaultauthglobal", 1),
-    ("vaultconnection", 1),
-    ("vaultdynamicsecret", 100),
-    ("vaultpkisecret", 100),
-    ("vaultstaticsecret", 100),
+/// Every controller of the real operator, and whether it writes Secrets: their series exist from the start.
+const CONTROLLERS: [(&str, bool); 9] = [
+    ("hcpauth", false),
+    ("hcpvaultsecretsapp", true),
+    ("secrettransformation", false),
+    ("vaultauth", false),
+    ("vaultauthglobal", false),
+    ("vaultconnection", false),
+    ("vaultdynamicsecret", true),
+    ("vaultpkisecret", true),
+    ("vaultstaticsecret", true),
 ];
 
 const RESULTS: [&str; 4] = ["error", "requeue", "requeue_after", "success"];
@@ -59,10 +59,10 @@ pub(super) struct Controllers {
 }
 
 impl Controllers {
-    pub(super) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+    pub(super) fn register(registry: &Registry, workers: u16) -> Result<Self, prometheus::Error> {
         let by_controller = &["controller"][..];
         let by_queue = &["controller", "name"][..];
-        let workers = gauges(
+        let most = gauges(
             registry,
             "controller_runtime_max_concurrent_reconciles",
             by_controller,
@@ -105,8 +105,9 @@ impl Controllers {
             adds: counters(registry, "workqueue_adds_total", by_queue)?,
             retries: counters(registry, "workqueue_retries_total", by_queue)?,
         };
-        for (name, count) in CONTROLLERS {
-            workers.with_label_values(&[name]).set(count);
+        for (name, syncs) in CONTROLLERS {
+            let count = if syncs { i64::from(workers) } else { 1 };
+            most.with_label_values(&[name]).set(count);
             all.active.with_label_values(&[name]).set(0);
             all.errors.with_label_values(&[name]);
             for result in RESULTS {
