@@ -3,7 +3,6 @@
 //! The same lines in any order, and any number of times, give the same findings.
 
 pub mod address;
-pub mod clock;
 pub mod context;
 pub mod entry;
 pub mod facts;
@@ -15,6 +14,7 @@ pub mod pairs;
 pub mod presence;
 pub mod review;
 pub mod rule;
+pub mod trace;
 pub mod tracker;
 pub mod trap;
 

@@ -55,6 +55,8 @@ pub struct Config {
     pub history: Option<History>,
     /// The audit logs that are read.
     pub audit: Option<Audit>,
+    /// The prober that judges the audit logs in this one's place.
+    pub audit_url: Option<Url>,
     /// The name that keeps two probers on one namespace apart; fits a label value and a name's part.
     pub instance: String,
     /// A digest of what is written, whatever its order, its layout and its comments.

@@ -253,6 +253,7 @@ pub async fn examine(config: &Config, leader_elect: bool) -> Vec<Check> {
     ledger.0.append(&mut in_cluster.0);
     clock::look(&cluster, vault.as_ref(), &mut ledger);
     push::look(config, &mut ledger).await;
+    audit::elsewhere(config, &mut ledger).await;
     schedule(config, &mut ledger);
     ledger.0
 }

@@ -126,6 +126,7 @@ fn judge_step(record: &Record, step: &StepRecord, account: &StepAccount) -> Step
         attribution: told.attribution,
         operator: told.operator,
         void: told.void,
+        trace: account.trace.as_ref().map(|trace| trace.told(step.started)),
         explained_ratio: told.explained_ratio,
         moves_with: None,
         watch_delay_seconds: account.echo.map(|echo| echo.least.as_secs_f64()),

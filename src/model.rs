@@ -3,6 +3,7 @@
 pub mod account;
 pub mod cause;
 pub mod certificate;
+pub mod clock;
 pub mod correlation;
 pub mod delta;
 pub mod name;
@@ -18,6 +19,7 @@ pub mod standing;
 pub mod text;
 pub mod time;
 pub mod timeline;
+pub mod trace;
 
 use std::fmt;
 use std::time::Duration;

@@ -26,6 +26,7 @@ use crate::model::run::Context;
 use crate::model::snapshot::Reading;
 use crate::model::time::Moment as _;
 use crate::model::timeline::{Sighting, Timeline};
+use crate::model::trace::{Trip, VaultLog};
 use crate::model::{Mark, Step, name::ObjectRef};
 use crate::observe::{Inspector, Subscription};
 use crate::operator::{self, Reader};
@@ -67,6 +68,7 @@ pub async fn run(
         timeline: Timeline::default(),
         reader: None,
         written: false,
+        trips: Vec::new(),
         readings: Vec::new(),
         connection: None,
         inspector: None,
@@ -101,6 +103,10 @@ pub async fn run(
         timeline: journey.timeline,
         readings: journey.readings,
         connection: journey.connection,
+        vault_log: VaultLog {
+            trips: journey.trips,
+            calls: Vec::new(),
+        },
         leases,
         leftovers,
     }
@@ -119,6 +125,8 @@ struct Journey<'a> {
     reader: Option<Reader>,
     /// Whether anything may have been written to Vault.
     written: bool,
+    /// Its writes there.
+    trips: Vec<Trip>,
     readings: Vec<Reading>,
     /// The VaultConnection that the canary uses.
     connection: Option<ObjectRef>,
@@ -302,14 +310,20 @@ impl Journey<'_> {
     }
 
     async fn send(
-        &self,
+        &mut self,
         action: &Action,
         own: Option<OwnObject>,
         limit: Duration,
     ) -> Result<(), End> {
         let (peer, what) = action.request();
-        let sent = stimulus::send(self.clients, self.canary, action, own);
-        self.bounded(peer, what, limit, sent).await
+        let sending = stimulus::send(self.clients, self.canary, action, own);
+        let sent = self.now();
+        let done = self.bounded(peer, what, limit, sending).await;
+        if matches!(action, Action::WriteKv { .. }) {
+            let received = self.now();
+            self.trips.push(Trip { sent, received });
+        }
+        done
     }
 
     /// Runs a request of the prober's own, no longer than `limit` and not beyond a shutdown, nor after one.

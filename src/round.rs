@@ -1,5 +1,6 @@
 //! A round: one run of a probe, from asking for clients to what is claimed of it.
 
+mod heard;
 mod sweep;
 
 use std::collections::BTreeMap;
@@ -23,7 +24,9 @@ use crate::operator;
 use crate::panic::{caught, caught_at_once};
 use crate::probe::{self, Clients, Progress};
 use crate::shutdown::Shutdown;
+use heard::heard;
 
+pub use heard::AuditLog;
 pub use sweep::sweep;
 
 /// How long it may take to clean up after a bug.
@@ -39,6 +42,8 @@ pub struct Round<'a> {
     pub clients: Result<&'a Clients, Obstacle>,
     /// Since when they were asked for.
     pub begun: Instant,
+    /// Who can tell what Vault's audit log says of the canary, where somebody can.
+    pub log: Option<&'a dyn AuditLog>,
     /// The earlier runs, with which the latencies of this one are compared.
     pub windows: &'a Mutex<Windows>,
 }
@@ -77,10 +82,15 @@ impl Round<'_> {
         shutdown: &Shutdown,
         tell: impl Fn(Progress),
     ) -> Outcome {
-        let record = Record {
+        let mut record = Record {
             context: self.context.clone(),
             ..self.record(probe, shutdown, tell).await
         };
+        if let Some(log) = self.log.filter(|_| !record.vault_log.trips.is_empty())
+            && !shutdown.asked()
+        {
+            record.vault_log.calls = heard(log, &record.canary.name).await;
+        }
         let mut run = judged(&record);
         for step in &run.steps {
             if let Some(rule) = &step.rule {
@@ -221,6 +231,7 @@ mod tests {
             context: context(&config),
             clients: Ok(&clients),
             begun: Instant::now(),
+            log: None,
             windows: &Mutex::default(),
         };
         let Outcome { run, record, .. } = round.run(probe, &shutdown, tell).await;

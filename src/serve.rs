@@ -8,6 +8,7 @@ mod reload;
 mod remote_write;
 mod reporter;
 mod scheduler;
+mod traces;
 mod traps;
 mod worker;
 
@@ -18,4 +19,5 @@ pub use reload::{ConfigFile, Unread};
 pub use remote_write::RemoteWriter;
 pub use reporter::Reporter;
 pub use scheduler::Scheduler;
+pub use traces::Traces;
 pub use traps::{prober, traps};

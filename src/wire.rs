@@ -7,6 +7,7 @@ pub mod file;
 pub mod http;
 mod moment;
 pub mod proxy;
+pub mod sibling;
 pub mod trust;
 
 use std::time::Duration;

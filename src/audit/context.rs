@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::address::Mode;
-use super::clock::Offset;
 use super::entry::VaultEntry;
 use super::identity::{Identities, Person, fits};
 use super::presence::Presence;
 use super::trap::{Touch, Trap};
+use crate::model::clock::Offset;
 use crate::model::name::ObjectRef;
 
 /// How findings are made of what is known.

@@ -22,7 +22,8 @@ use crate::model::run::Run;
 use crate::probe::{Clients, Progress};
 use crate::publish::progress::Board;
 use crate::push;
-use crate::round::{Outcome, Round, context, sweep};
+use crate::round::{AuditLog, Outcome, Round, context, sweep};
+use crate::serve::Traces;
 use crate::shutdown::Shutdown;
 
 /// How long a push may be tried, and how long if the program was told to stop.
@@ -67,11 +68,13 @@ pub(super) async fn run(config: &Config, args: &ProbeArgs) -> Result<Exit, Error
         }
     }
     let windows = Mutex::<Windows>::default();
+    let traces = Traces::of(config, None).map_err(Error::Usage)?;
     let round = Round {
         config,
         context: context(config),
         clients: clients.as_ref().map_err(Clone::clone),
         begun,
+        log: traces.as_ref().map(|traces| traces as &dyn AuditLog),
         windows: &windows,
     };
     let jobs = (0..args.count).flat_map(|_| probes.iter().copied());

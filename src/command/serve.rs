@@ -45,6 +45,7 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
         .with_context(|| format!("tried to listen on {listen}, the `server.listen`"))?;
     let judges = config.audit.is_some() && args.only != Some(Only::Probes);
     let board = Arc::new(AuditBoard::new(judges));
+    let judged = judges.then(|| board.clone());
     let (control, mut asked) = mpsc::channel(16);
     let served = Served {
         publisher: publisher.clone(),
@@ -74,7 +75,7 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
         .configure(&config, &publisher, &health)
         .map_err(|error| Error::Usage(error.to_string()))?;
     let mut files = Files::of(&config).await;
-    let mut scheduler = Scheduler::new(reporter, config);
+    let mut scheduler = Scheduler::new(reporter, config, judged);
     publisher.publish(Fact::Reload { successful: true });
     let standing = leading.borrow_and_update().clone();
     publisher.publish(Fact::Standing(standing.clone()));
@@ -198,7 +199,7 @@ async fn audit_logs(
 /// Whether what is asked for is configured.
 fn has_what_it_needs(only: Option<Only>, config: &Config) -> Result<(), Error> {
     if only == Some(Only::Audit) && config.audit.is_none() {
-        let text = "`--only audit` needs `audit` in the configuration; `vso-prober config example` has one";
+        let text = "`--only audit` needs `audit` with its `sources` in the configuration; `vso-prober config example` has one";
         return Err(Error::Usage(text.to_owned()));
     }
     Ok(())

@@ -39,6 +39,8 @@ pub struct Audit {
     pub lag: Duration,
     /// How long one finding gathers what is alike.
     pub remember: Duration,
+    /// Whether runs are told what the logs say of their canaries.
+    pub trace: bool,
 }
 
 /// One audit device of one node of Vault.

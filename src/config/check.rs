@@ -184,7 +184,9 @@ impl Checker {
         );
         let push = self.push(&raw.push.unwrap_or_default());
         let history = raw.history.and_then(|history| self.history(&history));
-        let audit = raw.audit.and_then(|audit| self.audit(&audit));
+        let audit_url = raw.audit.as_ref().and_then(|audit| self.audit_url(audit));
+        let judges = raw.audit.filter(|audit| audit.url.is_none());
+        let audit = judges.and_then(|audit| self.audit(&audit));
         let instance = self.by_or(
             "instance",
             raw.instance.as_deref(),
@@ -204,6 +206,7 @@ impl Checker {
             push,
             history,
             audit,
+            audit_url,
             instance: instance?,
             digest,
         })

@@ -3,13 +3,20 @@
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
+use std::time::Duration;
+
+use serde::Deserialize;
 
 use super::fix::Fix;
 use super::{Found, Ledger, Topic, files};
 use crate::config::{Audit, Config, Feed};
+use crate::model::text::Text;
+use crate::wire::sibling::Sibling;
 
 /// How much of a file is read, in bytes.
 const LONGEST: u64 = 1 << 20;
+/// How long another prober's answer may take.
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// Looks at the sources and at the listener.
 pub(super) fn look(config: &Config, ledger: &mut Ledger) {
@@ -42,6 +49,52 @@ pub(super) fn look(config: &Config, ledger: &mut Ledger) {
     if audit.sources.iter().any(|source| source.feed.is_http()) {
         listener(audit, ledger);
     }
+}
+
+/// Asks the prober that judges the audit logs in this one's place, if one is named.
+pub(super) async fn elsewhere(config: &Config, ledger: &mut Ledger) {
+    let Some(url) = &config.audit_url else {
+        return;
+    };
+    let (topic, shown) = (Topic::AuditSource, url.as_str());
+    let fix = "set `audit.url` to a prober that judges audit logs (`serve --only audit`, with `audit.sources`), and let this one reach its \
+               `server.listen`";
+    let told: Result<Sources, String> = match Sibling::at(url.clone(), LIMIT) {
+        Ok(sibling) => {
+            let told = sibling.tells("sources", &[]).await;
+            told.map_err(|untold| untold.to_string())
+        }
+        Err(why) => Err(format!("`audit.url` can't be used: {why}")),
+    };
+    match told {
+        Ok(Sources { sources }) => {
+            let down = sources.iter().find_map(|source| {
+                let reason = source.reason.as_ref()?;
+                Some(format!("its source {} is down: {reason}", source.name))
+            });
+            match down {
+                Some(down) => ledger.warning(topic, shown, down, None),
+                None => ledger.good(
+                    topic,
+                    shown,
+                    "judges audit logs, and tells runs what they say",
+                ),
+            }
+        }
+        Err(why) => ledger.finding(topic, shown, why, Fix::words(fix)),
+    }
+}
+
+/// What a prober tells of the sources that it reads.
+#[derive(Deserialize)]
+struct Sources {
+    sources: Vec<Source>,
+}
+
+#[derive(Deserialize)]
+struct Source {
+    name: Text,
+    reason: Option<Text>,
 }
 
 /// Looks at a log that is to be read.

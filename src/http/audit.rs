@@ -1,7 +1,7 @@
 //! The audit over HTTP: its findings, its sources, the operator's presence, and a page of the findings.
 
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -12,8 +12,12 @@ use serde::{Deserialize, Serialize};
 
 use super::page::{HEAD, escaped};
 use super::{Served, error, unfit};
+use crate::audit::context::Context;
+use crate::audit::entry::VaultEntry;
 use crate::audit::finding::{Finding, RuleName, State as Stands};
 use crate::audit::presence::Line;
+use crate::audit::trace::Traces;
+use crate::model::trace::Call;
 
 /// How many findings are told unless the request says otherwise.
 const LIMIT: usize = 50;
@@ -65,6 +69,7 @@ pub struct AuditBoard {
     /// Whether there is to be an audit.
     expected: bool,
     news: Mutex<Option<Arc<AuditNews>>>,
+    traces: Mutex<Traces>,
 }
 
 impl AuditBoard {
@@ -73,12 +78,27 @@ impl AuditBoard {
         Self {
             expected,
             news: Mutex::default(),
+            traces: Mutex::default(),
         }
     }
 
     /// Replaces what is told.
     pub fn tell(&self, news: AuditNews) {
         *self.news.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(news));
+    }
+
+    /// Takes in a line, if it is of a canary: whoever asks for it is told at once.
+    pub fn heard(&self, entry: &VaultEntry, context: &Context) {
+        self.traces().take(entry, context);
+    }
+
+    /// The requests for a canary's secret so far.
+    pub fn calls(&self, canary: &str) -> Vec<Call> {
+        self.traces().calls(canary)
+    }
+
+    fn traces(&self) -> MutexGuard<'_, Traces> {
+        self.traces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is told, or why there is nothing.
@@ -161,6 +181,34 @@ pub(super) async fn sources(State(served): State<Served>) -> Response {
     match served.audit.told() {
         Ok(news) => served.budget.json(&Sources {
             sources: &news.sources,
+        }),
+        Err(nothing) => nothing.into_response(),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OfCanary {
+    canary: String,
+}
+
+#[derive(Serialize)]
+struct Calls {
+    calls: Vec<Call>,
+}
+
+/// The requests for a canary's secret.
+pub(super) async fn calls(
+    State(served): State<Served>,
+    wanted: Result<Query<OfCanary>, QueryRejection>,
+) -> Response {
+    let Query(OfCanary { canary }) = match wanted {
+        Ok(wanted) => wanted,
+        Err(rejection) => return unfit(&rejection),
+    };
+    match served.audit.told() {
+        Ok(_) => served.budget.json(&Calls {
+            calls: served.audit.calls(&canary),
         }),
         Err(nothing) => nothing.into_response(),
     }

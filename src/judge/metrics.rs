@@ -29,7 +29,7 @@ fn figures(cause: Cause, kind: Kind, numbers: &OperatorDelta, told: &Told) -> Op
         | Cause::ResourceIgnored
         | Cause::StaleContent
         | Cause::Churn
-        | Cause::FinalizerStuck => Some(reconciles(kind, numbers, told.attribution)),
+        | Cause::FinalizerStuck => Some(reconciles(kind, numbers, told.shared)),
         Cause::TooSlow | Cause::RotatedLate => Some(times(numbers, told)),
         Cause::VaultSealed
         | Cause::VaultUnreachable
@@ -64,14 +64,14 @@ fn figures(cause: Cause, kind: Kind, numbers: &OperatorDelta, told: &Told) -> Op
 }
 
 /// How much the controller did, and what may have kept it from doing more.
-fn reconciles(kind: Kind, numbers: &OperatorDelta, attribution: Attribution) -> String {
+fn reconciles(kind: Kind, numbers: &OperatorDelta, shared: bool) -> String {
     let mut text = format!(
         "the operator counted {} of a {} in {:.1} s",
         counted(numbers.reconciles, "reconcile"),
         kind.resource(),
         numbers.window_seconds
     );
-    if attribution == Attribution::Shared {
+    if shared {
         text.push_str(", more than this resource accounts for");
     }
     for (number, what) in [
@@ -157,6 +157,7 @@ mod tests {
             operator,
             void,
             explained_ratio: None,
+            shared: true,
         }
     }
 
@@ -172,7 +173,7 @@ mod tests {
             ..OperatorDelta::default()
         };
         assert_eq!(
-            reconciles(Kind::Static, &idle, Attribution::None),
+            reconciles(Kind::Static, &idle, false),
             "the operator counted no reconcile of a VaultStaticSecret in 4.2 s; 1 still running at the end"
         );
         let busy = OperatorDelta {

@@ -1,4 +1,4 @@
-//! The stages of a step's latency, from the operator's own metrics.
+//! The stages of a step's latency: from the operator's requests in Vault's log or, failing that, from its own metrics.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,17 +18,31 @@ pub(super) struct Told {
     pub(super) operator: Option<OperatorDelta>,
     pub(super) void: Option<Void>,
     pub(super) explained_ratio: Option<f64>,
+    /// Whether the operator counted more reconciles than the canary's.
+    pub(super) shared: bool,
 }
 
 /// Tells where the time up to the proof, or to the step's end, went.
 pub(super) fn tell(step: &StepRecord, account: &StepAccount, proven: Option<Proven>) -> Told {
     let until = proven.map_or(step.ended, |proven| proven.at);
-    let submitted = step.submitted.min(until);
+    let asked = account.trace.as_ref().filter(|_| proven.is_some());
+    let asked = asked.and_then(|trace| trace.requests.first());
+    let asked = asked.map(|first| first.at.max(step.started).min(until));
+    // The operator may be faster than the answer to the stimulus.
+    let submitted = step.submitted.min(asked.unwrap_or(until)).min(until);
     let mut split = Split::new(until.since(step.started));
     split.take(Stage::Submit, submitted.since(step.started));
     let window = account.window.ok().flatten();
-    let attribution = window.map_or(Attribution::None, |window| window.attribution);
-    if let Some(window) = window.filter(|_| attribution != Attribution::None) {
+    let counted = window.map_or(Attribution::None, |window| window.attribution);
+    let attribution = asked.map_or(counted, |_| Attribution::Traced);
+    if let Some(asked) = asked {
+        let before = asked.since(submitted);
+        let wait = account.idle.min(before);
+        split.take(Stage::Wait, wait);
+        split.take(Stage::Queue, before.saturating_sub(wait));
+        let reconcile = until.since(asked).saturating_sub(account.delivery);
+        split.take(Stage::Reconcile, reconcile);
+    } else if let Some(window) = window.filter(|_| counted != Attribution::None) {
         let reconcile = seconds(window.delta.reconcile_seconds * window.share);
         let reconcile = reconcile.saturating_sub(window.after_proof);
         split.take(Stage::Reconcile, reconcile);
@@ -55,6 +69,7 @@ pub(super) fn tell(step: &StepRecord, account: &StepAccount, proven: Option<Prov
         explained_ratio: explained,
         void: account.window.err(),
         operator: window.map(|window| window.delta),
+        shared: counted == Attribution::Shared,
     }
 }
 

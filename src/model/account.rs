@@ -10,6 +10,7 @@ use super::proof::Proven;
 use super::run::Attribution;
 use super::snapshot::Void;
 use super::text::Text;
+use super::trace::Traced;
 
 /// What a record says of a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +65,8 @@ pub struct StepAccount {
     pub cuts: Vec<Text>,
     /// The operator's own numbers around the step; none where they were not read.
     pub window: Result<Option<Window>, Void>,
+    /// The operator's requests to Vault up to the proof, where an audit log tells them.
+    pub trace: Option<Traced>,
     /// How long one sync waited for Vault up to the effect, on average, where that was read.
     pub in_vault: Option<Duration>,
     /// How long the watch took to echo the prober's own write.

@@ -14,6 +14,7 @@ use super::run::Context;
 use super::snapshot::Reading;
 use super::text::Text;
 use super::timeline::{Content, Resource, Timeline};
+use super::trace::VaultLog;
 use super::{Kind, Mark, Step};
 
 /// A run, as it was seen.
@@ -44,6 +45,9 @@ pub struct Record {
     /// The VaultConnection that the canary uses, where it is known.
     #[serde(default)]
     pub connection: Option<ObjectRef>,
+    /// What Vault's audit log says of the canary.
+    #[serde(default)]
+    pub vault_log: VaultLog,
     /// Every lease the canary got, with what Vault said of it at the end.
     pub leases: Vec<(String, LeaseState)>,
     /// What could not be removed.

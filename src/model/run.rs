@@ -11,6 +11,7 @@ use super::delta::OperatorDelta;
 use super::name::{ObjectRef, ProbeId, RunId};
 use super::snapshot::Void;
 use super::text::Text;
+use super::trace::Trace;
 use super::{Kind, Stage, Step, Verdict};
 
 /// The name and the version of this form.
@@ -105,12 +106,15 @@ pub struct StepReport {
     pub good: bool,
     /// Where the latency went; adds up to it.
     pub stages: BTreeMap<Stage, f64>,
-    /// Whose reconciles the stages are told from.
+    /// What the stages are told from.
     pub attribution: Attribution,
     /// The operator's own numbers over the step, where they are read.
     pub operator: Option<OperatorDelta>,
     /// Why they say nothing, where they were read and don't.
     pub void: Option<Void>,
+    /// The operator's own requests to Vault in the step, where an audit log tells them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<Trace>,
     /// The share of the latency that is accounted for, in [0, 1]: submit, wait, queue and reconcile over the
     /// whole. None where nothing is attributed.
     pub explained_ratio: Option<f64>,
@@ -136,15 +140,17 @@ pub struct StepReport {
     pub evidence: Vec<Evidence>,
 }
 
-/// Whose reconciles the stages are told from.
+/// What the stages are told from.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Attribution {
+    /// The operator's requests for the canary's own secret, in Vault's audit log.
+    Traced,
     /// Every reconcile in the window was the canary's.
     Exact,
     /// Others' were in it too: the stages are means.
     Shared,
-    /// From none: what lies between the request and the Secret is all `deliver`.
+    /// Nothing: what lies between the request and the Secret is all `deliver`.
     None,
 }
 

@@ -4,6 +4,7 @@ mod certificates;
 mod echo;
 mod refusals;
 mod static_role;
+mod trace;
 mod window;
 mod words;
 mod writes;
@@ -71,6 +72,7 @@ fn of_step(record: &Record, step: &StepRecord) -> StepAccount {
         away: away(record, step, due, until),
         cuts: cuts(record, step),
         window: window::around(record, step, proof, until),
+        trace: trace::of(record, step, proof),
         in_vault: window::in_vault(record, step, came),
         echo: echo::of(record, step),
         sync: echo::to_effect(record, step, effect),

@@ -10,6 +10,7 @@ use crate::model::record::{End, Findings, Hindrance, Obstacle, Peer, Record, Ste
 use crate::model::run::Context;
 use crate::model::time::Moment as _;
 use crate::model::timeline::Timeline;
+use crate::model::trace::VaultLog;
 use crate::panic::Panic;
 
 /// What a bug of the prober's own is to a run.
@@ -57,6 +58,7 @@ pub fn not_begun(canary: &Canary, obstacle: Obstacle, waited: Duration) -> Recor
         timeline: Timeline::default(),
         readings: Vec::new(),
         connection: None,
+        vault_log: VaultLog::default(),
         leases: Vec::new(),
         leftovers: Vec::new(),
     }

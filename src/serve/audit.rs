@@ -256,6 +256,7 @@ impl Auditor {
             if self.own.line(entry) {
                 self.context.probers = self.own.people();
             }
+            self.board.heard(entry, &self.context);
         }
         let time = entry.time();
         let taken = self.judge.take(name, entry, &self.context);

@@ -11,9 +11,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::clients::SharedClients;
 use super::files::Change;
 use super::reporter::Reporter;
+use super::traces::Traces;
 use super::worker::{Job, Worker};
 use crate::config::Config;
-use crate::http::{Ran, Refusal};
+use crate::http::{AuditBoard, Ran, Refusal};
 use crate::model::time::Moment as _;
 use crate::round::sweep;
 use crate::scrape::Source;
@@ -32,6 +33,10 @@ pub struct Scheduler {
     reporter: Arc<Reporter>,
     config: Arc<Config>,
     clients: Arc<SharedClients>,
+    /// What is told of the audit logs that this process judges, if it does.
+    board: Option<Arc<AuditBoard>>,
+    /// Who is asked for what they say of a canary.
+    traces: Option<Arc<Traces>>,
     /// While this replica leads: ends with that.
     tenure: Option<Shutdown>,
     workers: HashMap<String, Worker>,
@@ -45,9 +50,11 @@ pub struct Scheduler {
 
 impl Scheduler {
     /// Nothing is run yet: see [`Self::lead`].
-    pub fn new(reporter: Reporter, config: Config) -> Self {
+    pub fn new(reporter: Reporter, config: Config, board: Option<Arc<AuditBoard>>) -> Self {
         Self {
             clients: Arc::new(SharedClients::new(&config, &reporter.health)),
+            traces: traces(&config, board.as_ref()),
+            board,
             reporter: Arc::new(reporter),
             config: Arc::new(config),
             tenure: None,
@@ -66,6 +73,9 @@ impl Scheduler {
         }
         if !self.clients.serves(&config) {
             self.move_to(SharedClients::new(&config, &self.reporter.health));
+        }
+        if config.audit_url != self.config.audit_url {
+            self.traces = traces(&config, self.board.as_ref());
         }
         let before = std::mem::replace(&mut self.config, Arc::new(config));
         self.reporter.configured(&self.config, Some(&before));
@@ -241,6 +251,7 @@ impl Scheduler {
                 probe: probe.clone(),
                 config: self.config.clone(),
                 clients: self.clients.clone(),
+                traces: self.traces.clone(),
                 reporter: self.reporter.clone(),
                 slot: self.slots.entry(probe.name.clone()).or_default().clone(),
                 tenure: tenure.clone(),
@@ -256,4 +267,13 @@ impl Scheduler {
                 .insert(probe.name.clone(), Worker { job, retired });
         }
     }
+}
+
+/// Whom runs ask for the trace of a canary; nobody where that can't be done, which is told.
+fn traces(config: &Config, board: Option<&Arc<AuditBoard>>) -> Option<Arc<Traces>> {
+    let traces = Traces::of(config, board).unwrap_or_else(|error| {
+        tracing::error!(error, "runs have no traces of Vault's audit log");
+        None
+    });
+    traces.map(Arc::new)
 }

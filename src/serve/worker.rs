@@ -8,12 +8,13 @@ use tokio::time::{Instant, sleep_until};
 
 use super::clients::SharedClients;
 use super::reporter::Reporter;
+use super::traces::Traces;
 use crate::canary;
 use crate::config::{Config, Probe};
 use crate::model::run::Run;
 use crate::model::time::Moment as _;
 use crate::publish::Fact;
-use crate::round::Round;
+use crate::round::{AuditLog, Round};
 use crate::schedule;
 use crate::shutdown::Shutdown;
 
@@ -33,6 +34,7 @@ pub(super) struct Job {
     pub(super) probe: Probe,
     pub(super) config: Arc<Config>,
     pub(super) clients: Arc<SharedClients>,
+    pub(super) traces: Option<Arc<Traces>>,
     pub(super) reporter: Arc<Reporter>,
     /// Held by whoever runs the probe.
     pub(super) slot: Arc<Mutex<()>>,
@@ -96,6 +98,7 @@ impl Job {
             context: self.reporter.context(),
             clients: clients.as_deref().map_err(Clone::clone),
             begun,
+            log: self.traces.as_deref().map(|traces| traces as &dyn AuditLog),
             windows: &self.reporter.windows,
         };
         let outcome = round.run(&self.probe, &self.tenure, |_| {}).await;

@@ -12,7 +12,6 @@ use jiff::SignedDuration;
 use proptest::prelude::*;
 use serde::Deserialize;
 use vso_prober::audit::address::{Mode, range};
-use vso_prober::audit::clock::Offset;
 use vso_prober::audit::context::{Context, Persistence, Reader, Settings, Window};
 use vso_prober::audit::entry::{Entry, parse};
 use vso_prober::audit::facts::Facts;
@@ -22,6 +21,7 @@ use vso_prober::audit::presence::{Line, Presence};
 use vso_prober::audit::review::Review;
 use vso_prober::audit::trap::Trap;
 use vso_prober::audit::{Judge, Taken};
+use vso_prober::model::clock::Offset;
 
 /// A context, as it stands in a file.
 #[derive(Deserialize)]

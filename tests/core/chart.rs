@@ -6,11 +6,7 @@ use serde_json::{Map, Value};
 use vso_prober::config::raw;
 
 /// What the chart fills in where it is left out: in these definitions, these keys need not be written.
-const FILLED_IN: [(&str, &str); 3] = [
-    ("Vault", "auth"),
-    ("KubernetesAuth", "role"),
-    ("Audit", "state"),
-];
+const FILLED_IN: [(&str, &str); 2] = [("Vault", "auth"), ("KubernetesAuth", "role")];
 
 /// The program's schema as a part of another: its definitions, and itself.
 fn part() -> (Value, Value) {
@@ -27,6 +23,9 @@ fn part() -> (Value, Value) {
             definition.remove("required");
         }
     }
+    let own = definitions.pointer_mut("/Audit/oneOf/0/required");
+    let own = own.and_then(Value::as_array_mut).expect("a list");
+    own.retain(|required| required.as_str() != Some("state"));
     (definitions, schema.into())
 }
 

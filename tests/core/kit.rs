@@ -11,6 +11,7 @@ use vso_prober::model::proof::Proof;
 use vso_prober::model::record::{Answer, End, Findings, Pod, Record, StepRecord, VaultHealth};
 use vso_prober::model::run::{Attribution, Context, Leases, Run, SCHEMA, StepReport};
 use vso_prober::model::timeline::{Content, Resource, Seen, Sighting, State};
+use vso_prober::model::trace::VaultLog;
 use vso_prober::model::{Kind, Mark, Stage, Step, Verdict};
 use vso_prober::operator;
 
@@ -123,6 +124,7 @@ pub(super) fn record(step: StepRecord, seen: Vec<Sighting>) -> Record {
         steps: vec![step],
         timeline: seen.into_iter().collect(),
         readings: Vec::new(),
+        vault_log: VaultLog::default(),
         connection: None,
         leases: Vec::new(),
         leftovers: Vec::new(),
@@ -148,6 +150,7 @@ pub(super) fn report(step: Step, latency: f64) -> StepReport {
         attribution: Attribution::None,
         operator: None,
         void: None,
+        trace: None,
         explained_ratio: None,
         moves_with: None,
         watch_delay_seconds: None,

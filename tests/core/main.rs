@@ -17,3 +17,4 @@ mod records;
 mod report;
 mod rights;
 mod stages;
+mod traced;

@@ -95,6 +95,8 @@ pub struct VaultAuth {
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(default)]
 pub struct VaultRequest {
+    /// Its ID, the same in both lines.
+    pub id: String,
     /// E.g. `kvv2/data/vso-prober/a`.
     pub path: String,
     /// `read`, `update`, …

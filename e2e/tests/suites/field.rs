@@ -30,6 +30,8 @@ pub(crate) fn suite() -> Suite {
         .trial("a_mount_that_is_not_the_root", engines::not_the_root)
         .trial("what_is_refused_before_a_run", engines::refused)
         .trial("a_certificate_without_a_common_name", engines::other_names)
+        .trial("an_engine_that_takes_parameters", engines::parameters)
+        .trial("a_certificate_for_90_days", engines::days)
         .trial("fixes_by_the_engines_type", engines::other_engines)
         .trial("secrets_in_a_namespace_below", engines::namespaces)
         .trial("labels_that_policies_demand", engines::marks)

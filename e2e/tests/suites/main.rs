@@ -7,6 +7,7 @@ mod attribution;
 mod audit_check;
 mod audit_impostor;
 mod audit_innocent;
+mod audit_trace;
 mod causes;
 mod chaos;
 mod chart;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         audit_check::suite(),
         audit_impostor::suite(),
         audit_innocent::suite(),
+        audit_trace::suite(),
         operator_faults::suite(),
         secrecy::suite(),
         publishing::suite(),

@@ -30,6 +30,9 @@
 {{- if and (not $config.instance) (ne $full "vso-prober") }}
   {{- $_ := set $config "instance" $full }}
 {{- end }}
+{{- if and .Values.audit.enabled (dig "trace" true .Values.audit.config) }}
+  {{- $_ := set $config "audit" (dict "url" (printf "http://%s:%s" (include "vso-prober.audit.name" .) (include "vso-prober.listen" .))) }}
+{{- end }}
 {{- toJson $config }}
 {{- end }}
 
@@ -64,6 +67,7 @@ nothing that is pushed or stored, which the prober does. */}}
 {{- end }}
 {{- $_ := set $config "vault" (set $probing.vault "auth" $auth) }}
 {{- $audit := deepCopy .Values.audit.config }}
+{{- if $audit.url }}{{ fail "audit.config.url is not for what judges audit logs: what probes has it by itself" }}{{ end }}
 {{- $_ := set $audit "state" (printf "%s/audit" (include "vso-prober.audit.state-folder" .)) }}
 {{- if include "vso-prober.audit.http" . }}
   {{- $folder := include "vso-prober.audit.secret-folder" . }}

@@ -9,7 +9,6 @@ use anyhow::Context as _;
 use super::logs::{self, Line};
 use super::report::{Lines, Off, Report, Summary};
 use crate::audit::address::Mode;
-use crate::audit::clock::Offset;
 use crate::audit::context::Context;
 use crate::audit::entry::{Entry, Torn, parse};
 use crate::audit::facts::Facts;
@@ -19,6 +18,7 @@ use crate::audit::review::{Learner, Review};
 use crate::cli::{AuditAddress, AuditCheckArgs, Exit, ReportFormat};
 use crate::command::{Error, Settings, Stdout};
 use crate::config::Config;
+use crate::model::clock::Offset;
 use crate::serve::{prober, traps};
 use crate::wire;
 

@@ -6,10 +6,10 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use reqwest::{Client, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, interval};
+use url::Url;
 
 use crate::audit::finding::{Finding, State};
 use crate::cli::{AuditDrillArgs, DrillRule, Exit};
@@ -18,14 +18,11 @@ use crate::config::Config;
 use crate::model::text::Text;
 use crate::rights::auth_ref;
 use crate::serve::Drill;
-use crate::wire::causes;
-use crate::wire::http::{body, builder};
+use crate::wire::sibling::Sibling;
 
 /// How often it is looked whether there is a finding, and how long each look may take.
 const POLL: Duration = Duration::from_millis(250);
 const LIMIT: Duration = Duration::from_secs(10);
-/// No answer is larger, in bytes.
-const LARGEST: usize = 16 << 20;
 
 /// Does it, and waits for its finding.
 pub(super) async fn run(settings: &Settings, args: &AuditDrillArgs) -> Result<Exit, Error> {
@@ -97,10 +94,7 @@ fn say(text: &str) -> Result<(), Error> {
 }
 
 /// The prober that judges the audit logs.
-struct Judge {
-    client: Client,
-    url: Url,
-}
+struct Judge(Sibling);
 
 #[derive(Deserialize)]
 struct Findings {
@@ -135,18 +129,15 @@ impl Judge {
         if !matches!(parsed.scheme(), "http" | "https") || parsed.cannot_be_a_base() {
             return Err(wrong("it must begin with `http://` or `https://`"));
         }
-        let client = builder(&url, None).map_err(|why| wrong(&why))?;
-        let client = client.timeout(LIMIT).build();
-        Ok(Self {
-            client: client.map_err(|error| wrong(&causes(&error)))?,
-            url: parsed,
-        })
+        Sibling::at(parsed, LIMIT)
+            .map(Self)
+            .map_err(|why| wrong(&why))
     }
 
     /// The findings that the drill may be one of.
     async fn findings(&self, drill: &Drill) -> Result<Vec<Finding>, Error> {
-        let query = format!("rule={}&limit=1000", drill.rule().name());
-        let told: Findings = self.get("findings", Some(&query)).await?;
+        let query = [("rule", drill.rule().name()), ("limit", "1000")];
+        let told: Findings = self.get("findings", &query).await?;
         let mut findings = told.findings;
         if let Some(path) = drill.path() {
             findings.retain(|found| found.requests.iter().any(|one| one.path == path.as_str()));
@@ -156,7 +147,7 @@ impl Judge {
 
     /// Why there may be no finding.
     async fn excuse(&self, drill: &Drill, lag: Duration) -> Result<String, Error> {
-        let told: Sources = self.get("sources", None).await?;
+        let told: Sources = self.get("sources", &[]).await?;
         let rule = drill.rule().name();
         let mut text = format!("not found within {} s\n", lag.as_secs());
         for source in &told.sources {
@@ -171,27 +162,17 @@ impl Judge {
         Ok(text)
     }
 
-    async fn get<T: DeserializeOwned>(&self, what: &str, query: Option<&str>) -> Result<T, Error> {
-        let mut url = self.url.clone();
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().extend(["api", "v1", "audit", what]);
-        }
-        url.set_query(query);
-        let failed = |why: String| {
+    async fn get<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        query: &[(&str, &str)],
+    ) -> Result<T, Error> {
+        let told = self.0.tells(what, query).await;
+        told.map_err(|untold| {
             Error::Obstacle(format!(
-                "tried to read {url}, where `serve` tells what it found: {why}; name the prober that judges the audit logs by `--url`"
+                "{untold}; that is where `serve` tells what it found: name the prober that judges the audit logs by `--url`"
             ))
-        };
-        let answer = self.client.get(url.clone()).send().await;
-        let answer = answer.map_err(|error| failed(causes(&error)))?;
-        let status = answer.status();
-        if !status.is_success() {
-            return Err(failed(format!("it answered {status}")));
-        }
-        let body = body(answer, LARGEST).await;
-        let body = body.map_err(|error| failed(error.to_string()))?;
-        serde_json::from_slice(&body)
-            .map_err(|error| failed(format!("its answer is another's: {error}")))
+        })
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use url::Url;
+
 use super::Checker;
 use crate::config::problem::quoted;
 use crate::config::{
@@ -10,7 +12,41 @@ use crate::config::{
 };
 
 impl Checker {
+    /// Where the audit logs are judged, if that is elsewhere: then nothing else is said of them here.
+    pub(super) fn audit_url(&mut self, raw: &raw::Audit) -> Option<Url> {
+        let url = self.by("audit.url", raw.url.as_deref(), rule::parsed_url)?;
+        let all = [
+            ("state", raw.state.is_some()),
+            ("kubernetes", raw.kubernetes.is_some()),
+            ("server", raw.server.is_some()),
+            ("identities", raw.identities.is_some()),
+            ("address", raw.address.is_some()),
+            ("trusted", raw.trusted.is_some()),
+            ("readers", raw.readers.is_some()),
+            ("decoys", raw.decoys.is_some()),
+            ("grace", raw.grace.is_some()),
+            ("lag", raw.lag.is_some()),
+            ("remember", raw.remember.is_some()),
+            ("trace", raw.trace.is_some()),
+        ];
+        let beside = all.into_iter().filter(|(_, there)| *there);
+        let beside: Vec<_> = beside.map(|(key, _)| format!("`audit.{key}`")).collect();
+        // Beside `sources`, one of both is too many, and that is told.
+        if !beside.is_empty() && raw.sources.is_none() {
+            let why = format!(
+                "`audit.url` leaves the judging to another prober, so nothing can be set beside it: remove {}, or the URL",
+                beside.join(", ")
+            );
+            self.report_key("audit.url", why);
+        }
+        Some(url)
+    }
+
     pub(super) fn audit(&mut self, raw: &raw::Audit) -> Option<Audit> {
+        if raw.state.is_none() && raw.sources.is_some() {
+            let lacks = "`audit` lacks `state`: the folder of positions, pending suspects and known tokens; it must survive a restart";
+            self.report("audit", lacks.to_owned());
+        }
         let state = self.by("audit.state", raw.state.as_deref(), rule::file);
         let sources = self.audit_sources(raw);
         let server = self.audit_server(
@@ -62,6 +98,7 @@ impl Checker {
             grace: grace?,
             lag: lag?,
             remember: remember?,
+            trace: raw.trace.unwrap_or(true),
         })
     }
 

@@ -21,7 +21,7 @@ pub(in crate::config) const AUTO: &str = "auto";
 /// The audit logs of Vault, in which misuse of the operator's identities is looked for.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("required" = ["state", "sources"]))]
+#[schemars(extend("oneOf" = [{"required": ["sources", "state"]}, {"required": ["url"]}]))]
 pub(in crate::config) struct Audit {
     /// The folder of positions, pending suspects and known tokens (their digests). It must survive a restart.
     #[schemars(length(min = 1), extend("examples" = ["/var/lib/vso-prober/audit"]))]
@@ -54,6 +54,12 @@ pub(in crate::config) struct Audit {
     /// How long one finding gathers what is alike (rule, identity, address).
     #[schemars(length(min = 1), extend("default" = REMEMBER))]
     pub(in crate::config) remember: Option<String>,
+    /// Whether runs wait, 2 s at most, for what the logs say of their canaries: then stages are told from them.
+    #[schemars(extend("default" = true))]
+    pub(in crate::config) trace: Option<bool>,
+    /// In place of all else: the prober that judges the audit logs, which runs ask for what these say of their canaries.
+    #[schemars(length(min = 1), extend("examples" = ["http://vso-prober-audit:9465"]))]
+    pub(in crate::config) url: Option<String>,
 }
 
 /// One source: its name, and how its lines come.

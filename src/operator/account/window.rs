@@ -33,11 +33,11 @@ pub(super) fn around(
         share: match attribution {
             Attribution::Exact => sync.share(record, step, &between),
             Attribution::Shared => 1.0 / between.delta.reconciles,
-            Attribution::None => 0.0,
+            Attribution::Traced | Attribution::None => 0.0,
         },
         tries: match attribution {
             Attribution::Exact => sync.tries(record, step, &between),
-            Attribution::Shared | Attribution::None => 1.0,
+            Attribution::Traced | Attribution::Shared | Attribution::None => 1.0,
         },
         after_proof: sync.after_proof,
         own_connection: record.connection.is_some(),

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::audit::clock::Bound;
 use crate::audit::entry::{Half, VaultEntry};
 use crate::audit::identity::Person;
+use crate::model::clock::Bound;
 use crate::model::time::Moment as _;
 
 /// No more are waited for, and no more bounds are kept.

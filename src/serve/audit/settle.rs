@@ -9,11 +9,11 @@ use tokio::task::spawn_blocking;
 
 use super::disk::Kept;
 use super::{Auditor, Sight};
-use crate::audit::clock::Offset;
 use crate::audit::finding::{Finding, State};
 use crate::audit::rule::{self, books};
 use crate::config::KUBERNETES;
 use crate::http::{AuditNews, RuleOff, SourceStatus};
+use crate::model::clock::Offset;
 use crate::model::text::Text;
 use crate::model::time::Moment as _;
 use crate::publish::Fact;

@@ -152,6 +152,18 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
         "push:\n  pushgateway: {}\n  remoteWrite: {url: 'http://'}\n",
     ),
     ("history without a path", "history: {retention: 2w}\n"),
+    (
+        "audit logs here and elsewhere",
+        "audit:\n  url: http://judge:9465\n  sources: [{name: a, http: {}}]\n",
+    ),
+    (
+        "audit logs elsewhere, and how they are judged",
+        "audit:\n  url: http://judge:9465\n  grace: 5s\n  trace: true\n",
+    ),
+    (
+        "audit logs without a state",
+        "audit:\n  sources: [{name: a, http: {}}]\n",
+    ),
     // Probes.
     ("probe without a kind", "probes:\n- name: a\n  every: 60s\n"),
     (

@@ -7,8 +7,8 @@ use kube::ResourceExt as _;
 use serde_json::{Value, json};
 use vso_prober::model::{Kind, Step};
 
-/// Has the policies of operator and prober cover `mount` as they do `kvv2`, for as long as the trial lasts.
-async fn covers(vault: &Vault, mount: &str) -> Result<[(String, String); 2]> {
+/// Has the policies of operator and prober grant more than they do, for as long as the trial lasts.
+async fn granted(vault: &Vault, more: impl Fn(&str) -> String) -> Result<[(String, String); 2]> {
     let mut before = Vec::new();
     for name in ["vso", PROBER] {
         let path = format!("sys/policies/acl/{name}");
@@ -17,16 +17,23 @@ async fn covers(vault: &Vault, mount: &str) -> Result<[(String, String); 2]> {
             .as_str()
             .context("no policy")?
             .to_owned();
-        let more: Vec<_> = policy
-            .lines()
-            .filter(|line| line.contains("\"kvv2/"))
-            .map(|line| line.replace("\"kvv2/", &format!("\"{mount}/")))
-            .collect();
-        let both = format!("{policy}\n{}", more.join("\n"));
+        let both = format!("{policy}\n{}", more(&policy));
         vault.write(&path, json!({"policy": both})).await?;
         before.push((path, policy));
     }
     before.try_into().ok().context("two policies")
+}
+
+/// What a policy says of `kvv2`, of another mount.
+fn of_mount(policy: &str, mount: &str) -> String {
+    let lines = policy.lines().filter(|line| line.contains("\"kvv2/"));
+    let lines = lines.map(|line| line.replace("\"kvv2/", &format!("\"{mount}/")));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Has them cover `mount` as they do `kvv2`.
+async fn covers(vault: &Vault, mount: &str) -> Result<[(String, String); 2]> {
+    granted(vault, |policy| of_mount(policy, mount)).await
 }
 
 async fn restore(vault: &Vault, before: [(String, String); 2]) -> Result<()> {
@@ -137,6 +144,54 @@ pub(super) async fn other_names(scene: &Scene) -> Result<()> {
     scene.prober([probe]).probe(&[]).await?.exits(0).map(drop)
 }
 
+/// An engine that is asked by a write, with parameters, and answers with a lease.
+pub(super) async fn parameters(scene: &Scene) -> Result<()> {
+    let vault = scene.lab().vault();
+    let role = json!({
+        "allow_any_name": true, "enforce_hostnames": false, "key_type": "ec", "key_bits": 256, "ttl": "1h",
+        "generate_lease": true,
+    });
+    vault.write("pki/roles/leased", role).await?;
+    let before = granted(vault, |policy| {
+        policy.replace("database/creds/*", "pki/issue/leased/*")
+    })
+    .await?;
+    let probe = Probe::database("written")
+        .target("mount", "pki")
+        .target("path", "issue/leased")
+        .target("params", json!({"common_name": "written.example"}))
+        .target("requestHTTPMethod", "POST");
+    let prober = scene.prober([probe]);
+    let outcome = prober.probe(&[]).await;
+    let told = prober.run(&["doctor"]).await;
+    restore(vault, before).await?;
+    let run = outcome?.exits(0)?.only_run()?;
+    ensure!(
+        (run.leases.issued, run.leases.revoked) == (1, 1),
+        "{run:#?}"
+    );
+    told?.exits(0)?;
+    let left = vault.list("sys/leases/lookup/pki/issue/leased").await?;
+    ensure!(left.is_empty(), "{left:?}");
+    vault.delete("pki/roles/leased").await.map(drop)
+}
+
+/// A certificate that lasts for days, as people write it.
+pub(super) async fn days(scene: &Scene) -> Result<()> {
+    let vault = scene.lab().vault();
+    let role = json!({
+        "allow_any_name": true, "enforce_hostnames": false, "key_type": "ec", "key_bits": 256, "max_ttl": "100d",
+    });
+    vault.write("pki/roles/long", role).await?;
+    let life = if hashicorp() { "ttl" } else { "notAfter" };
+    let probe = Probe::pki("long")
+        .target("role", "long")
+        .target(life, "90d");
+    let run = scene.prober([probe]).probe(&[]).await?.exits(0)?;
+    ensure!(run.only_run()?.steps[0].proven, "{run}");
+    vault.delete("pki/roles/long").await.map(drop)
+}
+
 /// Fixes are by the engine's type: words for one that is no database, and none that mounts a database in another's place.
 pub(super) async fn other_engines(scene: &Scene) -> Result<()> {
     let vault = scene.lab().vault();
@@ -193,14 +248,11 @@ pub(super) async fn namespaces(scene: &Scene) -> Result<()> {
     vault.write("app/pki/root/generate/internal", root).await?;
     let role = json!({"allow_any_name": true, "key_type": "ec", "key_bits": 256, "ttl": "1h"});
     vault.write("app/pki/roles/probe", role).await?;
-    let before = covers(vault, "app/kv").await?;
-    for (path, policy) in &before {
-        let read = vault.read(path).await?;
-        let kept = read["data"]["policy"].as_str().unwrap_or(policy);
-        let more = "path \"app/pki/*\" { capabilities = [\"create\", \"update\", \"read\"] }";
-        let both = format!("{kept}\n{more}");
-        vault.write(path, json!({"policy": both})).await?;
-    }
+    let before = granted(vault, |policy| {
+        let pki = "path \"app/pki/*\" { capabilities = [\"create\", \"update\", \"read\"] }";
+        format!("{}\n{pki}", of_mount(policy, "app/kv"))
+    })
+    .await?;
     let fixed = Probe::kv2("inner")
         .steps(&steps())
         .target("mount", "kv")

@@ -1,0 +1,78 @@
+//! Another process of this program, asked over HTTP for what its audit tells.
+
+use std::time::Duration;
+
+use reqwest::Client;
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use super::causes;
+use super::http::{body, builder};
+
+/// No answer is larger, in bytes.
+const LARGEST: usize = 16 << 20;
+
+/// A prober that judges audit logs.
+pub struct Sibling {
+    client: Client,
+    url: Url,
+}
+
+/// Why it did not tell.
+#[derive(Debug, thiserror::Error)]
+#[error("tried to read {url}: {why}")]
+pub struct Untold {
+    /// What was asked for.
+    pub url: Box<str>,
+    /// What came back.
+    pub why: String,
+}
+
+impl Sibling {
+    /// The one at `url`, each answer of which may take `limit`.
+    ///
+    /// # Errors
+    /// There can be no client.
+    pub fn at(url: Url, limit: Duration) -> Result<Self, String> {
+        let client = builder(url.as_str(), None)?.timeout(limit).build();
+        let client = client.map_err(|error| causes(&error))?;
+        Ok(Self { client, url })
+    }
+
+    /// Its address.
+    pub const fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// What it tells at `/api/v1/audit/WHAT?QUERY`.
+    ///
+    /// # Errors
+    /// It does not answer, or not with that.
+    pub async fn tells<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        query: &[(&str, &str)],
+    ) -> Result<T, Untold> {
+        let mut url = self.url.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(["api", "v1", "audit", what]);
+        }
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let untold = |why| Untold {
+            url: url.as_str().into(),
+            why,
+        };
+        let answer = self.client.get(url.clone()).send().await;
+        let answer = answer.map_err(|error| untold(causes(&error)))?;
+        let status = answer.status();
+        if !status.is_success() {
+            return Err(untold(format!("it answered {status}")));
+        }
+        let body = body(answer, LARGEST).await;
+        let body = body.map_err(|error| untold(error.to_string()))?;
+        serde_json::from_slice(&body)
+            .map_err(|error| untold(format!("its answer is another's: {error}")))
+    }
+}
