@@ -336,12 +336,7 @@ impl Checker {
     fn history(&mut self, raw: &raw::History) -> Option<History> {
         let path = self.by("history.path", raw.path.as_deref(), rule::file);
         let retention = raw.retention.as_deref();
-        let retention = self.by_or(
-            "history.retention",
-            retention,
-            raw::RETENTION,
-            rule::retention,
-        );
+        let retention = self.by_or("history.retention", retention, raw::RETENTION, rule::life);
         Some(History {
             path: path?,
             retention: retention?,

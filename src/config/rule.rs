@@ -29,8 +29,8 @@ pub(super) fn period(text: &str) -> Checked<Duration> {
     positive(text, duration::parse(text), units, "`30s` or `1m30s`")
 }
 
-/// As [`period`], and takes days.
-pub(super) fn retention(text: &str) -> Checked<Duration> {
+/// As [`period`], of what may last for days: no part of it is handed on to the operator as it is written.
+pub(super) fn life(text: &str) -> Checked<Duration> {
     let units = "`d`, `h`, `m`, `s`";
     positive(
         text,

@@ -1,10 +1,13 @@
 //! Trials of `serve` that judges Vault's audit log: honest work is never a confirmed finding.
 
-use std::fs;
+use std::path::Path;
 use std::time::Duration;
+use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
+use e2e::lab::Part;
 use e2e::scenario::{Probe, Relay, Scene, Server, Suite, eventually};
+use rustix::process::Signal;
 use serde_json::Value;
 use vso_prober::model::Step;
 
@@ -15,6 +18,14 @@ const RESTARTS: usize = 10;
 /// Longer than a suspect waits in these trials.
 const GRACE: Duration = Duration::from_secs(7);
 
+/// How often something happens in the trial of all of it, where `AUDIT_SOAK_MINUTES` says for how long; a few times at a short
+/// distance elsewhere.
+const BEAT: Duration = Duration::from_secs(100);
+const SHORT_BEAT: Duration = Duration::from_secs(4);
+const SHORT_BEATS: u64 = 6;
+/// How long that may take.
+const LONGEST: Duration = Duration::from_secs(6 * 3600);
+
 /// Its trials.
 pub(crate) fn suite() -> Suite {
     Suite::new("audit_innocent")
@@ -23,6 +34,8 @@ pub(crate) fn suite() -> Suite {
         .trial("vault_sealed_for_a_while", sealed)
         .trial("a_second_auth", second_auth)
         .trial("without_sight_of_the_operator_it_says_so", unseen)
+        .limit(LONGEST)
+        .trial("all_of_it_again_and_again", everything)
 }
 
 async fn at_work(scene: &Scene, name: &str) -> Result<Server> {
@@ -72,6 +85,82 @@ async fn replacements(scene: &Scene) -> Result<()> {
         tokio::time::sleep(Duration::from_secs(5)).await;
     }
     innocent(server).await
+}
+
+/// The operator is restarted, the log rotated, Vault sealed for a while, in turn.
+async fn everything(scene: &Scene) -> Result<()> {
+    let minutes = match env::var("AUDIT_SOAK_MINUTES") {
+        Ok(minutes) => Some(minutes.parse::<u64>().context("AUDIT_SOAK_MINUTES")?),
+        Err(_) => None,
+    };
+    let (beat, beats) = minutes.map_or((SHORT_BEAT, SHORT_BEATS), |minutes| {
+        (BEAT, minutes * 60 / BEAT.as_secs())
+    });
+    let server = at_work(scene, "everything").await?;
+    let log = scene.lab().vault_audit_file();
+    for number in 0..beats {
+        tokio::time::sleep(beat).await;
+        match number % 3 {
+            0 => {
+                scene.lab().stop_operator().await?;
+                scene.lab().start_operator().await?;
+            }
+            1 => {
+                rotate(log)?;
+                scene.lab().process(Part::Vault).await.signal(Signal::HUP)?;
+            }
+            _ => {
+                scene.lab().vault().seal().await?;
+                tokio::time::sleep(Duration::from_secs(6)).await;
+                scene.lab().vault().unseal().await?;
+            }
+        }
+    }
+    tokio::time::sleep(beat).await;
+    let (_, metrics) = server.get("/metrics").await?;
+    let findings = findings(&server, "?limit=1000").await?;
+    #[expect(clippy::print_stdout, reason = "figures for whoever runs the tests")]
+    {
+        println!("{beats} beats; {} findings in all", findings.len(),);
+        let told = [
+            "vso_audit_lines",
+            "vso_audit_bytes",
+            "vso_audit_gaps",
+            "vso_audit_books",
+            "process_",
+        ];
+        let told = |line: &&str| told.iter().any(|name| line.starts_with(name));
+        metrics
+            .lines()
+            .filter(told)
+            .for_each(|line| println!("  {line}"));
+    }
+    let gaps = |line: &&str| line.starts_with("vso_audit_gaps_total") && !line.ends_with(" 0");
+    let gaps: Vec<_> = metrics.lines().filter(gaps).collect();
+    if !gaps.is_empty() {
+        let outcome = server.stop().await?;
+        anyhow::bail!("lines were lost: {gaps:?} {outcome}");
+    }
+    innocent(server).await?;
+    let cleaner = scene.prober([Probe::kv2("everything")]);
+    cleaner.run(&["cleanup", "--all"]).await?.exits(0).map(drop)
+}
+
+/// As logrotate does: the higher the number, the older the file.
+fn rotate(log: &Path) -> Result<()> {
+    let numbered = |number: usize| log.with_file_name(format!("{}.{number}", name(log)));
+    let there = (1..).take_while(|number| numbered(*number).exists());
+    let mut there: Vec<_> = there.collect();
+    there.reverse();
+    for number in there {
+        fs::rename(numbered(number), numbered(number + 1))?;
+    }
+    Ok(fs::rename(log, numbered(1))?)
+}
+
+fn name(file: &Path) -> String {
+    let name = file.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }
 
 /// Where the operator's Pods can't be seen any more, or not since the start, the sources can't be relied on.

@@ -85,7 +85,8 @@ impl Checker {
         };
         let grace = period("grace", raw.grace.as_deref(), raw::GRACE);
         let lag = period("lag", raw.lag.as_deref(), raw::LAG);
-        let remember = period("remember", raw.remember.as_deref(), raw::REMEMBER);
+        let remember = raw.remember.as_deref();
+        let remember = self.by_or("audit.remember", remember, raw::REMEMBER, rule::life);
         Some(Audit {
             state: state?,
             sources,

@@ -123,7 +123,7 @@ impl Checker {
             &at("maxTtl"),
             raw.max_ttl.as_deref(),
             raw::MAX_TTL,
-            rule::period,
+            rule::life,
         );
         let verify = postgres.and_then(|raw| self.postgres(&at("verify.postgres"), raw));
         Some(Target::Dynamic(DynamicTarget {
@@ -192,7 +192,7 @@ impl Checker {
             self.report_key(path, message);
         }
         let ttl = self.by(&at("ttl"), raw.ttl.as_deref(), rule::ttl);
-        let not_after = self.by(&at("notAfter"), raw.not_after.as_deref(), rule::period);
+        let not_after = self.by(&at("notAfter"), raw.not_after.as_deref(), rule::life);
         let expiry_offset = self.by(
             &at("expiryOffset"),
             raw.expiry_offset.as_deref(),
