@@ -145,8 +145,10 @@ fn steps(run: &Run) -> String {
     let steps = run.steps.iter().map(|step| {
         if !step.proven {
             return format!(
-                "<span class={}>{} gave up after {:.0} s</span>",
-                step.result, step.step, step.latency_seconds
+                "<span class={}>{} gave up {}</span>",
+                step.result,
+                step.step,
+                after(step.latency_seconds)
             );
         }
         let measured = step.lateness_seconds.unwrap_or(step.latency_seconds);
@@ -163,9 +165,38 @@ fn steps(run: &Run) -> String {
     steps.collect::<Vec<_>>().join(" · ")
 }
 
+/// When a step was given up, as exactly as it matters.
+fn after(seconds: f64) -> String {
+    match seconds {
+        none if none < 0.05 => "at once".to_owned(),
+        short if short < 10.0 => format!("after {short:.1} s"),
+        long => format!("after {long:.0} s"),
+    }
+}
+
 pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('"', "&quot;")
         .replace('\'', "&#39;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_given_up_soon_is_not_told_as_nothing() {
+        let told = [0.0, 0.04, 0.4, 5.04, 12.4].map(after);
+        assert_eq!(
+            told,
+            [
+                "at once",
+                "at once",
+                "after 0.4 s",
+                "after 5.0 s",
+                "after 12 s"
+            ]
+        );
+    }
 }

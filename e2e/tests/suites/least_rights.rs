@@ -2,6 +2,7 @@
 //! nothing else is allowed.
 
 mod audit;
+pub(crate) mod printed;
 
 use std::time::Duration;
 

@@ -62,6 +62,7 @@ fn main() -> ExitCode {
         audit_trace::suite(),
         operator_faults::suite(),
         secrecy::suite(),
+        least_rights::printed::suite(),
         publishing::suite(),
         node::suite(),
         manifests::suite(),

@@ -23,7 +23,7 @@ pub(crate) fn suite() -> Suite {
 const STEPS: [Step; 3] = [Step::Create, Step::Rotate, Step::Delete];
 
 /// A probe of a static role of its own, whose credential is replaced that often, in seconds; operator and prober may read it.
-async fn role(scene: &Scene, name: &str, period: u32) -> Result<Probe> {
+pub(crate) async fn role(scene: &Scene, name: &str, period: u32) -> Result<Probe> {
     let postgres = scene.lab().postgres();
     let (host, port) = (postgres.ip(), postgres.port());
     let server = format!("host={host} port={port} user=postgres dbname=postgres");
