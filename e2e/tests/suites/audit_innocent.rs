@@ -121,7 +121,7 @@ async fn everything(scene: &Scene) -> Result<()> {
     let findings = findings(&server, "?limit=1000").await?;
     #[expect(clippy::print_stdout, reason = "figures for whoever runs the tests")]
     {
-        println!("{beats} beats; {} findings in all", findings.len(),);
+        println!("{beats} beats; {} findings in all", findings.len());
         let told = [
             "vso_audit_lines",
             "vso_audit_bytes",

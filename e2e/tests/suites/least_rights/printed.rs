@@ -47,7 +47,8 @@ async fn each(scene: &Scene) -> Result<()> {
     for document in documents(&rights)? {
         match document["kind"].as_str() {
             Some("Role") => {
-                tried += each_verb(scene, &prober, &serde_json::from_value(document)?).await?
+                let role = serde_json::from_value(document)?;
+                tried += each_verb(scene, &prober, &role).await?;
             }
             Some("ClusterRole") => anyhow::bail!("a right in the whole cluster: {document}"),
             _ => {}
