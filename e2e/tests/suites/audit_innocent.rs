@@ -135,7 +135,12 @@ async fn everything(scene: &Scene) -> Result<()> {
             .filter(told)
             .for_each(|line| println!("  {line}"));
     }
-    let gaps = |line: &&str| line.starts_with("vso_audit_gaps_total") && !line.ends_with(" 0");
+    // A request that was under way when Vault was sealed has no answer.
+    let gaps = |line: &&str| {
+        line.starts_with("vso_audit_gaps_total")
+            && !line.contains("unpaired")
+            && !line.ends_with(" 0")
+    };
     let gaps: Vec<_> = metrics.lines().filter(gaps).collect();
     if !gaps.is_empty() {
         let outcome = server.stop().await?;

@@ -58,10 +58,16 @@ async fn compare(scene: &Scene, probe: Probe, count: usize) -> Result<()> {
     };
     let at_rest = env::var_os(AT_REST).is_some();
     let mut errors: Vec<Off> = Vec::new();
+    let mut shared = 0;
     for run in &runs {
         went_well(run)?;
         log.reads(run)?;
         for report in &run.steps {
+            // Where watches fall behind, several reconciles look like one: then the prober takes the others for somebody else's.
+            if !at_rest && report.attribution == Attribution::Shared {
+                shared += 1;
+                continue;
+            }
             told(report, Attribution::Exact, None)?;
             let truth = log.truth(run, report)?;
             let claim = |stage| report.stages.get(&stage).copied().unwrap_or_default();
@@ -82,6 +88,11 @@ async fn compare(scene: &Scene, probe: Probe, count: usize) -> Result<()> {
             }
         }
     }
+    let steps: usize = runs.iter().map(|run| run.steps.len()).sum();
+    ensure!(
+        shared * 10 <= steps,
+        "{shared} of {steps} steps were taken to be shared with others: {outcome}"
+    );
     judge(&errors, runs.len())
 }
 
@@ -96,7 +107,7 @@ struct Off {
 
 /// Prints how far the stages are from the truth, and insists that they are near.
 fn judge(errors: &[Off], runs: usize) -> Result<()> {
-    let mut table = format!("{runs} runs, all exact; by how much a stage is off:\n");
+    let mut table = format!("{runs} runs; by how much a stage is off:\n");
     let mut far = Vec::new();
     let mut groups: Vec<(Step, &str)> = errors.iter().map(|off| (off.step, off.stage)).collect();
     groups.sort_unstable();
@@ -186,22 +197,20 @@ impl Log {
                 .map(|request| (request.request_received_timestamp, request.stage_timestamp))
         }
         .with_context(|| format!("the audit logs have no stimulus of {report:#?}"))?;
-        // What the operator wrote last before the proof; the log may be a little late.
+        // What the operator wrote last before the proof; the log may be a little late, and later where the machine is busy.
         let slack = SignedDuration::from_millis(20);
-        let written = asked
-            .iter()
-            .filter(operator)
-            .filter(|request| match report.step {
-                Step::Delete => {
-                    request.verb == "update" && request.object_ref.subresource.is_empty()
-                }
-                _ => request.object_ref.resource == "secrets" && request.verb != "get",
-            })
-            .rfind(|request| {
-                request.request_received_timestamp >= submitted_from
-                    && request.request_received_timestamp <= proof
-                    && request.stage_timestamp <= proof + slack
-            })
+        let own = |request: &&&KubeRequest| match report.step {
+            Step::Delete => request.verb == "update" && request.object_ref.subresource.is_empty(),
+            _ => request.object_ref.resource == "secrets" && request.verb != "get",
+        };
+        let before = |request: &&&KubeRequest| {
+            request.request_received_timestamp >= submitted_from
+                && request.request_received_timestamp <= proof
+        };
+        let written = || asked.iter().filter(operator).filter(own).filter(before);
+        let written = written()
+            .rfind(|request| request.stage_timestamp <= proof + slack)
+            .or_else(|| written().next_back())
             .with_context(|| format!("the audit log has no write for {report:#?}"))?;
         let written_at = written.stage_timestamp.min(proof);
         // The reconcile begins with its first request after the one before has ended.

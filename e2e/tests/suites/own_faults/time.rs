@@ -82,8 +82,8 @@ async fn certificates(scene: &Scene) -> Result<Probe> {
     }
     Ok(probe
         .target("notAfter", Value::Null)
-        .target("ttl", "8s")
-        .target("expiryOffset", "5s")
+        .target("ttl", "20s")
+        .target("expiryOffset", "14s")
         .steps(&[Step::Create, Step::Rotate, Step::Delete]))
 }
 
