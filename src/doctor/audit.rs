@@ -5,12 +5,9 @@ use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 use std::time::Duration;
 
-use serde::Deserialize;
-
 use super::fix::Fix;
 use super::{Found, Ledger, Topic, files};
 use crate::config::{Audit, Config, Feed};
-use crate::model::text::Text;
 use crate::wire::sibling::Sibling;
 
 /// How much of a file is read, in bytes.
@@ -59,15 +56,15 @@ pub(super) async fn elsewhere(config: &Config, ledger: &mut Ledger) {
     let (topic, shown) = (Topic::AuditSource, url.as_str());
     let fix = "set `audit.url` to a prober that judges audit logs (`serve --only audit`, with `audit.sources`), and let this one reach its \
                `server.listen`";
-    let told: Result<Sources, String> = match Sibling::at(url.clone(), LIMIT) {
+    let told = match Sibling::at(url.clone(), LIMIT) {
         Ok(sibling) => {
-            let told = sibling.tells("sources", &[]).await;
+            let told = sibling.sources().await;
             told.map_err(|untold| untold.to_string())
         }
         Err(why) => Err(format!("`audit.url` can't be used: {why}")),
     };
     match told {
-        Ok(Sources { sources }) => {
+        Ok(sources) => {
             let down = sources.iter().find_map(|source| {
                 let reason = source.reason.as_ref()?;
                 Some(format!("its source {} is down: {reason}", source.name))
@@ -83,18 +80,6 @@ pub(super) async fn elsewhere(config: &Config, ledger: &mut Ledger) {
         }
         Err(why) => ledger.finding(topic, shown, why, Fix::words(fix)),
     }
-}
-
-/// What a prober tells of the sources that it reads.
-#[derive(Deserialize)]
-struct Sources {
-    sources: Vec<Source>,
-}
-
-#[derive(Deserialize)]
-struct Source {
-    name: Text,
-    reason: Option<Text>,
 }
 
 /// Looks at a log that is to be read.

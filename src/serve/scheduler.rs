@@ -233,9 +233,11 @@ impl Scheduler {
     fn assign(&mut self, tenure: &Shutdown) {
         while self.tasks.try_join_next().is_some() {}
         let (config, clients) = (&self.config, &self.clients);
+        let traces = self.traces.as_ref();
         self.workers.retain(|_, worker| {
             let stays = config.probes.contains(&worker.job.probe)
-                && Arc::ptr_eq(&worker.job.clients, clients);
+                && Arc::ptr_eq(&worker.job.clients, clients)
+                && worker.job.traces.as_ref().map(Arc::as_ptr) == traces.map(Arc::as_ptr);
             if !stays {
                 worker.retired.ask();
             }

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use reqwest::Client;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::causes;
 use super::http::{body, builder};
+use crate::model::text::Text;
 
 /// No answer is larger, in bytes.
 const LARGEST: usize = 16 << 20;
@@ -28,6 +30,31 @@ pub struct Untold {
     pub why: String,
 }
 
+#[derive(Deserialize)]
+struct Sources {
+    sources: Vec<Source>,
+}
+
+/// What it tells of a source of audit lines.
+#[derive(Debug, Deserialize)]
+pub struct Source {
+    /// Its name.
+    pub name: Text,
+    /// Why it can't be relied on, if it can't.
+    pub reason: Option<Text>,
+    /// The rules that are off.
+    pub off: Vec<Off>,
+}
+
+/// A rule that is off.
+#[derive(Debug, Deserialize)]
+pub struct Off {
+    /// Which.
+    pub rule: Text,
+    /// Why.
+    pub reason: Text,
+}
+
 impl Sibling {
     /// The one at `url`, each answer of which may take `limit`.
     ///
@@ -42,6 +69,15 @@ impl Sibling {
     /// Its address.
     pub const fn url(&self) -> &Url {
         &self.url
+    }
+
+    /// What it tells of its sources.
+    ///
+    /// # Errors
+    /// As those of [`Self::tells`].
+    pub async fn sources(&self) -> Result<Vec<Source>, Untold> {
+        let told: Sources = self.tells("sources", &[]).await?;
+        Ok(told.sources)
     }
 
     /// What it tells at `/api/v1/audit/WHAT?QUERY`.

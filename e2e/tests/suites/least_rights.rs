@@ -4,6 +4,7 @@
 mod audit;
 pub(crate) mod printed;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -23,6 +24,9 @@ use crate::manifests::shipped::{commands, read};
 /// The role that gets the operator's metrics, and the prober's in the operator's namespace.
 const METRICS: &str = "vso-prober-metrics.vso-probe";
 const AT_OPERATOR: &str = "vso-prober.vso-probe";
+
+/// How `doctor` is asked for what a leader needs.
+const LEADER: &[&str] = &["doctor", "--leader-elect", "-o", "json"];
 
 /// How long the API server may take to heed a change of a role, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -142,7 +146,7 @@ impl Check {
 }
 
 async fn examined(prober: &Prober) -> Result<(i32, Vec<Check>)> {
-    checks(prober, &["doctor", "--leader-elect", "-o", "json"]).await
+    checks(prober, LEADER).await
 }
 
 /// How `doctor` exits, and what it tells.
@@ -155,8 +159,13 @@ async fn checks(prober: &Prober, doctor: &[&str]) -> Result<(i32, Vec<Check>)> {
 
 /// Waits until `doctor` misses something, or does not.
 async fn missed(prober: &Prober, topic: &str, words: &[&str]) -> Result<()> {
+    missed_by(prober, LEADER, topic, words).await
+}
+
+/// The same by this command line.
+async fn missed_by(prober: &Prober, doctor: &[&str], topic: &str, words: &[&str]) -> Result<()> {
     eventually(&format!("word on {words:?}"), PATIENCE, async || {
-        let (_, checks) = examined(prober).await?;
+        let (_, checks) = checks(prober, doctor).await?;
         let told = checks.iter().any(|check| {
             let text = format!("{} {}", check.subject, check.text);
             check.check == topic
@@ -336,6 +345,21 @@ fn lesser(policy: &str) -> Result<Vec<Lesser<'_>>> {
         }
     }
     Ok(all)
+}
+
+/// Lets an account log in to Vault, with the policy of its name alone. Returns a kubeconfig of its own, and the file of its token
+/// for Vault.
+async fn log_in_as(scene: &Scene, account: &str) -> Result<[PathBuf; 2]> {
+    let role = json!({
+        "bound_service_account_names": [account], "bound_service_account_namespaces": [NAMESPACE], "audience": "vault",
+        "token_policies": [account], "token_no_default_policy": true, "token_ttl": "1h",
+    });
+    let path = format!("auth/kubernetes/role/{account}");
+    scene.lab().vault().write(&path, role).await?;
+    let kubernetes = scene.token(account, None).await?;
+    let kubeconfig = scene.kubeconfig(|_, user| user["token"] = kubernetes.into())?;
+    let token = scene.file(&scene.token(account, Some("vault")).await?)?;
+    Ok([kubeconfig, token])
 }
 
 async fn write_policy(scene: &Scene, name: &str, policy: &str) -> Result<()> {

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use tokio::time::{Instant, interval};
 use url::Url;
 
@@ -15,10 +14,9 @@ use crate::audit::finding::{Finding, State};
 use crate::cli::{AuditDrillArgs, DrillRule, Exit};
 use crate::command::{Error, Settings, Stdout};
 use crate::config::Config;
-use crate::model::text::Text;
 use crate::rights::auth_ref;
 use crate::serve::Drill;
-use crate::wire::sibling::Sibling;
+use crate::wire::sibling::{Sibling, Untold};
 
 /// How often it is looked whether there is a finding, and how long each look may take.
 const POLL: Duration = Duration::from_millis(250);
@@ -101,25 +99,6 @@ struct Findings {
     findings: Vec<Finding>,
 }
 
-#[derive(Deserialize)]
-struct Sources {
-    sources: Vec<Source>,
-}
-
-/// What it says of a source.
-#[derive(Deserialize)]
-struct Source {
-    name: Text,
-    reason: Option<Text>,
-    off: Vec<Off>,
-}
-
-#[derive(Deserialize)]
-struct Off {
-    rule: Text,
-    reason: Text,
-}
-
 impl Judge {
     fn new(url: Option<&str>, config: &Config) -> Result<Self, Error> {
         let own = || format!("http://{}", reached(config.server.listen));
@@ -137,7 +116,8 @@ impl Judge {
     /// The findings that the drill may be one of.
     async fn findings(&self, drill: &Drill) -> Result<Vec<Finding>, Error> {
         let query = [("rule", drill.rule().name()), ("limit", "1000")];
-        let told: Findings = self.get("findings", &query).await?;
+        let told = self.0.tells("findings", &query).await;
+        let told: Findings = told.map_err(|untold| failed(&untold))?;
         let mut findings = told.findings;
         if let Some(path) = drill.path() {
             findings.retain(|found| found.requests.iter().any(|one| one.path == path.as_str()));
@@ -147,33 +127,26 @@ impl Judge {
 
     /// Why there may be no finding.
     async fn excuse(&self, drill: &Drill, lag: Duration) -> Result<String, Error> {
-        let told: Sources = self.get("sources", &[]).await?;
+        let sources = self.0.sources().await.map_err(|untold| failed(&untold))?;
         let rule = drill.rule().name();
         let mut text = format!("not found within {} s\n", lag.as_secs());
-        for source in &told.sources {
+        for source in &sources {
             if let Some(reason) = &source.reason {
                 let _ = writeln!(text, "  source {}: {reason}", source.name);
             }
         }
-        let off = told.sources.iter().flat_map(|source| &source.off);
+        let off = sources.iter().flat_map(|source| &source.off);
         if let Some(off) = off.into_iter().find(|off| off.rule == rule) {
             let _ = writeln!(text, "  the rule {rule} is off: {}", off.reason);
         }
         Ok(text)
     }
+}
 
-    async fn get<T: DeserializeOwned>(
-        &self,
-        what: &str,
-        query: &[(&str, &str)],
-    ) -> Result<T, Error> {
-        let told = self.0.tells(what, query).await;
-        told.map_err(|untold| {
-            Error::Obstacle(format!(
-                "{untold}; that is where `serve` tells what it found: name the prober that judges the audit logs by `--url`"
-            ))
-        })
-    }
+fn failed(untold: &Untold) -> Error {
+    Error::Obstacle(format!(
+        "{untold}; that is where `serve` tells what it found: name the prober that judges the audit logs by `--url`"
+    ))
 }
 
 /// From where on this machine an address that is listened on is reached.

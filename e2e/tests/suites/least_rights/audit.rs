@@ -9,7 +9,7 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::{Check, Lesser, PATIENCE, checks, lesser, resources, write_policy};
+use super::{Check, Lesser, PATIENCE, checks, lesser, log_in_as, resources, write_policy};
 use crate::manifests::installed::{documents, install};
 use crate::manifests::shipped::{read, root};
 
@@ -24,15 +24,7 @@ async fn judge(scene: &Scene) -> Result<(Prober, Prober)> {
     let accounts = root().join("manifests/overlays/audit/accounts.yaml");
     let apply = format!("kubectl apply --filename '{}'", accounts.display());
     scene.shell(&apply).await?;
-    let role = json!({
-        "bound_service_account_names": [ACCOUNT], "bound_service_account_namespaces": [NAMESPACE], "audience": "vault",
-        "token_policies": [ACCOUNT], "token_no_default_policy": true, "token_ttl": "1h",
-    });
-    let path = format!("auth/kubernetes/role/{ACCOUNT}");
-    scene.lab().vault().write(&path, role).await?;
-    let kubernetes = scene.token(ACCOUNT, None).await?;
-    let kubeconfig = scene.kubeconfig(|_, user| user["token"] = kubernetes.into())?;
-    let token = scene.file(&scene.token(ACCOUNT, Some("vault")).await?)?;
+    let [kubeconfig, token] = log_in_as(scene, ACCOUNT).await?;
     let shipped = documents(&read("manifests/overlays/audit/config.yaml")?)?.remove(0);
     let log = scene.lab().vault_audit_file();
     let state = scene.path("state");

@@ -9,12 +9,14 @@ use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
 use vso_prober::model::Step;
 
-use super::{Check, Lesser, PATIENCE, checks, lesser, write_policy};
+use super::{Check, Lesser, PATIENCE, checks, lesser, log_in_as, missed_by, write_policy};
 use crate::manifests::installed::documents;
 use crate::static_roles::role;
 
 /// The account that has what is printed, and nothing else.
 const ACCOUNT: &str = "printed";
+/// How `doctor` is asked.
+const DOCTOR: &[&str] = &["doctor", "-o", "json"];
 /// Where the VaultAuth is.
 const ELSEWHERE: &str = "team-auths";
 
@@ -112,15 +114,7 @@ async fn install(scene: &Scene, prober: Prober, rights: &str, policy: &str) -> R
         .shell(&format!("kubectl apply --filename '{}'", file.display()))
         .await?;
     write_policy(scene, ACCOUNT, policy).await?;
-    let role = json!({
-        "bound_service_account_names": [ACCOUNT], "bound_service_account_namespaces": [NAMESPACE], "audience": "vault",
-        "token_policies": [ACCOUNT], "token_no_default_policy": true, "token_ttl": "1h",
-    });
-    let path = format!("auth/kubernetes/role/{ACCOUNT}");
-    scene.lab().vault().write(&path, role).await?;
-    let kubernetes = scene.token(ACCOUNT, None).await?;
-    let kubeconfig = scene.kubeconfig(|_, user| user["token"] = kubernetes.into())?;
-    let token = scene.file(&scene.token(ACCOUNT, Some("vault")).await?)?;
+    let [kubeconfig, token] = log_in_as(scene, ACCOUNT).await?;
     let auth = json!({"kubernetes": {"mount": "kubernetes", "role": ACCOUNT, "tokenFile": token}});
     Ok(prober.kubeconfig(&kubeconfig).auth(auth))
 }
@@ -135,7 +129,7 @@ async fn plain_again(scene: &Scene) -> Result<()> {
 }
 
 async fn examined(prober: &Prober) -> Result<(i32, Vec<Check>)> {
-    checks(prober, &["doctor", "-o", "json"]).await
+    checks(prober, DOCTOR).await
 }
 
 async fn well(prober: &Prober) -> Result<()> {
@@ -156,17 +150,7 @@ async fn well(prober: &Prober) -> Result<()> {
 }
 
 async fn missed(prober: &Prober, topic: &str, words: &[&str]) -> Result<()> {
-    eventually(&format!("word on {words:?}"), PATIENCE, async || {
-        let (_, checks) = examined(prober).await?;
-        let told = checks.iter().any(|check| {
-            let text = format!("{} {}", check.subject, check.text);
-            check.check == topic
-                && matches!(check.result.as_str(), "finding" | "warning")
-                && words.iter().all(|word| text.contains(word))
-        });
-        Ok(told.then_some(()))
-    })
-    .await
+    missed_by(prober, DOCTOR, topic, words).await
 }
 
 /// Takes each verb of a role away in its turn. Returns how many there are.
