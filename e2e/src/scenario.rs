@@ -5,8 +5,10 @@
 mod claims;
 mod crowd;
 mod folder;
+mod inventory;
 mod line;
 mod memory;
+mod pressure;
 mod probe;
 mod prober;
 mod proxy;
@@ -27,6 +29,7 @@ use tokio::time::{interval, timeout};
 
 pub use claims::{blames, decisive, pods_tell, step};
 pub use crowd::Crowd;
+pub use inventory::Inventory;
 pub use line::Line;
 pub use memory::SHIPPED;
 pub use probe::{Probe, hashicorp};

@@ -96,6 +96,11 @@ impl Scene {
         self.records.as_ref()
     }
 
+    /// The folder of its files.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// A path for a new file.
     pub fn path(&self, extension: &str) -> PathBuf {
         let number = self.files.fetch_add(1, Ordering::Relaxed);

@@ -18,6 +18,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{self, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use super::pressure::{Pressure, STARVED};
 use super::records::Records;
 use super::{Scene, memory};
 use crate::lab::Options;
@@ -49,7 +50,7 @@ struct Named {
     check: Check,
 }
 
-type Check = Box<dyn FnOnce(&Runtime, &Scene) -> Result<()> + Send>;
+type Check = Box<dyn FnMut(&Runtime, &Scene) -> Result<()> + Send>;
 
 /// What all suites share while they run.
 struct Program {
@@ -58,6 +59,8 @@ struct Program {
     labs: Arc<Semaphore>,
     /// How long each trial took, and each start of a lab.
     times: Mutex<Vec<(Duration, String)>>,
+    /// Who failed on a starved machine and was tried once more, and what the first try said.
+    again: Mutex<Vec<String>>,
 }
 
 /// A suite while it runs.
@@ -92,6 +95,7 @@ pub fn run(suites: Vec<Suite>, slowest: &Path) -> ExitCode {
         runtime: Runtime::new().expect("a runtime can be started"),
         labs: Arc::new(Semaphore::new(labs)),
         times: Mutex::default(),
+        again: Mutex::default(),
     });
     let trials: Vec<_> = suites
         .into_iter()
@@ -102,6 +106,7 @@ pub fn run(suites: Vec<Suite>, slowest: &Path) -> ExitCode {
     arguments.test_threads = Some(trials.len().max(2));
     let conclusion = libtest_mimic::run(&arguments, trials);
     if let Some(told) = program.slowest() {
+        let told = program.twice().unwrap_or_default() + &told;
         tell(&told);
         if let Err(error) = fs::write(slowest, told) {
             tell(&format!("could not write `{}`: {error}", slowest.display()));
@@ -162,7 +167,7 @@ impl Suite {
     #[must_use]
     pub fn trial<F>(self, name: &str, check: F) -> Self
     where
-        F: AsyncFnOnce(&Scene) -> Result<()> + Send + 'static,
+        F: AsyncFnMut(&Scene) -> Result<()> + Send + 'static,
     {
         self.add(name, false, check)
     }
@@ -171,7 +176,7 @@ impl Suite {
     #[must_use]
     pub fn fault<F>(self, name: &str, check: F) -> Self
     where
-        F: AsyncFnOnce(&Scene) -> Result<()> + Send + 'static,
+        F: AsyncFnMut(&Scene) -> Result<()> + Send + 'static,
     {
         let real = env::var_os("VSO_BIN").is_some_and(|value| !value.is_empty());
         self.add(name, real, check)
@@ -194,15 +199,17 @@ impl Suite {
         }
     }
 
-    fn add<F>(mut self, name: &str, ignored: bool, check: F) -> Self
+    fn add<F>(mut self, name: &str, ignored: bool, mut check: F) -> Self
     where
-        F: AsyncFnOnce(&Scene) -> Result<()> + Send + 'static,
+        F: AsyncFnMut(&Scene) -> Result<()> + Send + 'static,
     {
         let limit = self.limit;
         self.trials.push(Named {
             name: format!("{}::{name}", self.name),
             left_out: ignored || self.left_out,
-            check: Box::new(move |runtime, scene| runtime.block_on(limited(limit, check, scene))),
+            check: Box::new(move |runtime, scene| {
+                runtime.block_on(limited(limit, &mut check, scene))
+            }),
         });
         self
     }
@@ -243,6 +250,47 @@ impl Program {
         done
     }
 
+    /// Has a trial tried, and once more if it failed on a starved machine: what it said then may be of the machine. It
+    /// has to be well the second time, and who was tried twice is told at the end.
+    fn tried(
+        &self,
+        scene: &Scene,
+        name: &str,
+        check: &mut Check,
+    ) -> thread::Result<Result<(), Failed>> {
+        let before = Pressure::now();
+        let first = tried(&self.runtime, scene, name, check);
+        let why = match &first {
+            Ok(Ok(())) => return first,
+            Ok(Err(failed)) => failed.message().unwrap_or_default().to_owned(),
+            Err(_) => "it panicked, see above".to_owned(),
+        };
+        let share = match (before, Pressure::now()) {
+            (Some(before), Some(now)) => now.since(&before),
+            _ => 0.0,
+        };
+        if share < STARVED {
+            return first;
+        }
+        let told = format!(
+            "{name} failed while somebody waited for a CPU {:.0} % of the time, and is tried once more: {why}",
+            share * 100.0
+        );
+        tell(&told);
+        let mut again = self.again.lock().unwrap_or_else(PoisonError::into_inner);
+        again.push(told);
+        drop(again);
+        tried(&self.runtime, scene, name, check)
+    }
+
+    /// Who was tried twice; `None` if nobody was.
+    fn twice(&self) -> Option<String> {
+        let again = self.again.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = |told: &String| told.lines().next().unwrap_or_default().to_owned();
+        let lines: Vec<_> = again.iter().map(first).collect();
+        (!lines.is_empty()).then(|| format!("tried twice:\n{}\n", lines.join("\n")))
+    }
+
     /// A table of what took longest, and of what each suite took; `None` if nothing was run.
     fn slowest(&self) -> Option<String> {
         let mut times = self
@@ -277,13 +325,13 @@ impl Program {
 }
 
 impl Stage {
-    fn run(&self, program: &Program, name: &str, check: Check) -> Result<(), Failed> {
+    fn run(&self, program: &Program, name: &str, mut check: Check) -> Result<(), Failed> {
         self.pending.fetch_add(1, Ordering::Relaxed);
         let runtime = &program.runtime;
         let mut lab = runtime.block_on(self.lab.lock());
         let started = lab.get_or_insert_with(|| self.start(program));
         let outcome = match &started.scene {
-            Ok(scene) => program.timed(name, || tried(runtime, scene, name, check)),
+            Ok(scene) => program.timed(name, || program.tried(scene, name, &mut check)),
             Err(error) => Ok(Err(Failed::from(error))),
         };
         started.failed |= !matches!(outcome, Ok(Ok(())));
@@ -329,7 +377,7 @@ fn tried(
     runtime: &Runtime,
     scene: &Scene,
     name: &str,
-    check: Check,
+    check: &mut Check,
 ) -> thread::Result<Result<(), Failed>> {
     if let Some(records) = scene.records() {
         records.begin(name);
@@ -348,7 +396,11 @@ fn tried(
     let after = after.and(scene.records().map_or(Ok(()), Records::end));
     checked.map(|checked| match checked {
         Ok(()) => after.map_err(|error| Failed::from(format!("{error:#}"))),
-        Err(error) => Err(Failed::from(format!("{error:#}\n{state}"))),
+        // What broke comes first: what was tried may be pages long.
+        Err(error) => Err(Failed::from(format!(
+            "{}\n{error:#}\n{state}",
+            error.root_cause()
+        ))),
     })
 }
 
@@ -366,9 +418,9 @@ fn tell(text: &str) {
     eprintln!("{text}");
 }
 
-async fn limited<F>(limit: Duration, check: F, scene: &Scene) -> Result<()>
+async fn limited<F>(limit: Duration, check: &mut F, scene: &Scene) -> Result<()>
 where
-    F: AsyncFnOnce(&Scene) -> Result<()>,
+    F: AsyncFnMut(&Scene) -> Result<()>,
 {
     timeout(limit, check(scene))
         .await

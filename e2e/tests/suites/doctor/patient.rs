@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e::lab::NAMESPACE;
-use e2e::scenario::{Probe, Prober, Scene, eventually};
+use e2e::scenario::{Inventory, Probe, Prober, Scene, eventually};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -206,14 +206,23 @@ impl<'a> Patient<'a> {
         Ok(patient)
     }
 
-    /// Does what a fix says.
+    /// Does what a fix says, and insists that nothing changes that it does not name.
     pub(super) async fn treated(mut self, fix: &str) -> Result<Self> {
         let Some(yaml) = fix.strip_prefix(IN_CONFIGURATION) else {
             ensure!(
                 !fix.starts_with("# ") || fix.contains('\n'),
                 "only a person can do it: {fix}"
             );
+            let before = Inventory::take(self.scene).await?;
             self.scene.shell(fix).await?;
+            let after = Inventory::take(self.scene).await?;
+            for changed in before.changes(&after) {
+                let name = changed.rsplit('/').next().unwrap_or(changed);
+                ensure!(
+                    fix.contains(name),
+                    "`{changed}` changed, and the fix does not name it: {fix}"
+                );
+            }
             return Ok(self);
         };
         for line in yaml.lines() {
