@@ -17,6 +17,7 @@ pub mod rule;
 pub mod trace;
 pub mod tracker;
 pub mod trap;
+pub mod workload;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

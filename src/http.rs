@@ -119,6 +119,7 @@ pub async fn serve(listener: TcpListener, served: Served, shutdown: Shutdown) {
         .route("/findings", get(audit::page))
         .route("/api/v1/audit/findings", get(audit::findings))
         .route("/api/v1/audit/calls", get(audit::calls))
+        .route("/api/v1/audit/drills", post(audit::drilled))
         .route("/api/v1/audit/sources", get(audit::sources))
         .route("/api/v1/audit/presence", get(audit::presence))
         .route("/-/reload", post(reload))

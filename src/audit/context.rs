@@ -1,5 +1,6 @@
 //! The context of the logs: the operator's presence, its identities, the traps, the clocks.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -8,9 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::address::Mode;
 use super::entry::VaultEntry;
-use super::identity::{Identities, Person, fits};
+use super::identity::{Identities, Identity, Person, fits};
 use super::presence::Presence;
 use super::trap::{Touch, Trap};
+use super::workload::Workloads;
 use crate::model::clock::Offset;
 use crate::model::name::ObjectRef;
 
@@ -82,6 +84,8 @@ pub struct Context {
     pub presence: Presence,
     /// The identities that only it takes.
     pub identities: Identities,
+    /// The Pods of others that use their ServiceAccounts, as far as they can be seen.
+    pub workloads: Workloads,
     /// The canaries' folders and the decoys.
     pub traps: Vec<Trap>,
     /// The prober, this one and others.
@@ -113,6 +117,23 @@ impl Context {
         self.offset.map_or(line, |offset| offset.corrected(line))
     }
 
+    /// The operator's identity that a request was made with, unless a workload that shares it made the request.
+    pub(super) fn identity(&self, entry: &VaultEntry) -> Option<&Identity> {
+        let identity = self.identities.of(entry)?;
+        let account = &entry.who.service_account;
+        let theirs = entry
+            .address
+            .is_some_and(|address| self.workload(account, address, self.corrected(entry.time)));
+        (!(identity.shared && theirs)).then_some(identity)
+    }
+
+    /// Whether an address was that of a workload which uses a ServiceAccount, and not the operator's.
+    pub(super) fn workload(&self, account: &str, address: IpAddr, at: Timestamp) -> bool {
+        let slack = self.settings.grace.saturating_add(self.error());
+        self.workloads.have(account, address, at, slack)
+            && !self.presence.has(address, Mode::Node, at, slack)
+    }
+
     /// The trap that a request touches, and how.
     pub(super) fn touched(&self, entry: &VaultEntry) -> Option<(&Trap, Touch)> {
         self.traps
@@ -134,7 +155,7 @@ impl Context {
     }
 
     /// Whether an address is one of those that may use the operator's identities besides.
-    pub(super) fn trusts(&self, address: std::net::IpAddr) -> bool {
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
         self.settings
             .trusted
             .iter()

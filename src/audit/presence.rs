@@ -18,6 +18,9 @@ pub struct Stay {
     /// Its address; `None` as long as it has none.
     #[serde(default, deserialize_with = "read_address")]
     pub address: Option<IpAddr>,
+    /// Its further addresses, in a cluster of two stacks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further: Vec<IpAddr>,
     /// Its node's address.
     #[serde(default, deserialize_with = "read_address")]
     pub node_address: Option<IpAddr>,
@@ -37,7 +40,17 @@ impl Stay {
     /// The addresses from which its requests may come.
     fn has(&self, address: IpAddr, mode: Mode) -> bool {
         let node = mode == Mode::Node && self.node_address == Some(address);
-        self.address == Some(address) || node
+        self.own(address) || node
+    }
+
+    /// Whether an address is the Pod's.
+    fn own(&self, address: IpAddr) -> bool {
+        self.addresses().any(|own| own == address)
+    }
+
+    /// The Pod's addresses.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.address.into_iter().chain(self.further.iter().copied())
     }
 }
 
@@ -167,13 +180,8 @@ impl Presence {
     /// Whether an address of a Pod that has gone was another Pod's by a time.
     pub fn taken_over(&self, address: IpAddr, at: Timestamp, error: Duration) -> bool {
         let (from, to) = (at.later(error), at.earlier(error));
-        let own = self
-            .around(at, error)
-            .any(|stay| stay.address == Some(address));
-        let mut next = self
-            .next
-            .iter()
-            .filter(|next| next.address == Some(address));
+        let own = self.around(at, error).any(|stay| stay.own(address));
+        let mut next = self.next.iter().filter(|next| next.own(address));
         !own && next.any(|next| next.overlaps(from, to))
     }
 
@@ -181,7 +189,7 @@ impl Presence {
     pub fn mode_of(&self, address: IpAddr, at: Timestamp, slack: Duration) -> Option<Mode> {
         let mut node = None;
         for stay in self.around(at, slack) {
-            if stay.address == Some(address) {
+            if stay.own(address) {
                 return Some(Mode::Pod);
             }
             if stay.node_address == Some(address) {
@@ -194,7 +202,7 @@ impl Presence {
     /// The last Pods that had this address before, or have it now, the operator's and others.
     pub fn holders(&self, address: IpAddr) -> impl Iterator<Item = &Stay> {
         let mut all: Vec<_> = self.stays.iter().chain(&self.next).collect();
-        all.retain(|stay| stay.address == Some(address));
+        all.retain(|stay| stay.own(address));
         all.sort_by_key(|stay| stay.from);
         all.into_iter().rev()
     }
@@ -241,6 +249,8 @@ mod tests {
         let lines = concat!(
             r#"{"pod":"vso-a","address":"10.0.0.1","node_address":"10.9.0.1","from":"2027-01-15T08:00:00Z","to":null}"#,
             "\n",
+            r#"{"pod":"vso-b","address":"10.0.0.2","further":["fd00::2"],"node_address":"10.9.0.1","from":"2027-01-15T08:00:00Z","to":null}"#,
+            "\n",
             r#"{"lease":{"from":"2027-01-15T08:00:00Z","to":"2027-01-15T08:00:15Z"}}"#,
             "\n",
             r#"{"gap":{"from":"2027-01-15T09:00:00Z","to":"2027-01-15T09:00:15Z"}}"#,
@@ -251,7 +261,10 @@ mod tests {
             .map(|line| serde_json::to_string(&line).expect("JSON"))
             .collect();
         assert_eq!(written.join("\n"), lines);
-        assert_eq!(read.stays.len() + read.leases.len() + read.gaps.len(), 3);
+        assert_eq!(read.stays.len() + read.leases.len() + read.gaps.len(), 4);
+        let at = at(1);
+        let second = address::parse("fd00::2").expect("an address");
+        assert_eq!(read.mode_of(second, at, Duration::ZERO), Some(Mode::Pod));
     }
 
     #[test]
@@ -260,6 +273,7 @@ mod tests {
             Line::Stay(Stay {
                 pod: pod.into(),
                 address: address::parse("10.0.0.1"),
+                further: Vec::new(),
                 node_address: None,
                 from: at(from),
                 to: to.map(at),

@@ -111,7 +111,7 @@ fn of_request(
     mode: Mode,
     now: Option<Timestamp>,
 ) -> Vec<Hit> {
-    let identity = context.identities.of(entry);
+    let identity = context.identity(entry);
     if identity.is_none() && context.touched(entry).is_none() {
         return Vec::new();
     }

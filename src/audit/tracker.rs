@@ -22,6 +22,8 @@ pub struct SeenPod {
     pub name: Text,
     /// Its address, once it has one.
     pub address: Option<IpAddr>,
+    /// Its further addresses, in a cluster of two stacks.
+    pub further: Vec<IpAddr>,
     /// Its node's address.
     pub node_address: Option<IpAddr>,
     /// When it was created.
@@ -124,6 +126,7 @@ impl Tracker {
         let fresh = |from| Stay {
             pod: pod.name.clone(),
             address: pod.address,
+            further: pod.further.clone(),
             node_address: pod.node_address,
             from,
             to: None,
@@ -134,6 +137,9 @@ impl Tracker {
             return;
         };
         known.node_address = pod.node_address.or(known.node_address);
+        if !pod.further.is_empty() {
+            known.further.clone_from(&pod.further);
+        }
         match (known.address, pod.address) {
             (None, Some(_)) => known.address = pod.address,
             (Some(old), Some(new)) if old != new => {
@@ -198,6 +204,7 @@ mod tests {
             uid: uid.to_owned(),
             name: uid.into(),
             address: parse(address),
+            further: Vec::new(),
             node_address: None,
             created: at(created),
         }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -17,7 +18,11 @@ use crate::audit::entry::VaultEntry;
 use crate::audit::finding::{Finding, RuleName, State as Stands};
 use crate::audit::presence::Line;
 use crate::audit::trace::Traces;
+use crate::model::time::Moment as _;
 use crate::model::trace::Call;
+
+/// For how long a drill may tell that it was found: longer than any `audit.lag` of use.
+const FRESH: Duration = Duration::from_mins(10);
 
 /// How many findings are told unless the request says otherwise.
 const LIMIT: usize = 50;
@@ -70,6 +75,8 @@ pub struct AuditBoard {
     expected: bool,
     news: Mutex<Option<Arc<AuditNews>>>,
     traces: Mutex<Traces>,
+    /// When a drill was last found.
+    drilled: Mutex<Option<Timestamp>>,
 }
 
 impl AuditBoard {
@@ -77,8 +84,7 @@ impl AuditBoard {
     pub fn new(expected: bool) -> Self {
         Self {
             expected,
-            news: Mutex::default(),
-            traces: Mutex::default(),
+            ..Self::default()
         }
     }
 
@@ -95,6 +101,21 @@ impl AuditBoard {
     /// The requests for a canary's secret so far.
     pub fn calls(&self, canary: &str) -> Vec<Call> {
         self.traces().calls(canary)
+    }
+
+    /// When a drill was last found, as far as is known.
+    pub fn drilled(&self) -> Option<Timestamp> {
+        *self.drilling()
+    }
+
+    /// Takes in when a drill was last found.
+    pub fn drill_found(&self, at: Option<Timestamp>) {
+        let mut drilled = self.drilling();
+        *drilled = at.max(*drilled);
+    }
+
+    fn drilling(&self) -> MutexGuard<'_, Option<Timestamp>> {
+        self.drilled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn traces(&self) -> MutexGuard<'_, Traces> {
@@ -212,6 +233,42 @@ pub(super) async fn calls(
         }),
         Err(nothing) => nothing.into_response(),
     }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OfDrill {
+    finding: String,
+}
+
+/// A drill tells that it was found. Only of what was found just now, so that nobody can say so who misused nothing.
+pub(super) async fn drilled(
+    State(served): State<Served>,
+    drill: Result<Query<OfDrill>, QueryRejection>,
+) -> Response {
+    let Query(OfDrill { finding: id }) = match drill {
+        Ok(drill) => drill,
+        Err(rejection) => return unfit(&rejection),
+    };
+    let news = match served.audit.told() {
+        Ok(news) => news,
+        Err(nothing) => return nothing.into_response(),
+    };
+    let now = Timestamp::now();
+    let fresh = |finding: &&Finding| {
+        finding.id == id && finding.state != Stands::Dismissed && finding.last.later(FRESH) >= now
+    };
+    if news.findings.iter().any(|finding| fresh(&finding)) {
+        served.audit.drill_found(Some(now));
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    let minutes = FRESH.as_secs() / 60;
+    error(
+        StatusCode::NOT_FOUND,
+        &format!(
+            "no finding of the last {minutes} minutes is `{id}`; `/api/v1/audit/findings` lists all"
+        ),
+    )
 }
 
 /// Lines as `audit check --presence` takes them.

@@ -25,6 +25,8 @@ pub struct AuditFigures {
     pub mode: Word,
     /// Every mode.
     pub modes: Vec<Word>,
+    /// When a drill was last found, in Unix time; 0 if none was.
+    pub drilled: f64,
     /// How the windows of the books came out since the start.
     pub windows: BTreeMap<Word, u64>,
     /// By how much Vault's log holds more than another book, over the last hour at most: the operation, the book, how many; empty if
@@ -59,6 +61,11 @@ impl AuditFigures {
             "Whether a Pod of the operator's is there.",
             self.present
                 .map(|present| (NO_LABELS, f64::from(u8::from(present)))),
+        )?;
+        encoder.gauges(
+            "vso_audit_drill_last_success_timestamp_seconds",
+            "When `audit drill` last had its misuse found, in Unix time; 0 if never.",
+            [(NO_LABELS, self.drilled)],
         )?;
         encoder.gauges(
             "vso_audit_address_mode_info",

@@ -152,8 +152,10 @@ impl Auditor {
                 judge,
                 presence,
                 seen,
+                drilled,
                 ..
             }) => {
+                board.drill_found(drilled);
                 let presence = Presence::new(presence);
                 (Judge::resumed(judge), Tracker::resumed(&presence, seen))
             }
@@ -285,7 +287,19 @@ impl Auditor {
                 self.identify();
             }
             News::Accounts(accounts) => {
-                self.shared = accounts;
+                let at = Timestamp::now();
+                self.shared = accounts.map(|accounts| {
+                    for (account, addresses) in &accounts {
+                        let identities = &self.context.identities;
+                        // At first it may not be known yet whose accounts they are.
+                        if identities.is_empty() || identities.of_account(account).is_some() {
+                            let addresses = addresses.iter();
+                            addresses
+                                .for_each(|from| self.context.workloads.see(account, *from, at));
+                        }
+                    }
+                    accounts.into_keys().collect()
+                });
                 self.identify();
             }
             News::Metrics { at, snapshot } => {

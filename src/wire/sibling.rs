@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use reqwest::Client;
+use bytes::Bytes;
+use reqwest::{Client, Method};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::Url;
@@ -22,8 +23,10 @@ pub struct Sibling {
 
 /// Why it did not tell.
 #[derive(Debug, thiserror::Error)]
-#[error("tried to read {url}: {why}")]
+#[error("tried to {tried} {url}: {why}")]
 pub struct Untold {
+    /// What was tried on it: to `read` it, or to `post to` it.
+    pub tried: &'static str,
     /// What was asked for.
     pub url: Box<str>,
     /// What came back.
@@ -89,6 +92,28 @@ impl Sibling {
         what: &str,
         query: &[(&str, &str)],
     ) -> Result<T, Untold> {
+        let (url, body) = self.ask(Method::GET, what, query).await?;
+        serde_json::from_slice(&body).map_err(|error| Untold {
+            tried: "read",
+            url: url.as_str().into(),
+            why: format!("its answer is another's: {error}"),
+        })
+    }
+
+    /// Tells it something, at `/api/v1/audit/WHAT?QUERY`.
+    ///
+    /// # Errors
+    /// It does not answer, or refuses.
+    pub async fn tell(&self, what: &str, query: &[(&str, &str)]) -> Result<(), Untold> {
+        self.ask(Method::POST, what, query).await.map(drop)
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        what: &str,
+        query: &[(&str, &str)],
+    ) -> Result<(Url, Bytes), Untold> {
         let mut url = self.url.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(["api", "v1", "audit", what]);
@@ -97,10 +122,16 @@ impl Sibling {
             url.query_pairs_mut().extend_pairs(query);
         }
         let untold = |why| Untold {
+            tried: if method == Method::GET {
+                "read"
+            } else {
+                "post to"
+            },
             url: url.as_str().into(),
             why,
         };
-        let answer = self.client.get(url.clone()).send().await;
+        let request = self.client.request(method.clone(), url.clone());
+        let answer = request.send().await;
         let answer = answer.map_err(|error| untold(causes(&error)))?;
         let status = answer.status();
         if !status.is_success() {
@@ -108,7 +139,6 @@ impl Sibling {
         }
         let body = body(answer, LARGEST).await;
         let body = body.map_err(|error| untold(error.to_string()))?;
-        serde_json::from_slice(&body)
-            .map_err(|error| untold(format!("its answer is another's: {error}")))
+        Ok((url, body))
     }
 }

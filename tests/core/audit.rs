@@ -20,6 +20,7 @@ use vso_prober::audit::identity::{Identities, Person};
 use vso_prober::audit::presence::{Line, Presence};
 use vso_prober::audit::review::Review;
 use vso_prober::audit::trap::Trap;
+use vso_prober::audit::workload::Workloads;
 use vso_prober::audit::{Judge, Taken};
 use vso_prober::model::clock::Offset;
 
@@ -80,6 +81,7 @@ fn context(rule: &str) -> Context {
         },
         presence: Presence::new(known.presence),
         identities: known.identities,
+        workloads: Workloads::default(),
         traps: known.traps,
         probers: known.probers,
         readers: readers.collect(),
@@ -247,6 +249,36 @@ fn a_shared_identity_is_one_step_less_sure() {
         "{}",
         found[0].text
     );
+}
+
+/// A tenant's own Pods use its ServiceAccount too, wherever the operator is.
+#[test]
+fn what_a_workload_does_from_its_own_pods_is_no_finding_but_of_canaries() {
+    for rule in [RuleName::Absent, RuleName::Address] {
+        for (name, lines) in files(rule.name(), "positive") {
+            let mut context = context(rule.name());
+            let shared = context.identities.iter().cloned().map(|mut identity| {
+                identity.shared = true;
+                identity
+            });
+            context.identities = Identities::new(shared);
+            let of_rule = |context: &Context| {
+                let found = findings(lines.clone(), context);
+                let own = found.iter().filter(|finding| finding.rule == rule);
+                own.count()
+            };
+            assert_eq!(of_rule(&context), 1, "{name}");
+            for entry in &lines {
+                if let Entry::Vault(entry) = entry
+                    && let Some(address) = entry.address
+                {
+                    let account = &entry.who.service_account;
+                    context.workloads.see(account, address, entry.time);
+                }
+            }
+            assert_eq!(of_rule(&context), 0, "{name}");
+        }
+    }
 }
 
 #[test]

@@ -531,6 +531,7 @@ const AUDIT_NAMES: &[(&str, &str)] = &[
     ("vso_audit_books_difference", "gauge"),
     ("vso_audit_books_windows_total", "counter"),
     ("vso_audit_bytes_total", "counter"),
+    ("vso_audit_drill_last_success_timestamp_seconds", "gauge"),
     ("vso_audit_findings_total", "counter"),
     ("vso_audit_gaps_total", "counter"),
     ("vso_audit_lag_seconds", "gauge"),
@@ -567,6 +568,7 @@ fn the_audit_has_its_series_once_there_is_one() {
         mode: "pod",
         modes: vec!["pod", "off"],
         windows: [("balanced", 3)].into(),
+        drilled: 1_790_000_000.0,
         difference: vec![("login", "operator", -1)],
     };
     assert!(!text(&told([])).contains("vso_audit"), "there is none");

@@ -14,6 +14,8 @@ pub struct Options {
     pub vault: Option<PathBuf>,
     /// How many resources of a kind that writes a Secret the operator reconciles at once; 100, its own default, if `None`.
     pub workers: Option<u16>,
+    /// Whether Vault also listens by IPv6, and for what speaks the PROXY protocol.
+    pub listeners: bool,
     /// Whether there is a node for Pods to run on, which needs root.
     pub node: bool,
     /// Whether the logs stay when the lab has gone. They also do when it fails to start.

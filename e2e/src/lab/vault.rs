@@ -23,6 +23,30 @@ pub struct Vault {
     address: String,
     token: String,
     audit: PathBuf,
+    listeners: Option<Listeners>,
+}
+
+/// Where Vault listens besides, on ports of loopback.
+#[derive(Clone, Copy, Debug)]
+struct Listeners {
+    six: u16,
+    proxied: u16,
+}
+
+impl Listeners {
+    fn new() -> Result<Self> {
+        let (six, proxied) = (port::free()?, port::free()?);
+        Ok(Self { six, proxied })
+    }
+
+    /// As they stand in Vault's configuration.
+    fn configured(self) -> String {
+        let Self { six, proxied } = self;
+        format!(
+            "listener \"tcp\" {{\n  address = \"[::1]:{six}\"\n  tls_disable = true\n}}\n\
+             listener \"tcp\" {{\n  address = \"127.0.0.1:{proxied}\"\n  tls_disable = true\n  proxy_protocol_behavior = \"use_always\"\n}}\n"
+        )
+    }
 }
 
 impl Vault {
@@ -39,16 +63,18 @@ impl Vault {
             .arg(format!("-dev-root-token-id={token}"))
             .arg(format!("-dev-listen-address=127.0.0.1:{port}"))
             .env("HOME", &site.folder);
+        let listeners = site.options.listeners.then(Listeners::new).transpose()?;
+        let mut config = listeners.map_or_else(String::new, Listeners::configured);
         if site.options.vault.is_none() {
             // OpenBao takes audit devices from its configuration, and others only where that says so.
-            let device = format!(
+            config += &format!(
                 "unsafe_allow_api_audit_creation = true\nallow_audit_log_prefixing = true\naudit \"file\" \"file\" {{\n  options {{\n    file_path = \"{}\"\n  }}\n}}\n",
                 audit.display()
             );
-            command.arg(format!(
-                "-config={}",
-                site.write("vault.hcl", device)?.display()
-            ));
+        }
+        if !config.is_empty() {
+            let file = site.write("vault.hcl", config)?;
+            command.arg(format!("-config={}", file.display()));
         }
         let process = site.spawn(Part::Vault, &mut command)?;
         let address = format!("http://127.0.0.1:{port}");
@@ -58,6 +84,7 @@ impl Vault {
             address,
             token,
             audit,
+            listeners,
         };
         // Only this server knows the token, so an answer can't be another's.
         let asked = async || vault.read("auth/token/lookup-self").await;
@@ -77,6 +104,20 @@ impl Vault {
     /// Its address, e.g. `http://127.0.0.1:8200`.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Its address by IPv6, if its lab has listeners.
+    pub fn six(&self) -> Result<String> {
+        Ok(format!("http://[::1]:{}", self.listeners()?.six))
+    }
+
+    /// Where it takes connections that begin with a header of the PROXY protocol, if its lab has listeners.
+    pub fn proxied(&self) -> Result<String> {
+        Ok(format!("http://127.0.0.1:{}", self.listeners()?.proxied))
+    }
+
+    fn listeners(&self) -> Result<&Listeners> {
+        self.listeners.as_ref().context("the lab has no listeners")
     }
 
     /// The root token.

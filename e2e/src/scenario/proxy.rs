@@ -67,33 +67,29 @@ impl Proxy {
         teaching: impl Fn(&Parts) -> Option<Response> + Send + Sync + 'static,
     ) -> Result<Self> {
         let client = Client::builder().redirect(Policy::none()).build()?;
-        Self::start(address, client, Arc::new(teaching)).await
+        Self::start(address, "", client, Arc::new(teaching)).await
     }
 
     /// To Vault at `address`, an `http://` URL, under this path of a host that has nothing else.
     pub async fn under(address: &str, path: &str) -> Result<Self> {
         let client = Client::builder().redirect(Policy::none()).build()?;
-        Self::start_under(address, path, client, Arc::new(|_| None)).await
+        Self::start(address, path, client, Arc::new(|_| None)).await
     }
 
     /// To the API server of this `cluster` of a kubeconfig.
     pub async fn watching(cluster: &Value) -> Result<Self> {
+        Self::watching_under(cluster, "").await
+    }
+
+    /// The same, under this path of a host that has nothing else.
+    pub async fn watching_under(cluster: &Value, path: &str) -> Result<Self> {
         let text = |key: &str| cluster[key].as_str().with_context(|| format!("no `{key}`"));
         let ca = STANDARD.decode(text("certificate-authority-data")?)?;
         let client = Client::builder().tls_certs_only([Certificate::from_pem(&ca)?]);
-        Self::start(text("server")?, client.build()?, Arc::new(|_| None)).await
+        Self::start(text("server")?, path, client.build()?, Arc::new(|_| None)).await
     }
 
-    async fn start(to: &str, client: Client, teaching: Teaching) -> Result<Self> {
-        Self::start_under(to, "", client, teaching).await
-    }
-
-    async fn start_under(
-        to: &str,
-        under: &str,
-        client: Client,
-        teaching: Teaching,
-    ) -> Result<Self> {
+    async fn start(to: &str, under: &str, client: Client, teaching: Teaching) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (expired, receiver) = watch::channel(0);

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use futures::future::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
@@ -64,16 +65,31 @@ impl Relay {
 
     /// Listens on loopback and forwards to `address`, which sees `source` as where it comes from.
     pub async fn seen_from(address: &str, source: IpAddr) -> Result<Self> {
-        let connect = move |to| async move {
-            let socket = TcpSocket::new_v4()?;
-            socket.bind(SocketAddr::new(source, 0))?;
-            socket.connect(to).await
-        };
         let serve = |mut near: TcpStream, mut far: TcpStream| async move {
             // Whoever cuts the connection has what it came for.
             let _ = copy_bidirectional(&mut near, &mut far).await;
         };
-        Self::listen(address, connect, serve).await
+        Self::listen(address, from(source), serve).await
+    }
+
+    /// The same, but that it says at the beginning of each connection who is there, by the PROXY protocol.
+    pub async fn proxy_protocol(address: &str, source: IpAddr) -> Result<Self> {
+        let serve = |mut near: TcpStream, mut far: TcpStream| async move {
+            let (Ok(from), Ok(to)) = (near.peer_addr(), near.local_addr()) else {
+                return;
+            };
+            let header = format!(
+                "PROXY TCP4 {} {} {} {}\r\n",
+                from.ip(),
+                to.ip(),
+                from.port(),
+                to.port()
+            );
+            if far.write_all(header.as_bytes()).await.is_ok() {
+                let _ = copy_bidirectional(&mut near, &mut far).await;
+            }
+        };
+        Self::listen(address, from(source), serve).await
     }
 
     /// Listens on loopback and hands each connection, with one to `address`, to `serve`.
@@ -116,6 +132,19 @@ impl Relay {
     /// Its URL.
     pub fn address(&self) -> String {
         format!("http://{}", self.address)
+    }
+}
+
+/// Connects from an address of this machine.
+fn from(
+    source: IpAddr,
+) -> impl Fn(SocketAddr) -> BoxFuture<'static, std::io::Result<TcpStream>> + Send + 'static {
+    move |to| {
+        Box::pin(async move {
+            let socket = TcpSocket::new_v4()?;
+            socket.bind(SocketAddr::new(source, 0))?;
+            socket.connect(to).await
+        })
     }
 }
 

@@ -43,6 +43,7 @@ impl Scene {
         let options = Options {
             node: wanted.node,
             workers: wanted.workers,
+            listeners: wanted.listeners,
             ..Options::from_env()?
         };
         let real = options.operator.is_some();

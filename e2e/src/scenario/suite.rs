@@ -150,6 +150,17 @@ impl Suite {
         }
     }
 
+    /// Has Vault listen by IPv6 too, and for the PROXY protocol. It is left out where the machine has no IPv6.
+    #[must_use]
+    pub fn listeners(mut self) -> Self {
+        self.lab.listeners = true;
+        if std::net::TcpListener::bind("[::1]:0").is_err() {
+            tell(&format!("`{}` is left out, as there is no IPv6", self.name));
+            self.left_out = true;
+        }
+        self
+    }
+
     /// Gives the operator of its lab so many workers for each kind that writes a Secret: a small crowd keeps few busy.
     #[must_use]
     pub fn workers(mut self, workers: u16) -> Self {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use e2e::scenario::{ATTACKER, Probe, Prober, Relay, Scene, Server, Suite, eventually};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use vso_prober::model::Step;
 
@@ -280,8 +281,9 @@ async fn decoy_written(scene: &Scene) -> Result<()> {
 async fn drilled(scene: &Scene) -> Result<()> {
     let prober = with_decoy(scene, "drilled").await?;
     let server = serving(&prober).await?;
-    let url = format!("http://{}", server.address());
-    let drill = async |prober: &Prober, rule: &str, code: i32, words: &[&str]| {
+    let url = |server: &Server| format!("http://{}", server.address());
+    let drill = async |server: &Server, prober: &Prober, rule: &str, code: i32, words: &[&str]| {
+        let url = url(server);
         let arguments = ["audit", "drill", "--rule", rule, "--url", &url];
         let outcome = prober.run(&arguments).await?.exits(code)?;
         let all = words.iter().all(|word| outcome.stdout.contains(word));
@@ -295,16 +297,37 @@ async fn drilled(scene: &Scene) -> Result<()> {
             "confirmed honey",
             "a decoy",
         ];
-        drill(&prober, "honey", 0, &words).await?;
+        drill(&server, &prober, "honey", 0, &words).await?;
     }
     let found = finding(&server, "honey", "confirmed").await?;
     ensure!(found["count"] == 2, "{found:#}");
+    let last = "vso_audit_drill_last_success_timestamp_seconds";
+    let since = async |server: &Server| {
+        let now = Timestamp::now().as_duration().as_secs_f64();
+        anyhow::Ok(
+            now - server
+                .metric(last)
+                .await?
+                .context("there is no such metric")?,
+        )
+    };
+    ensure!(since(&server).await? < 30.0, "no drill is told");
+    // A restart does not forget it, and nobody who was not found can say so.
+    end(server).await?;
+    let server = serving(&prober).await?;
+    ensure!(since(&server).await? < 90.0, "the drill is forgotten");
+    let claim = format!(
+        "{}/api/v1/audit/drills?finding=0123456789abcdef",
+        url(&server)
+    );
+    let claim = reqwest::Client::new().post(claim).send().await?;
+    ensure!(claim.status() == 404, "{claim:?}");
     let elsewhere = Relay::seen_from(scene.lab().vault().address(), ATTACKER).await?;
     let far = prober.clone().vault(&elsewhere.address());
     let words = ["gave the token back", "found after", "suspect address"];
-    drill(&far, "address", 0, &words).await?;
+    drill(&server, &far, "address", 0, &words).await?;
     // From the operator's own address nothing is found: that is what a drill is for.
-    drill(&prober, "address", 1, &["not found within 4 s"]).await?;
+    drill(&server, &prober, "address", 1, &["not found within 4 s"]).await?;
     end(server).await?;
     let vault = scene.lab().vault();
     vault

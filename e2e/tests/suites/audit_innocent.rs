@@ -13,8 +13,9 @@ use vso_prober::model::Step;
 
 use crate::audit_impostor::{auditor, findings, knows};
 
-/// So often the operator is restarted.
-const RESTARTS: usize = 10;
+/// So often the operator is restarted, and its Pod replaced, unless `AUDIT_RESTARTS` and `AUDIT_REPLACEMENTS` say otherwise.
+const RESTARTS: u64 = 10;
+const REPLACEMENTS: u64 = 3;
 /// Longer than a suspect waits in these trials.
 const GRACE: Duration = Duration::from_secs(7);
 
@@ -29,12 +30,12 @@ const LONGEST: Duration = Duration::from_secs(6 * 3600);
 /// Its trials.
 pub(crate) fn suite() -> Suite {
     Suite::new("audit_innocent")
-        .trial("restarts_10", restarts)
-        .trial("replacements_3", replacements)
         .trial("vault_sealed_for_a_while", sealed)
         .trial("a_second_auth", second_auth)
         .trial("without_sight_of_the_operator_it_says_so", unseen)
         .limit(LONGEST)
+        .trial("restarts", restarts)
+        .trial("replacements", replacements)
         .trial("all_of_it_again_and_again", everything)
 }
 
@@ -51,7 +52,7 @@ async fn at_work(scene: &Scene, name: &str) -> Result<Server> {
 }
 
 /// Insists that nothing was found, once every suspect has had its time.
-async fn innocent(server: Server) -> Result<()> {
+pub(crate) async fn innocent(server: Server) -> Result<()> {
     tokio::time::sleep(GRACE).await;
     let found = findings(&server, "?state=confirmed").await?;
     ensure!(found.is_empty(), "{found:#?}");
@@ -65,9 +66,16 @@ async fn innocent(server: Server) -> Result<()> {
     server.stop().await.map(drop)
 }
 
+/// The number that a variable of the environment holds.
+fn number(name: &str) -> Result<Option<u64>> {
+    let text = env::var(name).ok().filter(|text| !text.is_empty());
+    text.map(|text| text.parse().context(name.to_owned()))
+        .transpose()
+}
+
 async fn restarts(scene: &Scene) -> Result<()> {
     let server = at_work(scene, "restarts").await?;
-    for _ in 0..RESTARTS {
+    for _ in 0..number("AUDIT_RESTARTS")?.unwrap_or(RESTARTS) {
         scene.lab().stop_operator().await?;
         scene.lab().start_operator().await?;
         tokio::time::sleep(Duration::from_secs(2)).await;
@@ -78,7 +86,7 @@ async fn restarts(scene: &Scene) -> Result<()> {
 /// The Pod is another each time.
 async fn replacements(scene: &Scene) -> Result<()> {
     let server = at_work(scene, "replaced").await?;
-    for _ in 0..3 {
+    for _ in 0..number("AUDIT_REPLACEMENTS")?.unwrap_or(REPLACEMENTS) {
         scene.lab().scale_operator_down().await?;
         tokio::time::sleep(Duration::from_secs(5)).await;
         scene.lab().start_operator().await?;
@@ -89,10 +97,7 @@ async fn replacements(scene: &Scene) -> Result<()> {
 
 /// The operator is restarted, the log rotated, Vault sealed for a while, in turn.
 async fn everything(scene: &Scene) -> Result<()> {
-    let minutes = match env::var("AUDIT_SOAK_MINUTES") {
-        Ok(minutes) => Some(minutes.parse::<u64>().context("AUDIT_SOAK_MINUTES")?),
-        Err(_) => None,
-    };
+    let minutes = number("AUDIT_SOAK_MINUTES")?;
     let (beat, beats) = minutes.map_or((SHORT_BEAT, SHORT_BEATS), |minutes| {
         (BEAT, minutes * 60 / BEAT.as_secs())
     });

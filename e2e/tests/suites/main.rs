@@ -2,9 +2,11 @@
 //!
 //! `cargo test --test suites causes::` runs one of them; `LABS=1` runs one at a time.
 
+mod addresses;
 mod alerts_live;
 mod attribution;
 mod audit_check;
+mod audit_http;
 mod audit_impostor;
 mod audit_innocent;
 mod audit_trace;
@@ -60,6 +62,8 @@ fn main() -> ExitCode {
         audit_impostor::suite(),
         audit_innocent::suite(),
         audit_trace::suite(),
+        addresses::suite(),
+        audit_http::suite(),
         operator_faults::suite(),
         secrecy::suite(),
         least_rights::printed::suite(),

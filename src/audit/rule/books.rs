@@ -45,7 +45,7 @@ fn sum(windows: &[&Window], of: fn(&Window) -> u64) -> u64 {
 pub fn difference(facts: &Facts, context: &Context, now: Timestamp) -> Option<Difference> {
     let windows = over(context, Some(now));
     let (from, to) = (windows.first()?.from, windows.last()?.to);
-    let (logins, reads) = facts.counted(from, to);
+    let (logins, reads) = facts.counted(context, from, to);
     let events = facts.events().filter(|(first, _)| *first <= from);
     Some(Difference {
         logins: less(logins, sum(&windows, |window| window.logins)),
@@ -55,8 +55,8 @@ pub fn difference(facts: &Facts, context: &Context, now: Timestamp) -> Option<Di
 }
 
 /// Whether Vault's log holds more than the operator counted in a window, less, or as much.
-pub fn weigh(facts: &Facts, window: &Window) -> Ordering {
-    let (logins, reads) = facts.counted(window.from, window.to);
+pub fn weigh(facts: &Facts, context: &Context, window: &Window) -> Ordering {
+    let (logins, reads) = facts.counted(context, window.from, window.to);
     let (logins, reads) = (logins.cmp(&window.logins), reads.cmp(&window.reads));
     // More of the one is not made good by less of the other.
     logins.max(reads).then(logins.min(reads))
@@ -76,7 +76,7 @@ pub fn excess(facts: &Facts, context: &Context, now: Option<Timestamp>) -> Optio
     }
     // What was under way at either end may be counted on the other side of it.
     let guard = EDGE.saturating_add(context.error());
-    let (logins, reads) = facts.counted(first.from.later(guard), last.to.earlier(guard));
+    let (logins, reads) = facts.counted(context, first.from.later(guard), last.to.earlier(guard));
     let logins = logins.saturating_sub(sum(&windows, |window| window.logins));
     let reads = reads.saturating_sub(sum(&windows, |window| window.reads));
     if (logins, reads) == (0, 0) {
@@ -114,7 +114,11 @@ mod tests {
                 logins,
                 reads,
             };
-            assert_eq!(weigh(&Facts::default(), &window), expected, "{window:?}");
+            assert_eq!(
+                weigh(&Facts::default(), &Context::default(), &window),
+                expected,
+                "{window:?}"
+            );
         };
         check(0, 0, Ordering::Equal);
         check(0, 1, Ordering::Less);

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::super::address::Mode;
 use super::super::context::Persistence;
 use super::super::finding::Confidence;
+use super::super::presence::Stay;
 use super::{Case, Said};
 use crate::model::time::Moment as _;
 
@@ -47,7 +48,7 @@ pub(super) fn address(case: &Case<'_>) -> Said {
     }
     let stays = presence.around(case.at, case.slack());
     let own: BTreeSet<_> = stays
-        .filter_map(|stay| stay.address)
+        .flat_map(Stay::addresses)
         .filter(|own| *own != address)
         .collect();
     let own: Vec<_> = own.iter().map(|own| format!("`{own}`")).collect();

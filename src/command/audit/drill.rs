@@ -52,6 +52,12 @@ pub(super) async fn run(settings: &Settings, args: &AuditDrillArgs) -> Result<Ex
         let now = judge.findings(&drill).await?;
         if let Some(found) = of_drill(now, &before, done.request.as_deref()) {
             say(&told(&found, begun.elapsed()))?;
+            // The drill did what it is for, whether or not there is a metric of it.
+            if let Err(untold) = judge.succeeded(&found).await {
+                tracing::warn!(
+                    "{untold}; `vso_audit_drill_last_success_timestamp_seconds` does not tell of this drill"
+                );
+            }
             return Ok(Exit::Good);
         }
     }
@@ -123,6 +129,11 @@ impl Judge {
             findings.retain(|found| found.requests.iter().any(|one| one.path == path.as_str()));
         }
         Ok(findings)
+    }
+
+    /// Tells it that a drill was found, for its metric.
+    async fn succeeded(&self, found: &Finding) -> Result<(), Untold> {
+        self.0.tell("drills", &[("finding", &found.id)]).await
     }
 
     /// Why there may be no finding.

@@ -116,9 +116,7 @@ impl Source {
     fn figures(&self, heard: bool) -> SourceFigures {
         SourceFigures {
             up: heard && self.down().is_none(),
-            last_line: self
-                .last_line
-                .map_or(0.0, |at| at.as_duration().as_secs_f64()),
+            last_line: unix(self.last_line),
             ..self.figures.clone()
         }
     }
@@ -189,9 +187,15 @@ impl Counts {
             mode: mode.name(),
             modes: Mode::ALL.map(Mode::name).to_vec(),
             windows,
+            drilled: 0.0,
             difference: Vec::new(),
         }
     }
+}
+
+/// In Unix time; 0 if there is none.
+pub(super) fn unix(at: Option<Timestamp>) -> f64 {
+    at.map_or(0.0, |at| at.as_duration().as_secs_f64())
 }
 
 /// Every series that there can be: a rule with each confidence that it may have.

@@ -28,6 +28,9 @@ pub(super) struct Kept {
     pub(super) presence: Vec<Line>,
     /// When its Pods were seen last.
     pub(super) seen: Option<Timestamp>,
+    /// When a drill was last found.
+    #[serde(default)]
+    pub(super) drilled: Option<Timestamp>,
 }
 
 impl Kept {
@@ -37,6 +40,7 @@ impl Kept {
             judge,
             presence,
             seen,
+            drilled: None,
         }
     }
 }

@@ -3,7 +3,8 @@
 
 mod seen;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +36,8 @@ use seen::{UsingPod, about, held, seen};
 /// How often each is looked at.
 const PODS: Duration = Duration::from_secs(1);
 const AUTHS: Duration = Duration::from_secs(5);
-const ACCOUNTS: Duration = Duration::from_secs(60);
+/// A Pod that has just begun is to be seen before a suspect that it made is confirmed; all Pods are too many to be listed more often.
+const ACCOUNTS: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(45));
 const METRICS: Duration = Duration::from_secs(60);
 const LINES: Duration = Duration::from_secs(10);
 /// No look takes longer.
@@ -56,8 +58,9 @@ pub(super) enum News {
     Unseen,
     /// What the operator logs in as.
     Identities(Vec<LoginIdentity>),
-    /// The accounts, `namespace/name`, that Pods use which are not the operator's; `None` if that can't be told.
-    Accounts(Option<BTreeSet<String>>),
+    /// The accounts, `namespace/name`, that Pods use which are not the operator's, and those Pods' addresses; `None` if that can't be
+    /// told.
+    Accounts(Option<BTreeMap<String, BTreeSet<IpAddr>>>),
     /// The operator's metrics.
     Metrics {
         at: Timestamp,
@@ -94,15 +97,6 @@ impl Look {
         }
     }
 
-    const fn period(self) -> Duration {
-        match self {
-            Self::Pods => PODS,
-            Self::Auths => AUTHS,
-            Self::Accounts => ACCOUNTS,
-            Self::Line => LINES,
-        }
-    }
-
     /// What is to be told if nothing could be seen.
     const fn in_vain(self) -> Option<News> {
         match self {
@@ -122,6 +116,8 @@ pub(super) struct Sentry {
     selector: String,
     /// Whether the operator's identities are those of the `VaultAuth`s.
     infers: bool,
+    /// How often the Pods of others are looked at.
+    accounts: Duration,
     news: mpsc::Sender<News>,
 }
 
@@ -135,16 +131,16 @@ impl Sentry {
         client: Client,
         news: mpsc::Sender<News>,
     ) -> Result<Self, Obstacle> {
+        let audit = config.audit.as_ref();
+        let grace = audit.map_or(ACCOUNTS.1, |audit| audit.grace);
         Ok(Self {
+            accounts: (grace * 3 / 4).clamp(ACCOUNTS.0, ACCOUNTS.1),
             metrics: Source::new(config, &client),
             client,
             vault: Arc::new(Vault::open(&config.vault).await?),
             namespace: config.operator.namespace.clone(),
             selector: config.operator.pod_selector.clone(),
-            infers: config
-                .audit
-                .as_ref()
-                .is_some_and(|audit| audit.identities == Identities::Auto),
+            infers: audit.is_some_and(|audit| audit.identities == Identities::Auto),
             news,
         })
     }
@@ -166,9 +162,18 @@ impl Sentry {
         );
     }
 
+    fn period(&self, look: Look) -> Duration {
+        match look {
+            Look::Pods => PODS,
+            Look::Auths => AUTHS,
+            Look::Accounts => self.accounts,
+            Look::Line => LINES,
+        }
+    }
+
     /// Tells what each look brings. Of a trouble the log is told once, until it is over.
     async fn every(&self, look: Look) {
-        let mut ticks = interval(look.period());
+        let mut ticks = interval(self.period(look));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut troubled = false;
         loop {
@@ -317,14 +322,15 @@ impl Sentry {
 
     async fn accounts(&self) -> Result<News, Obstacle> {
         let pods: Api<Pod> = Api::all(self.client.clone());
-        let mut accounts = BTreeSet::new();
+        let mut accounts: BTreeMap<String, BTreeSet<IpAddr>> = BTreeMap::new();
         let operators = &self.namespace;
         let take = |pod: UsingPod| {
-            let namespace = pod.metadata.namespace.unwrap_or_default();
-            if let Some(name) = pod.spec.service_account_name
-                && namespace != *operators
+            let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+            if let Some(name) = &pod.spec.service_account_name
+                && namespace != operators
             {
-                accounts.insert(format!("{namespace}/{name}"));
+                let account = format!("{namespace}/{name}");
+                accounts.entry(account).or_default().extend(pod.addresses());
             }
         };
         let listed = read::each(&self.client, &pods, &ListParams::default(), false, take).await;

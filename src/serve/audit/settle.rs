@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::task::spawn_blocking;
 
+use super::counts::unix;
 use super::disk::Kept;
 use super::{Auditor, Sight};
 use crate::audit::finding::{Finding, State};
@@ -74,7 +75,7 @@ impl Auditor {
             let new = self.weighed.is_none_or(|weighed| window.to > weighed);
             if new && window.to.later(lag) <= now {
                 self.weighed = Some(window.to);
-                let result = match books::weigh(self.judge.facts(), window) {
+                let result = match books::weigh(self.judge.facts(), &self.context, window) {
                     Ordering::Equal => "balanced",
                     Ordering::Greater => "over",
                     Ordering::Less => "under",
@@ -105,10 +106,14 @@ impl Auditor {
         };
         if due {
             let settings = &self.context.settings;
-            self.tracker
-                .forget(now.earlier(settings.remember).earlier(settings.grace));
+            let old = now.earlier(settings.remember).earlier(settings.grace);
+            self.tracker.forget(old);
+            self.context.workloads.forget(old);
             let presence = self.tracker.presence(now).lines().collect();
-            let kept = Kept::new(self.judge.saved(), presence, self.tracker.seen());
+            let kept = Kept {
+                drilled: self.board.drilled(),
+                ..Kept::new(self.judge.saved(), presence, self.tracker.seen())
+            };
             let disk = self.disk.clone();
             let written = spawn_blocking(move || disk.write(&kept)).await;
             let written = written
@@ -177,6 +182,7 @@ impl Auditor {
             settings.remember,
             blind.is_none(),
         );
+        figures.drilled = unix(self.board.drilled());
         let difference = books::difference(facts, &self.context, now);
         figures.difference = difference.map_or_else(Vec::new, |difference| {
             let operator = [("login", difference.logins), ("read", difference.reads)];

@@ -1,6 +1,6 @@
 //! The Pod and the Lease that stand for the operator's process, which runs outside the cluster.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -177,10 +177,19 @@ impl Pod {
             "restartCount": self.restarts, "state": state, "lastState": self.last,
         });
         json!({"status": {
-            "phase": "Running", "podIP": self.address, "podIPs": [{"ip": self.address}], "startTime": seconds(self.started),
+            "phase": "Running", "podIP": self.address, "podIPs": self.addresses(), "startTime": seconds(self.started),
             "conditions": [condition("Ready", ready), condition("ContainersReady", ready), condition("PodScheduled", true)],
             "containerStatuses": [container],
         }})
+    }
+
+    /// Of two stacks, where it is on this machine's own network.
+    fn addresses(&self) -> Value {
+        if self.address.is_loopback() {
+            json!([{"ip": self.address}, {"ip": Ipv6Addr::LOCALHOST}])
+        } else {
+            json!([{"ip": self.address}])
+        }
     }
 
     fn terminated(&self, exit: ExitStatus) -> Value {

@@ -47,6 +47,27 @@ fn steps() -> [Step; 3] {
     [Step::Create, Step::Update, Step::Delete]
 }
 
+/// A mount and a path of several parts each.
+pub(super) async fn long_paths(scene: &Scene) -> Result<()> {
+    let (mount, path) = ("team/a/kv", "teams/payments/prod/eu");
+    let vault = scene.lab().vault();
+    let engine = json!({"type": "kv", "options": {"version": "2"}});
+    vault.write(&format!("sys/mounts/{mount}"), engine).await?;
+    let before = granted(vault, |policy| {
+        of_mount(policy, mount).replace("/vso-prober/", &format!("/{path}/"))
+    })
+    .await?;
+    let probe = Probe::kv2("long")
+        .target("mount", mount)
+        .target("path", path)
+        .steps(&steps());
+    let prober = scene.prober([probe]);
+    let works = super::way::works(&prober).await;
+    restore(vault, before).await?;
+    vault.delete(&format!("sys/mounts/{mount}")).await?;
+    works
+}
+
 /// KV v2 that insists on check-and-set.
 pub(super) async fn check_and_set(scene: &Scene) -> Result<()> {
     let vault = scene.lab().vault();

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, ensure};
-use e2e::scenario::Scene;
-use serde_json::json;
+use e2e::scenario::{Proxy, Scene};
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -196,7 +196,7 @@ pub(super) async fn kubernetes(scene: &Scene) -> Result<()> {
     let through = "through the proxy http://127.0.0.1:9 (HTTPS_PROXY)";
     ensure!(told.stdout.contains(through), "{told}");
     let text = std::fs::read_to_string(&kubeconfig)?;
-    let mut named: serde_json::Value = serde_json::from_str(&text)?;
+    let mut named: Value = serde_json::from_str(&text)?;
     named["clusters"][0]["cluster"]["proxy-url"] = proxy.url().into();
     let named = scene.file(&named.to_string())?;
     let own = prober
@@ -217,4 +217,33 @@ pub(super) async fn kubeconfigs(scene: &Scene) -> Result<()> {
         .await?;
     ensure!(run.stdout.contains("/absent:/absent/too"), "{run}");
     Ok(())
+}
+
+/// A kubeconfig as Rancher writes it: the API server is under a path.
+pub(super) async fn kubernetes_under_a_path(scene: &Scene) -> Result<()> {
+    let path = "/k8s/clusters/c-m-x7k2p";
+    let text = std::fs::read_to_string(scene.lab().prober_kubeconfig())?;
+    let config: Value = serde_json::from_str(&text)?;
+    let front = Proxy::watching_under(&config["clusters"][0]["cluster"], path).await?;
+    let kubeconfig = scene.kubeconfig(|cluster, _| {
+        *cluster = json!({"server": format!("{}{path}", front.address())});
+    })?;
+    works(&prober(scene).kubeconfig(&kubeconfig)).await
+}
+
+/// A kubeconfig whose token a program gives, as those of the clouds do.
+pub(super) async fn plugin(scene: &Scene) -> Result<()> {
+    let mut token = Value::Null;
+    scene.kubeconfig(|_, user| token = user["token"].clone())?;
+    let credential = json!({
+        "apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": token},
+    });
+    let credential = scene.file(&credential.to_string())?;
+    let kubeconfig = scene.kubeconfig(|_, user| {
+        *user = json!({"exec": {
+            "apiVersion": "client.authentication.k8s.io/v1", "command": "cat", "args": [credential],
+            "interactiveMode": "Never",
+        }});
+    })?;
+    works(&prober(scene).kubeconfig(&kubeconfig)).await
 }

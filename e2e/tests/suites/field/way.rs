@@ -27,6 +27,20 @@ pub(super) async fn path(scene: &Scene) -> Result<()> {
     works(&prober(scene).vault(&format!("{}/vault/", front.address()))).await
 }
 
+/// A balancer leads to a standby, whose health is 429 and which forwards what it is asked.
+pub(super) async fn standby(scene: &Scene) -> Result<()> {
+    let front = Proxy::taught(scene.lab().vault().address(), |request| {
+        let health =
+            json!({"initialized": true, "sealed": false, "standby": true, "version": "1.21.0"});
+        let asked = request.uri.path() == "/v1/sys/health";
+        asked.then(|| (StatusCode::TOO_MANY_REQUESTS, axum::Json(health)).into_response())
+    })
+    .await?;
+    works(&prober(scene).vault(&front.address())).await?;
+    ensure!(front.answered() > 0, "nobody asked for its health");
+    Ok(())
+}
+
 /// An address that is not in the certificate: the CA is good, and left as it is; `tlsServerName` is what lacks.
 pub(super) async fn other_name(scene: &Scene) -> Result<()> {
     let authority = Authority::of("ca", &["vault.corp.example"])?;

@@ -1,5 +1,7 @@
 //! Pods and Leases of the API server, as far as audit logs are judged by them.
 
+use std::net::IpAddr;
+
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
@@ -22,6 +24,34 @@ pub(super) struct UsingPod {
     pub(super) metadata: UsingMetadata,
     #[serde(default)]
     pub(super) spec: UsingSpec,
+    #[serde(default)]
+    status: UsingStatus,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct UsingStatus {
+    phase: Option<String>,
+    #[serde(rename = "hostIP")]
+    host_ip: Option<String>,
+    #[serde(default, rename = "podIPs")]
+    pod_ips: Vec<UsingIp>,
+}
+
+#[derive(Deserialize)]
+struct UsingIp {
+    ip: Option<String>,
+}
+
+impl UsingPod {
+    /// From where its requests may come: its addresses and its node's; none of one that has ended.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let status = &self.status;
+        let ended = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
+        let own = status.pod_ips.iter().map(|ip| &ip.ip);
+        let all = own.chain([&status.host_ip]).filter(move |_| !ended);
+        all.filter_map(|ip| address::parse(ip.as_deref()?))
+    }
 }
 
 #[derive(Deserialize)]
@@ -42,10 +72,14 @@ pub(super) fn seen(pod: &Pod, at: Timestamp) -> Option<SeenPod> {
         return None;
     }
     let parsed = |text: Option<String>| text.as_deref().and_then(address::parse);
+    let address = parsed(status.pod_ip);
+    let all = status.pod_ips.into_iter().flatten();
+    let further = all.filter_map(|ip| address::parse(&ip.ip));
     Some(SeenPod {
+        further: further.filter(|ip| Some(*ip) != address).collect(),
         uid: pod.metadata.uid.clone()?,
         name: pod.name_any().into(),
-        address: parsed(status.pod_ip),
+        address,
         node_address: parsed(status.host_ip),
         created: pod
             .metadata
