@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use reqwest::{Client, Method};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::Url;
+use zeroize::Zeroizing;
 
 use super::causes;
 use super::http::{body, builder};
@@ -113,7 +113,7 @@ impl Sibling {
         method: Method,
         what: &str,
         query: &[(&str, &str)],
-    ) -> Result<(Url, Bytes), Untold> {
+    ) -> Result<(Url, Zeroizing<Vec<u8>>), Untold> {
         let mut url = self.url.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(["api", "v1", "audit", what]);

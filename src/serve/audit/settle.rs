@@ -110,10 +110,8 @@ impl Auditor {
             self.tracker.forget(old);
             self.context.workloads.forget(old);
             let presence = self.tracker.presence(now).lines().collect();
-            let kept = Kept {
-                drilled: self.board.drilled(),
-                ..Kept::new(self.judge.saved(), presence, self.tracker.seen())
-            };
+            let mut kept = Kept::new(self.judge.saved(), presence, self.tracker.seen());
+            kept.drilled = self.board.drilled();
             let disk = self.disk.clone();
             let written = spawn_blocking(move || disk.write(&kept)).await;
             let written = written
