@@ -16,6 +16,9 @@ use super::workload::Workloads;
 use crate::model::clock::Offset;
 use crate::model::name::ObjectRef;
 
+/// So long before it is first seen, and after it is last seen, a Pod of others may have been where it is.
+const LOOK: Duration = Duration::from_secs(60);
+
 /// How findings are made of what is known.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -129,9 +132,9 @@ impl Context {
 
     /// Whether an address was that of a workload which uses a ServiceAccount, and not the operator's.
     pub(super) fn workload(&self, account: &str, address: IpAddr, at: Timestamp) -> bool {
-        let slack = self.settings.grace.saturating_add(self.error());
+        let slack = self.settings.grace.max(LOOK).saturating_add(self.error());
         self.workloads.have(account, address, at, slack)
-            && !self.presence.has(address, Mode::Node, at, slack)
+            && !self.presence.owns(address, at, self.error())
     }
 
     /// The trap that a request touches, and how.

@@ -177,10 +177,15 @@ impl Presence {
         self.around(at, slack).any(|stay| stay.has(address, mode))
     }
 
+    /// Whether an address was that of a Pod of the operator's at a time.
+    pub fn owns(&self, address: IpAddr, at: Timestamp, error: Duration) -> bool {
+        self.around(at, error).any(|stay| stay.own(address))
+    }
+
     /// Whether an address of a Pod that has gone was another Pod's by a time.
     pub fn taken_over(&self, address: IpAddr, at: Timestamp, error: Duration) -> bool {
         let (from, to) = (at.later(error), at.earlier(error));
-        let own = self.around(at, error).any(|stay| stay.own(address));
+        let own = self.owns(address, at, error);
         let mut next = self.next.iter().filter(|next| next.own(address));
         !own && next.any(|next| next.overlaps(from, to))
     }

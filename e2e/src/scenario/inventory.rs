@@ -1,4 +1,4 @@
-//! What an administrator's command could have touched: the objects of Kubernetes, the settings of Vault, the scene's files.
+//! The inventory of what a command could have touched: the objects of Kubernetes, the settings of Vault, the files of the scene.
 
 use std::collections::BTreeMap;
 use std::fs;

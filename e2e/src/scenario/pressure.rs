@@ -1,4 +1,4 @@
-//! How much the machine's CPUs are wanted, by the kernel's own account.
+//! The pressure on the machine's CPUs, by the kernel's own account.
 
 use std::fs;
 use std::time::{Duration, Instant};
