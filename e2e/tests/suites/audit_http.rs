@@ -40,10 +40,12 @@ fn judge(scene: &Scene, listen: &str, tls: Value) -> Prober {
     })
 }
 
-/// The lines in Vault's log of requests for the decoy, from this line on.
+/// The lines in Vault's log of the attacker's requests for the decoy, which the prober wrote, from this line on.
 fn lines(scene: &Scene, from: usize) -> Result<(String, usize)> {
     let log = fs::read_to_string(scene.lab().vault_audit_file())?;
-    let new = log.lines().skip(from).filter(|line| line.contains(DECOY));
+    let attacker = format!("\"{ATTACKER}\"");
+    let of = |line: &&str| line.contains(DECOY) && line.contains(&attacker);
+    let new = log.lines().skip(from).filter(of);
     Ok((new.collect::<Vec<_>>().join("\n"), log.lines().count()))
 }
 
@@ -80,7 +82,13 @@ async fn killed_after_204(scene: &Scene) -> Result<()> {
         ensure!(count == number, "{count} of {number} are found");
         server.stop().await?;
     }
-    Ok(())
+    forget_decoy(scene).await
+}
+
+async fn forget_decoy(scene: &Scene) -> Result<()> {
+    let vault = scene.lab().vault();
+    let decoy = DECOY.replace("/data/", "/metadata/");
+    vault.delete(&decoy).await.map(drop)
 }
 
 /// A certificate for 127.0.0.1 and its key, in one PEM, by an authority.
@@ -135,5 +143,6 @@ async fn mutual_tls(scene: &Scene) -> Result<()> {
         strange.is_err(),
         "a stranger's certificate is let in: {strange:?}"
     );
-    server.stop().await.map(drop)
+    server.stop().await?;
+    forget_decoy(scene).await
 }
