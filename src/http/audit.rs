@@ -22,7 +22,7 @@ use crate::model::time::Moment as _;
 use crate::model::trace::Call;
 
 /// For how long a drill may tell that it was found: longer than any `audit.lag` of use.
-const FRESH: Duration = Duration::from_mins(10);
+const FRESH: Duration = Duration::from_secs(600);
 
 /// How many findings are told unless the request says otherwise.
 const LIMIT: usize = 50;

@@ -67,10 +67,11 @@ impl Vault {
         let mut config = listeners.map_or_else(String::new, Listeners::configured);
         if site.options.vault.is_none() {
             // OpenBao takes audit devices from its configuration, and others only where that says so.
-            config += &format!(
+            let device = format!(
                 "unsafe_allow_api_audit_creation = true\nallow_audit_log_prefixing = true\naudit \"file\" \"file\" {{\n  options {{\n    file_path = \"{}\"\n  }}\n}}\n",
                 audit.display()
             );
+            config.push_str(&device);
         }
         if !config.is_empty() {
             let file = site.write("vault.hcl", config)?;

@@ -27,7 +27,7 @@ pub(crate) fn suite() -> Suite {
 }
 
 /// A judge of lines that are sent to it at `listen`.
-fn judge(scene: &Scene, listen: &str, tls: Value) -> Prober {
+fn judge(scene: &Scene, listen: &str, tls: &Value) -> Prober {
     let prober = scene.prober([Probe::kv2("sent")]);
     let state = scene.path("state");
     let prober = prober.kubeconfig(scene.lab().kubeconfig());
@@ -52,9 +52,9 @@ fn lines(scene: &Scene, from: usize) -> Result<(String, usize)> {
 /// The judge has a line on disk before it says so.
 async fn killed_after_204(scene: &Scene) -> Result<()> {
     let listen = format!("127.0.0.1:{}", free_port()?);
-    let prober = judge(scene, &listen, Value::Null);
+    let prober = judge(scene, &listen, &Value::Null);
     let intruder = scene.lab().vault().from(ATTACKER)?.with_token("nothing");
-    let client = Client::new();
+    let client = Client::builder().build()?;
     let url = format!("http://{listen}/api/v1/audit/vault-0");
     let mut seen = lines(scene, 0)?.1;
     for number in 1..=KILLS {
@@ -116,7 +116,7 @@ async fn mutual_tls(scene: &Scene) -> Result<()> {
     let tls = json!({
         "certFile": scene.file(&certificate)?, "keyFile": scene.file(&key)?, "clientCaFile": scene.file(&ours.pem())?,
     });
-    let server = judge(scene, &listen, tls)
+    let server = judge(scene, &listen, &tls)
         .serve(&["--only", "audit"])
         .await?;
     let url = format!("https://{listen}/api/v1/audit/vault-0");

@@ -31,7 +31,7 @@ pub(super) async fn path(scene: &Scene) -> Result<()> {
 pub(super) async fn standby(scene: &Scene) -> Result<()> {
     let front = Proxy::taught(scene.lab().vault().address(), |request| {
         let health =
-            json!({"initialized": true, "sealed": false, "standby": true, "version": "1.21.0"});
+            json!({"initialized": true, "sealed": false, "standby": true, "version": "1.21.0", "server_time_utc": jiff::Timestamp::now().as_second()});
         let asked = request.uri.path() == "/v1/sys/health";
         asked.then(|| (StatusCode::TOO_MANY_REQUESTS, axum::Json(health)).into_response())
     })
