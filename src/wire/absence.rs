@@ -1,5 +1,6 @@
 //! A health check that notices silence: a peer that does not answer for a while may be back before anyone asks why.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::{self, Instant, MissedTickBehavior};
@@ -10,8 +11,10 @@ use crate::model::timeline::Seen;
 const EVERY: Duration = Duration::from_millis(500);
 /// How long one is waited for.
 const LIMIT: Duration = Duration::from_secs(1);
-/// From when on an answer that came is told to have been long in coming.
+/// By how much more than the quickest an answer that came is told to have been long in coming.
 const LONG: Duration = Duration::from_millis(250);
+/// Of so many answers the quickest says how long the way is: those of five minutes or more.
+const ANSWERS: usize = 600;
 
 /// What an absence of that length is called.
 pub type Kind = fn(Duration) -> Seen;
@@ -29,6 +32,7 @@ pub async fn listen<F>(
     let mut ticks = time::interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut absent: Option<(Instant, Kind)> = None;
+    let mut answers = VecDeque::new();
     loop {
         ticks.tick().await;
         if !wanted() {
@@ -46,8 +50,19 @@ pub async fn listen<F>(
                 tell(now, kind(gap));
                 absent = Some((now, kind));
             }
-            None if before.is_some() || gap >= LONG => tell(now, called(gap)),
-            None => {}
+            None if before.is_some() => tell(now, called(gap)),
+            None => {
+                // The way there and back is no silence, however long it is.
+                let quickest = answers.iter().min().copied().unwrap_or(gap);
+                let late = gap.saturating_sub(quickest);
+                if late >= LONG {
+                    tell(now, called(late));
+                }
+                answers.push_back(gap);
+                if answers.len() > ANSWERS {
+                    answers.pop_front();
+                }
+            }
         }
     }
 }
@@ -60,6 +75,11 @@ mod tests {
 
     /// What is told of one who does not answer from `from` to `to`, in milliseconds of a paused clock.
     async fn told(from: u64, to: u64, wanted: bool) -> Vec<(u64, Seen)> {
+        told_of(0, from, to, wanted).await
+    }
+
+    /// The same of one to whom the way there and back takes `way`.
+    async fn told_of(way: u64, from: u64, to: u64, wanted: bool) -> Vec<(u64, Seen)> {
         let start = Instant::now();
         let since = || start.elapsed().as_millis().try_into().unwrap_or(u64::MAX);
         let heard = RefCell::new(Vec::new());
@@ -69,6 +89,7 @@ mod tests {
             || wanted,
             || async {
                 asked.set(asked.get() + 1);
+                time::sleep_until(Instant::now() + Duration::from_millis(way)).await;
                 if (from..to).contains(&since()) {
                     time::sleep_until(start + Duration::from_millis(to)).await;
                 }
@@ -96,6 +117,14 @@ mod tests {
         assert_eq!(length(&heard), Duration::from_millis(2700));
         assert_eq!(heard.last().map(|(at, _)| *at), Some(4700));
         assert!(heard.len() > 1, "it is told while it lasts: {heard:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_way_is_no_silence() {
+        assert_eq!(told_of(300, 0, 0, true).await, []);
+        // The question at 2.5 s arrives at 2.8 s and is answered 0.5 s later than the others.
+        let heard = told_of(300, 2650, 3300, true).await;
+        assert_eq!(length(&heard), Duration::from_millis(500), "{heard:?}");
     }
 
     #[tokio::test(start_paused = true)]
