@@ -168,6 +168,16 @@ impl Suite {
         self
     }
 
+    /// Leaves out the trials that are added from now on, unless this variable of the environment asks for them: they are long.
+    #[must_use]
+    pub fn asked_for(self, name: &str) -> Self {
+        let left_out = env::var_os(name).is_none_or(|value| value.is_empty());
+        Self {
+            left_out: self.left_out || left_out,
+            ..self
+        }
+    }
+
     /// Gives the trials that are added from now on this long.
     #[must_use]
     pub fn limit(self, limit: Duration) -> Self {

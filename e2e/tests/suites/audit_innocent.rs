@@ -1,12 +1,13 @@
 //! Trials of `serve` that judges Vault's audit log: honest work is never a confirmed finding.
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
 use e2e::lab::Part;
-use e2e::scenario::{Probe, Relay, Scene, Server, Suite, eventually};
+use e2e::scenario::{Crowd, Probe, Relay, Scene, Server, Suite, eventually};
 use rustix::process::Signal;
 use serde_json::Value;
 use vso_prober::model::Step;
@@ -24,6 +25,9 @@ const GRACE: Duration = Duration::from_secs(7);
 const BEAT: Duration = Duration::from_secs(100);
 const SHORT_BEAT: Duration = Duration::from_secs(4);
 const SHORT_BEATS: u64 = 6;
+/// How many others keep the operator busy, for many syncs, and in what time two readings of its metrics are over.
+const CROWD: usize = 100;
+const WINDOWS: Duration = Duration::from_secs(200);
 /// How long that may take.
 const LONGEST: Duration = Duration::from_secs(6 * 3600);
 
@@ -37,6 +41,8 @@ pub(crate) fn suite() -> Suite {
         .trial("restarts", restarts)
         .trial("replacements", replacements)
         .trial("all_of_it_again_and_again", everything)
+        .asked_for("AUDIT_SYNCS")
+        .trial("the_books_of_many_syncs_balance", books)
 }
 
 async fn at_work(scene: &Scene, name: &str) -> Result<Server> {
@@ -154,6 +160,72 @@ async fn everything(scene: &Scene) -> Result<()> {
     innocent(server).await?;
     let cleaner = scene.prober([Probe::kv2("everything")]);
     cleaner.run(&["cleanup", "--all"]).await?.exits(0).map(drop)
+}
+
+/// The operator's own count, Vault's log and the API server's log agree over as many syncs of every kind as `AUDIT_SYNCS` says.
+/// Then one read with the operator's token, from the operator's own address, is named.
+async fn books(scene: &Scene) -> Result<()> {
+    let syncs = number("AUDIT_SYNCS")?.context("AUDIT_SYNCS")?;
+    let probes = [
+        Probe::kv2("counted").target("refreshAfter", "5s"),
+        Probe::database("leased"),
+        Probe::pki("certified"),
+    ];
+    let probes = probes.map(|probe| probe.limits("20s", "30s").every("5s"));
+    let server = auditor(scene, probes, &scene.path("state"))
+        .await?
+        .serve(&[])
+        .await?;
+    knows(&server).await?;
+    let crowd = Crowd::new(scene, "probe").await?;
+    crowd.gather(CROWD, "5s").await?;
+    let used = "vso_audit_lines_total{source=\"vault-0\",result=\"used\"}";
+    let due = Duration::from_secs(syncs / 5 + 120);
+    eventually("syncs", due, async || {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let lines = server.metric(used).await?.unwrap_or_default();
+        // A request and its response.
+        Ok((lines / 2.0 >= f64::from(u32::try_from(syncs)?)).then_some(()))
+    })
+    .await?;
+    crowd.disband().await?;
+    tokio::time::sleep(WINDOWS).await;
+    let (_, metrics) = server.get("/metrics").await?;
+    let books = metrics
+        .lines()
+        .filter(|line| line.starts_with("vso_audit_books"));
+    let books: Vec<_> = books.collect();
+    #[expect(clippy::print_stdout, reason = "figures for whoever runs the tests")]
+    {
+        println!("after {syncs} syncs: {books:#?}");
+    }
+    let differences = books.iter().filter(|line| line.contains("difference"));
+    let differences: Vec<_> = differences.collect();
+    let none = differences.iter().all(|line| line.ends_with(" 0.0"));
+    ensure!(differences.len() == 3 && none, "{books:#?}");
+    let found = findings(&server, "").await?;
+    ensure!(found.is_empty(), "{found:#?}");
+    let thief = scene.thief().await?.from(Ipv4Addr::LOCALHOST.into())?;
+    let vault = scene.lab().vault();
+    let secret = serde_json::json!({"data": {"key": "value"}});
+    vault.write("kvv2/data/vso-prober/extra", secret).await?;
+    thief.read("kvv2/data/vso-prober/extra").await?;
+    let found = eventually("finding of the books", WINDOWS, async || {
+        let found = findings(&server, "?rule=books").await?;
+        Ok(found.into_iter().next())
+    })
+    .await?;
+    ensure!(
+        found["text"]
+            .as_str()
+            .is_some_and(|text| text.contains("0 logins and 1 reads")),
+        "{found:#}"
+    );
+    server.stop().await?;
+    vault
+        .delete("kvv2/metadata/vso-prober/extra")
+        .await
+        .map(drop)
 }
 
 /// As logrotate does: the higher the number, the older the file.
