@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use vso_prober::judge::rules;
+use vso_prober::model::cause::Cause;
 use vso_prober::model::certificate::{Aspect, Certificate, Flaw};
 use vso_prober::model::name::ObjectRef;
 use vso_prober::model::promise::Promise;
@@ -339,4 +340,26 @@ fn every_rule_fires_and_none_always_hides_another() {
         let step = &run.steps[0];
         assert_eq!(step.rule.as_deref(), Some(*rule), "{step:#?}");
     }
+}
+
+/// What came while the questions were asked was late by those whom the operator named meanwhile.
+#[test]
+fn what_came_after_all_is_laid_to_whom_the_operator_named() {
+    let login = |step: &mut StepRecord| {
+        step.findings.events = Answer::Is(vec![Event {
+            kind: "Warning".into(),
+            reason: "VaultClientConfigError".into(),
+            message: "Failed to get Vault auth login: Error making API request. URL: PUT http://vault/v1/auth/kubernetes/login Code: 400. Errors: * invalid role name \"absent\"".into(),
+            count: 1,
+        }]);
+    };
+    let run = judge(&saw(login, vec![sighting(8150, secret("new"))]));
+    let step = &run.steps[0];
+    assert_eq!(step.rule.as_deref(), Some("came_after_all"));
+    assert_eq!(step.cause, Some(Cause::LoginFailed), "{step:#?}");
+    let told: Vec<_> = step.evidence.iter().map(|one| one.text.as_str()).collect();
+    assert!(
+        told.iter().any(|text| text.contains("already timed out")),
+        "{told:?}"
+    );
 }
