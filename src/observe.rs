@@ -31,6 +31,7 @@ use crate::operator::api::{VaultDynamicSecret, VaultPKISecret, VaultStaticSecret
 use crate::wire::limited;
 
 pub use certificate::Inspector;
+use event::Others;
 pub use read::secret_content;
 use watched::Watched;
 
@@ -290,8 +291,8 @@ impl Shared {
         }
     }
 
-    /// Tells a canary of its Secret, and of the certificate in it; `toucher` changed it last, and none of its data.
-    fn tell_secret(&self, secret: &Secret, at: Instant, relisted: bool, toucher: Option<Text>) {
+    /// Tells a canary of its Secret, of the certificate in it, and of who else has a hand in it.
+    fn tell_secret(&self, secret: &Secret, at: Instant, relisted: bool, others: Others) {
         let name = secret.name_any();
         let wanted = |inner: &Inner| {
             let subscriber = inner.canaries.get(&name)?;
@@ -309,7 +310,10 @@ impl Shared {
         };
         let now = (uid, content);
         let same = subscriber.secret.as_ref() == Some(&now);
-        if let Some(by) = toucher.filter(|_| same && !relisted) {
+        if let Some(by) = others.holder {
+            subscriber.tell(at, relisted, Seen::SecretHeld(by));
+        }
+        if let Some(by) = others.toucher.filter(|_| same && !relisted) {
             return subscriber.tell(at, relisted, Seen::SecretTouched(by));
         }
         let (uid, content) = now.clone();

@@ -20,6 +20,7 @@ pub(super) const PROVEN: &[Rule] = &[
     ("rotated_early", lease::rotated_early),
     ("lease_leaked", lease::leaked),
     ("written_too_often", written_too_often),
+    ("late_while_held", late_while_held),
     ("too_slow", too_slow),
 ];
 
@@ -67,6 +68,24 @@ fn written_too_often(case: &Case<'_>) -> Option<Blame> {
             writes.explained
         );
         Blame::new(Cause::Churn, status(text))
+    })
+}
+
+/// Somebody else's finalizer held the Secret for as long as it was late to go.
+fn late_while_held(case: &Case<'_>) -> Option<Blame> {
+    held(case, case.proven?.at, beyond(case)?)
+}
+
+/// Whoever held the Secret until `gone` for as long as it was late.
+pub(super) fn held(case: &Case<'_>, gone: Mark, late: Duration) -> Option<Blame> {
+    let (since, by) = case.account.held.as_ref()?;
+    let held = gone.since(*since);
+    (case.step.proof == Proof::Gone && held >= late).then(|| {
+        let text = format!(
+            "someone else's finalizer `{by}` held the Secret for {:.3} s",
+            held.as_secs_f64()
+        );
+        Blame::new(Cause::CanaryRemoved, status(text))
     })
 }
 

@@ -76,7 +76,10 @@ fn came_after_all(case: &Case<'_>) -> Option<Blame> {
         let measured = outages::waited(case).saturating_add(beyond);
         let text =
             format!("the effect arrived after {late:.3} s, when the step had already timed out");
-        proven::by_others(case, proven::slow(case, effect.at, measured, text))
+        let late = measured.saturating_sub(step.within);
+        proven::held(case, effect.at, late).unwrap_or_else(|| {
+            proven::by_others(case, proven::slow(case, effect.at, measured, text))
+        })
     })
 }
 

@@ -59,6 +59,8 @@ pub struct StepAccount {
     pub static_role: Option<StaticRole>,
     /// When the resource was gone.
     pub released: Option<Mark>,
+    /// Since when somebody else's finalizer, and which, held the Secret that was to go.
+    pub held: Option<(Mark, Text)>,
     /// For how long somebody was away when it counted.
     pub away: Away,
     /// Why each watch was interrupted that was.

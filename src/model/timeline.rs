@@ -147,6 +147,8 @@ pub enum Seen {
     Certificate(Certificate),
     /// What Vault gives the prober where the operator gets the Secret's credential.
     Given(Given),
+    /// The Secret is being deleted, and somebody else's finalizer, which this says, holds it.
+    SecretHeld(Text),
     /// The Secret is gone.
     SecretGone,
     /// The resource.
@@ -173,6 +175,7 @@ impl Seen {
             Self::SecretTouched(_) => "the Secret, changed by someone else",
             Self::Certificate(_) => "the certificate in the Secret",
             Self::Given(_) => "what Vault gives",
+            Self::SecretHeld(_) => "the Secret, held by someone else",
             Self::SecretGone => "the Secret is gone",
             Self::Resource(_) => "the resource",
             Self::ResourceGone => "the resource is gone",

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::kubernetes::hands::toucher;
+use crate::kubernetes::hands::{holders, toucher};
 use crate::kubernetes::read::lean;
 use crate::model::text::Text;
 
@@ -72,11 +72,24 @@ impl Header {
     }
 }
 
-/// The object that a line is about, if it is what it should be, and who changed it last without writing its data.
-pub(super) fn object<K: DeserializeOwned>(line: &[u8]) -> Option<(K, Option<Text>)> {
+/// Who else has a hand in an object.
+#[derive(Default)]
+pub(super) struct Others {
+    /// Who changed it last without writing its data.
+    pub(super) toucher: Option<Text>,
+    /// The first finalizer that holds it while it is being deleted.
+    pub(super) holder: Option<Text>,
+}
+
+/// The object that a line is about, if it is what it should be, and who else has a hand in it.
+pub(super) fn object<K: DeserializeOwned>(line: &[u8]) -> Option<(K, Others)> {
     let whole: Whole = serde_json::from_slice(line).ok()?;
-    let toucher = toucher(&whole.object);
-    Some((lean(whole.object).ok()?, toucher))
+    let holder = holders(&whole.object, |_| false).into_iter().next();
+    let others = Others {
+        toucher: toucher(&whole.object),
+        holder: holder.map(|holder| holder.as_str().into()),
+    };
+    Some((lean(whole.object).ok()?, others))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use rand::RngExt as _;
 use tokio::sync::watch;
 use tokio::time::{self, Instant};
 
-use super::event::{self, Change, Header};
+use super::event::{self, Change, Header, Others};
 use super::source::{Line, Source};
 use super::watched::Watched;
 use super::{Shared, State};
@@ -267,7 +267,7 @@ impl<K: Watched> Follower<'_, K> {
         while let Some((name, object)) = looks.try_next().await? {
             let at = Instant::now();
             if let Some(object) = object {
-                object.tell(self.shared, at, true, None);
+                object.tell(self.shared, at, true, Others::default());
                 found.push((name, true));
             } else if self.known.contains(&name) {
                 self.shared.tell(&name, at, true, K::gone());
@@ -326,8 +326,8 @@ impl<K: Watched> Follower<'_, K> {
         match header.change {
             Change::Added | Change::Modified if self.shared.awaits(name) => {
                 self.known.insert(name.to_owned());
-                if let Some((object, toucher)) = event::object::<K>(bytes) {
-                    object.tell(self.shared, at, relisted, toucher);
+                if let Some((object, others)) = event::object::<K>(bytes) {
+                    object.tell(self.shared, at, relisted, others);
                 } else {
                     let lost = format!("{}: an event could not be read", self.what);
                     self.shared.lost_one(name, lost.into());

@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use super::Shared;
+use super::event::Others;
 use crate::model::Kind;
-use crate::model::text::Text;
 use crate::model::timeline::Seen;
 use crate::operator::api::{VaultDynamicSecret, VaultPKISecret, VaultStaticSecret};
 use crate::operator::{resource_of_dynamic, resource_of_pki, resource_of_static};
@@ -20,16 +20,15 @@ pub(super) trait Watched:
 {
     /// Which canaries it concerns: those of this kind, or all.
     const KIND: Option<Kind>;
-    /// `toucher` changed it last, and wrote none of its data.
-    fn tell(&self, shared: &Shared, at: Instant, relisted: bool, toucher: Option<Text>);
+    fn tell(&self, shared: &Shared, at: Instant, relisted: bool, others: Others);
     fn gone() -> Seen;
 }
 
 impl Watched for Secret {
     const KIND: Option<Kind> = None;
 
-    fn tell(&self, shared: &Shared, at: Instant, relisted: bool, toucher: Option<Text>) {
-        shared.tell_secret(self, at, relisted, toucher);
+    fn tell(&self, shared: &Shared, at: Instant, relisted: bool, others: Others) {
+        shared.tell_secret(self, at, relisted, others);
     }
 
     fn gone() -> Seen {
@@ -40,7 +39,7 @@ impl Watched for Secret {
 impl Watched for VaultStaticSecret {
     const KIND: Option<Kind> = Some(Kind::Static);
 
-    fn tell(&self, shared: &Shared, at: Instant, relisted: bool, _: Option<Text>) {
+    fn tell(&self, shared: &Shared, at: Instant, relisted: bool, _: Others) {
         let resource = resource_of_static(self);
         shared.tell_resource(Kind::Static, &self.name_any(), at, relisted, resource);
     }
@@ -53,7 +52,7 @@ impl Watched for VaultStaticSecret {
 impl Watched for VaultDynamicSecret {
     const KIND: Option<Kind> = Some(Kind::Dynamic);
 
-    fn tell(&self, shared: &Shared, at: Instant, relisted: bool, _: Option<Text>) {
+    fn tell(&self, shared: &Shared, at: Instant, relisted: bool, _: Others) {
         let resource = resource_of_dynamic(self);
         shared.tell_resource(Kind::Dynamic, &self.name_any(), at, relisted, resource);
     }
@@ -66,7 +65,7 @@ impl Watched for VaultDynamicSecret {
 impl Watched for VaultPKISecret {
     const KIND: Option<Kind> = Some(Kind::Pki);
 
-    fn tell(&self, shared: &Shared, at: Instant, relisted: bool, _: Option<Text>) {
+    fn tell(&self, shared: &Shared, at: Instant, relisted: bool, _: Others) {
         let resource = resource_of_pki(self);
         shared.tell_resource(Kind::Pki, &self.name_any(), at, relisted, resource);
     }

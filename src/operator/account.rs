@@ -69,6 +69,7 @@ fn of_step(record: &Record, step: &StepRecord) -> StepAccount {
             .between(step.started, Mark::new(Duration::MAX))
             .find(|sighting| sighting.what == Seen::ResourceGone)
             .map(|sighting| sighting.at),
+        held: held(record, step),
         away: away(record, step, due, until),
         cuts: cuts(record, step),
         window: window::around(record, step, proof, until),
@@ -143,6 +144,14 @@ fn idle(step: &StepRecord, due: Option<Mark>, until: Mark) -> Duration {
         None if step.step == Step::Recreate => WAKE,
         None => Duration::ZERO,
     }
+}
+
+fn held(record: &Record, step: &StepRecord) -> Option<(Mark, Text)> {
+    let mut seen = record.timeline.between(step.started, step.left);
+    seen.find_map(|sighting| match &sighting.what {
+        Seen::SecretHeld(by) => Some((sighting.at, by.clone())),
+        _ => None,
+    })
 }
 
 /// For how long somebody was away when it counted.

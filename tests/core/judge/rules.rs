@@ -325,6 +325,14 @@ fn of_proven(rule: &str) -> Record {
             }
         }
         "written_too_often" => created((2..7).map(|n| sighting(n * 100, secret("new"))).collect()),
+        "late_while_held" => {
+            let seen = vec![
+                sighting(200, Seen::ResourceGone),
+                sighting(210, Seen::SecretHeld("example.com/a".into())),
+                sighting(3000, Seen::SecretGone),
+            ];
+            record(proven(Step::Delete, Proof::Gone), seen)
+        }
         "too_slow" => created(vec![sighting(3000, secret("new"))]),
         other => panic!("no record of a step that was proven has the rule `{other}`"),
     }

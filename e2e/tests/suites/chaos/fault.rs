@@ -118,8 +118,11 @@ impl Fault {
     }
 
     /// Who may be blamed while it lasts.
-    pub(crate) fn parties(self) -> &'static [Party] {
+    pub(crate) fn parties(self, real: bool) -> &'static [Party] {
         match self {
+            // The real one's client of Vault tries again and again, and says nothing of it: only its metrics, which are not read
+            // here, would tell its wait from its own slowness.
+            Self::VaultLimitsRequests if real => &[Party::Vault, Party::Prober, Party::Operator],
             // The prober, too, finds no Vault, and whose fault that is can't be told from where it stands.
             Self::VaultFrozen | Self::VaultLimitsRequests => &[Party::Vault, Party::Prober],
             Self::VaultSealed => &[Party::Vault],

@@ -73,7 +73,7 @@ async fn run(scene: &Scene, plan: &Plan) -> Result<()> {
     let past: Vec<_> = past.into_iter().collect::<Result<Vec<_>>>()?;
     let past: Vec<_> = past.into_iter().flatten().collect();
     let outcome = running.ended().await?;
-    let judged = judge(&outcome, &past).with_context(|| outcome.to_string());
+    let judged = judge(&outcome, &past, scene.real()).with_context(|| outcome.to_string());
     let clean = storm.clear_up(plan).await;
     judged?;
     clean
@@ -93,7 +93,7 @@ async fn gone(pid: Option<u32>) {
 }
 
 /// Both runs came to a verdict, and each blames only those who had a fault before the step was over.
-fn judge(outcome: &Outcome, past: &[Past]) -> Result<()> {
+fn judge(outcome: &Outcome, past: &[Past], real: bool) -> Result<()> {
     let runs = outcome.runs()?;
     ensure!(runs.len() == 2, "{} runs, not 2", runs.len());
     for run in &runs {
@@ -112,7 +112,7 @@ fn judge(outcome: &Outcome, past: &[Past]) -> Result<()> {
         let possible: Vec<Party> = past
             .iter()
             .filter(|past| past.from <= ended)
-            .flat_map(|past| past.fault.parties())
+            .flat_map(|past| past.fault.parties(real))
             .copied()
             .collect();
         let run_of = &run.probe;
