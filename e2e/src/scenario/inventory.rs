@@ -1,6 +1,6 @@
 //! The inventory of what a command could have touched: the objects of Kubernetes, the settings of Vault, the files of the scene.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use anyhow::{Context, Result};
@@ -49,8 +49,9 @@ impl Inventory {
     /// Takes stock.
     pub async fn take(scene: &Scene) -> Result<Self> {
         let mut found = BTreeMap::new();
+        let mut going = BTreeSet::new();
         for kind in KINDS {
-            objects(scene, kind, &mut found)
+            objects(scene, kind, &mut going, &mut found)
                 .await
                 .with_context(|| format!("could not list `{kind}`"))?;
         }
@@ -78,8 +79,14 @@ impl Inventory {
     }
 }
 
-/// The objects of a kind, without what is not anybody's choice.
-async fn objects(scene: &Scene, kind: &str, found: &mut BTreeMap<String, Value>) -> Result<()> {
+/// The objects of a kind, without what is not anybody's choice. What is being deleted goes whatever is done, and a namespace with
+/// all that is in it: namespaces come first, and those are noted in `going`.
+async fn objects(
+    scene: &Scene,
+    kind: &str,
+    going: &mut BTreeSet<String>,
+    found: &mut BTreeMap<String, Value>,
+) -> Result<()> {
     let request = Request::get(format!("/{kind}")).body(Vec::new())?;
     let listed = match scene.lab().client().request::<Value>(request).await {
         Ok(listed) => listed,
@@ -96,7 +103,11 @@ async fn objects(scene: &Scene, kind: &str, found: &mut BTreeMap<String, Value>)
         // Every namespace has these as soon as it is there; the operator keeps its own Secrets in its own.
         let by_itself = ["default", "kube-root-ca.crt"].contains(&name.as_str());
         let operators = kind == "api/v1/secrets" && namespace == OPERATOR_NAMESPACE;
-        if by_itself || operators {
+        let deleted = !metadata["deletionTimestamp"].is_null();
+        if deleted && kind == KINDS[0] {
+            going.insert(name.clone());
+        }
+        if by_itself || operators || deleted || going.contains(&namespace) {
             continue;
         }
         let mut metadata = metadata;
