@@ -30,9 +30,9 @@ pub struct Facts {
     requesters: BTreeSet<(Timestamp, IpAddr)>,
     logins: BTreeSet<(Timestamp, String)>,
     reads: BTreeSet<(Timestamp, String)>,
-    /// Of logins and reads with identities that others share: the account, and from where.
+    /// Of logins and reads with identities that others share, by their ID: when, the account, and from where.
     #[serde(default)]
-    shared: BTreeMap<String, (String, IpAddr)>,
+    shared: BTreeMap<String, (Timestamp, String, IpAddr)>,
 }
 
 impl Facts {
@@ -76,7 +76,7 @@ impl Facts {
             if let Some(book) = book.filter(|_| entry.half == super::entry::Half::Response) {
                 book.insert((at, entry.id.clone()));
                 if let Some(address) = entry.address.filter(|_| identity.shared) {
-                    let from = (entry.who.service_account.clone(), address);
+                    let from = (at, entry.who.service_account.clone(), address);
                     self.shared.insert(entry.id.clone(), from);
                 }
             }
@@ -162,14 +162,14 @@ impl Facts {
 
     /// How many logins and reads there were between two moments, without those of workloads that share an identity.
     pub(super) fn counted(&self, context: &Context, from: Timestamp, to: Timestamp) -> (u64, u64) {
-        let theirs = |at: Timestamp, id: &str| {
+        let theirs = |id: &str| {
             let shared = self.shared.get(id);
-            shared.is_some_and(|(account, address)| context.workload(account, *address, at))
+            shared.is_some_and(|(at, account, address)| context.workload(account, *address, *at))
         };
         let count = |book: &BTreeSet<(Timestamp, String)>| {
             let within = book
                 .iter()
-                .filter(|(at, id)| (from..to).contains(at) && !theirs(*at, id));
+                .filter(|(at, id)| (from..to).contains(at) && !theirs(id));
             u64::try_from(within.count()).unwrap_or(u64::MAX)
         };
         (count(&self.logins), count(&self.reads))
@@ -197,11 +197,7 @@ impl Facts {
         for book in [&mut self.logins, &mut self.reads] {
             *book = book.split_off(&(before, String::new()));
         }
-        let kept: BTreeSet<_> = [&self.logins, &self.reads]
-            .into_iter()
-            .flat_map(|book| book.iter().map(|(_, id)| id))
-            .collect();
-        self.shared.retain(|id, _| kept.contains(id));
+        self.shared.retain(|_, (at, _, _)| *at >= before);
     }
 }
 

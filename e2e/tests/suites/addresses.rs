@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use e2e::lab::NAMESPACE;
 use e2e::scenario::{ATTACKER, Probe, Relay, Scene, Server, Suite, eventually};
 use k8s_openapi::api::core::v1::Pod;
@@ -12,7 +12,7 @@ use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
 use vso_prober::model::Step;
 
-use crate::audit_impostor::{auditor, findings};
+use crate::audit_impostor::{auditor, findings, knows_as};
 use crate::audit_innocent::innocent;
 
 /// Where a proxy is, and a tenant's Pod.
@@ -66,18 +66,7 @@ async fn by(scene: &Scene, name: &str, address: &str, mode: &str) -> Result<Serv
     let prober = auditor(scene, [probe], &scene.path("state")).await?;
     let prober = prober.edit(|config| config["audit"]["trusted"] = json!([PROXY]));
     let server = prober.serve(&[]).await?;
-    let known = eventually(mode, Duration::from_secs(60), async || {
-        let Ok(told) = server.json("/api/v1/audit/sources").await else {
-            return Ok(None);
-        };
-        let sources = told["sources"].as_array().context("sources")?;
-        let known = |source: &Value| source["up"] == true && source["address_mode"] == mode;
-        Ok(sources.iter().all(known).then_some(()))
-    });
-    if let Err(error) = known.await {
-        let sources = server.json("/api/v1/audit/sources").await?;
-        return Err(error.context(format!("{sources:#}")));
-    }
+    knows_as(&server, mode).await?;
     Ok(server)
 }
 

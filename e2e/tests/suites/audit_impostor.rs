@@ -79,8 +79,13 @@ fn quick(name: &str) -> Probe {
         .every("1s")
 }
 
-/// Waits until the source is up and the mode is known.
+/// Waits until the source is up and the mode is known: Vault sees the Pod's own address.
 pub(crate) async fn knows(server: &Server) -> Result<()> {
+    knows_as(server, "pod").await
+}
+
+/// The same with this mode.
+pub(crate) async fn knows_as(server: &Server, mode: &str) -> Result<()> {
     let known = eventually(
         "sources that are up, and a mode that is known",
         Duration::from_secs(60),
@@ -90,7 +95,7 @@ pub(crate) async fn knows(server: &Server) -> Result<()> {
                 return Ok(None);
             };
             let sources = told["sources"].as_array().context("sources")?;
-            let known = |source: &Value| source["up"] == true && source["address_mode"] == "pod";
+            let known = |source: &Value| source["up"] == true && source["address_mode"] == mode;
             Ok((sources.len() == 2 && sources.iter().all(known)).then_some(()))
         },
     )

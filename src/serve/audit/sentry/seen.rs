@@ -47,7 +47,7 @@ impl UsingPod {
     /// From where its requests may come: its addresses and its node's; none of one that has ended.
     pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         let status = &self.status;
-        let ended = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
+        let ended = ended(status.phase.as_deref());
         let own = status.pod_ips.iter().map(|ip| &ip.ip);
         let all = own.chain([&status.host_ip]).filter(move |_| !ended);
         all.filter_map(|ip| address::parse(ip.as_deref()?))
@@ -65,10 +65,15 @@ pub(super) struct UsingSpec {
     pub(super) service_account_name: Option<String>,
 }
 
+/// Whether the containers of a Pod in this phase have all ended for good.
+fn ended(phase: Option<&str>) -> bool {
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
 /// A Pod of the operator's. One whose containers have all ended for good is gone, whatever else it is.
 pub(super) fn seen(pod: &Pod, at: Timestamp) -> Option<SeenPod> {
     let status = pod.status.clone().unwrap_or_default();
-    if matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
+    if ended(status.phase.as_deref()) {
         return None;
     }
     let parsed = |text: Option<String>| text.as_deref().and_then(address::parse);
