@@ -84,7 +84,7 @@ pub enum Fact {
         successful: bool,
     },
     /// What the audit has to tell now.
-    Audit(Box<AuditFigures>),
+    Audit(Option<Box<AuditFigures>>),
 }
 
 impl Fact {

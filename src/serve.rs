@@ -1,6 +1,7 @@
-//! The service behind `serve`: the probes on their schedules, the reload of what has changed, and remote write.
+//! The service behind `serve`: the probes on their schedules, the reload of what has changed, remote write, and the judgement of audit logs.
 
 mod audit;
+mod auditing;
 mod clients;
 mod drill;
 mod files;
@@ -12,7 +13,7 @@ mod traces;
 mod traps;
 mod worker;
 
-pub use audit::{Auditor, Unopened};
+pub use auditing::Auditing;
 pub use drill::{Done, Drill, Unready};
 pub use files::{Change, Files};
 pub use reload::{ConfigFile, Unread};

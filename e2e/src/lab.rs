@@ -242,6 +242,11 @@ impl Lab {
         self.parts.operator.lock().await.restart().await
     }
 
+    /// Has the operator, from its next start on, keep its tokens of Vault's in Secrets, so that they outlive its process.
+    pub async fn keep_tokens(&self, keep: bool) {
+        self.parts.operator.lock().await.keep_tokens(keep);
+    }
+
     /// Tells the stand-in to misbehave: `PUT /faults`.
     pub async fn faults(&self, faults: &Value) -> Result<()> {
         self.parts.operator.lock().await.faults(faults).await

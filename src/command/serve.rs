@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use futures::future::OptionFuture;
 use rand::RngExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, interval, timeout};
 
 use super::{Error, Settings};
@@ -22,9 +21,10 @@ use crate::leader::Leadership;
 use crate::model::standing::Standing;
 use crate::model::time::Moment as _;
 use crate::publish::{Fact, Publisher};
-use crate::serve::{Auditor, ConfigFile, Files, RemoteWriter, Reporter, Scheduler, Unread};
+use crate::serve::{
+    Auditing, Change, ConfigFile, Files, RemoteWriter, Reporter, Scheduler, Unread,
+};
 use crate::shutdown::Shutdown;
-use crate::tail::Sources;
 
 pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, Error> {
     let (name, text) = settings.read()?;
@@ -43,9 +43,8 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
     let listen = config.server.listen;
     let listener = http::listen(listen)
         .with_context(|| format!("tried to listen on {listen}, the `server.listen`"))?;
-    let judges = config.audit.is_some() && args.only != Some(Only::Probes);
-    let board = Arc::new(AuditBoard::new(judges));
-    let judged = judges.then(|| board.clone());
+    let board = Arc::new(AuditBoard::default());
+    let judged = (args.only != Some(Only::Probes)).then(|| board.clone());
     let (control, mut asked) = mpsc::channel(16);
     let served = Served {
         publisher: publisher.clone(),
@@ -54,7 +53,7 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
         control: args.web_enable_lifecycle.then_some(control),
         names: Names::new(config.server.external_url.clone()),
         budget: Budget::default(),
-        audit: board.clone(),
+        audit: board,
     };
     let closing = Shutdown::default();
     let server = tokio::spawn(answer(listener, served, &health, &closing));
@@ -63,7 +62,12 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
     if let Some(kept) = &config.history {
         recall(&history, kept, &publisher).await?;
     }
-    let auditing = audit_logs(&config, args.only, board, &publisher, &health, &closing).await?;
+    let mut auditing = judged
+        .clone()
+        .map(|board| Auditing::new(board, publisher.clone(), health.clone()));
+    if let Some(auditing) = &mut auditing {
+        auditing.begin(&config).await?;
+    }
     let leadership = contend(args.leader_elect, &config, &health).await?;
     let term = leadership.as_ref().map(Leadership::tenure).cloned();
     let mut leading = leadership
@@ -75,11 +79,21 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
         .configure(&config, &publisher, &health)
         .map_err(|error| Error::Usage(error.to_string()))?;
     let mut files = Files::of(&config).await;
-    let mut scheduler = Scheduler::new(reporter, config, judged);
+    let mut service = Service {
+        settings,
+        only: args.only,
+        scheduler: Scheduler::new(reporter, config, judged),
+        remote_writer,
+        auditing,
+        publisher: publisher.clone(),
+        health: health.clone(),
+    };
     publisher.publish(Fact::Reload { successful: true });
     let standing = leading.borrow_and_update().clone();
     publisher.publish(Fact::Standing(standing.clone()));
-    scheduler.lead(probing && standing.leads(), term.as_ref());
+    service
+        .scheduler
+        .lead(probing && standing.leads(), term.as_ref());
     let heart = health.promise("the main loop", STUCK);
     let mut beats = interval(BEAT);
     let exit = loop {
@@ -93,43 +107,131 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
             Ok(()) = leading.changed() => {
                 let standing = leading.borrow_and_update().clone();
                 publisher.publish(Fact::Standing(standing.clone()));
-                scheduler.lead(probing && standing.leads(), term.as_ref());
+                service.scheduler.lead(probing && standing.leads(), term.as_ref());
             }
             text = config_file.changed() => {
                 // Told in the log and in a metric: nobody else waits for it.
-                let _ = apply(text, settings, &mut scheduler, &mut remote_writer, &publisher, &health);
-                scheduler.heed(files.now(scheduler.config()).await).await;
+                let _ = service.apply(text).await;
+                let change = files.now(service.scheduler.config()).await;
+                service.heed(change).await;
             }
-            change = files.changed() => scheduler.heed(change).await,
+            change = files.changed() => service.heed(change).await,
             Some(ask) = asked.recv() => match ask {
                 Ask::Reload(reply) => {
-                    let text = config_file.read().await;
-                    let done = apply(text, settings, &mut scheduler, &mut remote_writer, &publisher, &health);
-                    scheduler.heed(files.now(scheduler.config()).await).await;
+                    let done = service.apply(config_file.read().await).await;
+                    let change = files.now(service.scheduler.config()).await;
+                    service.heed(change).await;
                     let _ = reply.send(done);
                 }
-                Ask::Run { probe, reply } => scheduler.run_now(&probe, reply),
+                Ask::Run { probe, reply } => service.scheduler.run_now(&probe, reply),
             },
         }
     };
     drop(heart);
+    let Service {
+        scheduler,
+        remote_writer,
+        auditing,
+        ..
+    } = service;
     scheduler.end().await;
     let hand_over = async {
         if let Some(leadership) = leadership {
             leadership.resign().await;
         }
     };
+    let judged = async {
+        if let Some(mut auditing) = auditing {
+            auditing.end().await;
+        }
+    };
     closing.ask();
     // A client that holds its connection open must not hold up the end.
     let kept = spawn_blocking(move || history.close());
-    let (_, _, _, (), ()) = tokio::join!(
+    let (_, _, (), (), ()) = tokio::join!(
         timeout(CLOSING, server),
         timeout(CLOSING, kept),
-        timeout(CLOSING, ended(auditing)),
+        judged,
         remote_writer.end(),
         hand_over
     );
     Ok(exit)
+}
+
+/// What does the work, as configured.
+struct Service<'a> {
+    settings: &'a Settings,
+    only: Option<Only>,
+    scheduler: Scheduler,
+    remote_writer: RemoteWriter,
+    auditing: Option<Auditing>,
+    publisher: Arc<Publisher>,
+    health: Health,
+}
+
+impl Service<'_> {
+    /// Puts a configuration in force, or keeps the one that is and says why.
+    async fn apply(&mut self, text: Result<String, Unread>) -> Result<(), String> {
+        let name = self.settings.name();
+        if let Err(unread) = &text
+            && unread.own
+        {
+            // Nothing is known of the configuration: it is read again at the next look.
+            let why = unread.why.as_str();
+            tracing::warn!(
+                file = name,
+                why,
+                "reload failed: the configuration can't be read now"
+            );
+            return Err(unread.why.clone());
+        }
+        let configured = match text {
+            Ok(text) => self.configure(&text, &name).await,
+            Err(unread) => Err(unread.why),
+        };
+        self.publisher.publish(Fact::Reload {
+            successful: configured.is_ok(),
+        });
+        match &configured {
+            Ok(()) => tracing::info!(file = name, "reloaded the configuration"),
+            Err(problems) => tracing::error!(
+                file = name,
+                problems,
+                "reload failed; keeping the previous configuration"
+            ),
+        }
+        configured
+    }
+
+    async fn configure(&mut self, text: &str, name: &str) -> Result<(), String> {
+        let config = usable(self.settings, text, name)?;
+        has_what_it_needs(self.only, &config).map_err(|error| error.to_string())?;
+        let before = self.scheduler.config().clone();
+        if let Some(auditing) = &mut self.auditing {
+            let judged = auditing.configure(&before, &config).await;
+            judged.map_err(|error| format!("{error:#}"))?;
+        }
+        let sent = self
+            .remote_writer
+            .configure(&config, &self.publisher, &self.health);
+        if let Err(error) = sent {
+            if let Some(auditing) = &mut self.auditing {
+                let _ = auditing.configure(&config, &before).await;
+            }
+            return Err(error.to_string());
+        }
+        self.scheduler.configure(config);
+        Ok(())
+    }
+
+    /// Heeds that files hold something else than before which the configuration names.
+    async fn heed(&mut self, change: Change) {
+        if self.scheduler.heed(change).await
+            && let Some(auditing) = &mut self.auditing
+        {
+            auditing.renew(self.scheduler.config()).await;
+        }
+    }
 }
 
 /// Answers HTTP requests until the end.
@@ -147,55 +249,6 @@ fn answer(
         .keep("the HTTP server".to_owned(), may_end, serving)
 }
 
-/// Reads and judges audit logs from now on, if they are configured.
-async fn audit_logs(
-    config: &Config,
-    only: Option<Only>,
-    board: Arc<AuditBoard>,
-    publisher: &Arc<Publisher>,
-    health: &Health,
-    closing: &Shutdown,
-) -> Result<Option<JoinHandle<()>>, Error> {
-    let audit = config.audit.as_ref().filter(|_| only != Some(Only::Probes));
-    let Some(audit) = audit else {
-        return Ok(None);
-    };
-    let folder = audit.state.display();
-    let opened = Sources::open(&audit.state, health, closing);
-    let (mut sources, batches) =
-        opened.with_context(|| format!("tried to open {folder}, the `audit.state`"))?;
-    for source in &audit.sources {
-        sources.add(source, &config.kubernetes);
-    }
-    let intake = sources.intake();
-    let intake =
-        if intake.is_empty() {
-            None
-        } else {
-            let listen = audit.server.listen;
-            let intake = intake.listen(&audit.server, closing.clone()).await;
-            Some(intake.with_context(|| {
-                format!("tried to listen on {listen}, the `audit.server.listen`")
-            })?)
-        };
-    let statuses = sources.statuses().clone();
-    let opened = Auditor::open(config, audit, statuses, board, publisher.clone()).await;
-    let auditor = opened.map_err(|error| Error::Obstacle(error.to_string()))?;
-    let closing = closing.clone();
-    let judging = {
-        let closing = closing.clone();
-        async move {
-            let intake = OptionFuture::from(intake);
-            tokio::join!(auditor.run(batches, closing), intake);
-            sources.end().await;
-        }
-    };
-    let who = "the judge of audit logs".to_owned();
-    let may_end = move || closing.asked();
-    let kept = health.clone().keep(who, may_end, judging);
-    Ok(Some(tokio::spawn(kept)))
-}
-
 /// Whether what is asked for is configured.
 fn has_what_it_needs(only: Option<Only>, config: &Config) -> Result<(), Error> {
     if only == Some(Only::Audit) && config.audit.is_none() {
@@ -203,13 +256,6 @@ fn has_what_it_needs(only: Option<Only>, config: &Config) -> Result<(), Error> {
         return Err(Error::Usage(text.to_owned()));
     }
     Ok(())
-}
-
-/// Waits for a task, if there is one.
-async fn ended(task: Option<JoinHandle<()>>) {
-    if let Some(task) = task {
-        let _ = task.await;
-    }
 }
 
 /// How often the main loop says that it moves, and how long it may not.
@@ -264,54 +310,6 @@ async fn contend(
     let namespace = &config.kubernetes.namespace;
     let leadership = Leadership::contend(&client, namespace, &name, &identity, health);
     Ok(Some(leadership))
-}
-
-/// Puts a configuration in force, or keeps the one that is and says why.
-fn apply(
-    text: Result<String, Unread>,
-    settings: &Settings,
-    scheduler: &mut Scheduler,
-    remote_writer: &mut RemoteWriter,
-    publisher: &Arc<Publisher>,
-    health: &Health,
-) -> Result<(), String> {
-    let name = settings.name();
-    if let Err(unread) = &text
-        && unread.own
-    {
-        // Nothing is known of the configuration: it is read again at the next look.
-        let why = unread.why.as_str();
-        tracing::warn!(
-            file = name,
-            why,
-            "reload failed: the configuration can't be read now"
-        );
-        return Err(unread.why.clone());
-    }
-    let config = text.map_err(|unread| unread.why).and_then(|text| {
-        let config = usable(settings, &text, &name)?;
-        let sends = remote_writer.configure(&config, publisher, health);
-        sends.map_err(|error| error.to_string())?;
-        Ok(config)
-    });
-    publisher.publish(Fact::Reload {
-        successful: config.is_ok(),
-    });
-    match config {
-        Ok(config) => {
-            scheduler.configure(config);
-            tracing::info!(file = name, "reloaded the configuration");
-            Ok(())
-        }
-        Err(problems) => {
-            tracing::error!(
-                file = name,
-                problems,
-                "reload failed; keeping the previous configuration"
-            );
-            Err(problems)
-        }
-    }
 }
 
 /// The configuration, if all of it can be run.

@@ -1,6 +1,7 @@
 //! The audit over HTTP: its findings, its sources, the operator's presence, and a page of the findings.
 
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -72,7 +73,7 @@ pub struct AuditNews {
 #[derive(Debug, Default)]
 pub struct AuditBoard {
     /// Whether there is to be an audit.
-    expected: bool,
+    expected: AtomicBool,
     news: Mutex<Option<Arc<AuditNews>>>,
     traces: Mutex<Traces>,
     /// When a drill was last found.
@@ -80,17 +81,21 @@ pub struct AuditBoard {
 }
 
 impl AuditBoard {
-    /// One on which nothing stands yet; `expected` says whether anything will.
-    pub fn new(expected: bool) -> Self {
-        Self {
-            expected,
-            ..Self::default()
+    /// Says whether there is to be an audit from now on; where there is none, nothing is told of an earlier one.
+    pub fn expect(&self, expected: bool) {
+        self.expected.store(expected, Ordering::Relaxed);
+        if !expected {
+            *self.news() = None;
         }
     }
 
     /// Replaces what is told.
     pub fn tell(&self, news: AuditNews) {
-        *self.news.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(news));
+        *self.news() = Some(Arc::new(news));
+    }
+
+    fn news(&self) -> MutexGuard<'_, Option<Arc<AuditNews>>> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes in a line, if it is of a canary: whoever asks for it is told at once.
@@ -124,13 +129,12 @@ impl AuditBoard {
 
     /// What is told, or why there is nothing.
     fn told(&self) -> Result<Arc<AuditNews>, Nothing> {
-        let news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
-        let nothing = if self.expected {
+        let nothing = if self.expected.load(Ordering::Relaxed) {
             Nothing::Yet
         } else {
             Nothing::AtAll
         };
-        news.clone().ok_or(nothing)
+        self.news().clone().ok_or(nothing)
     }
 }
 

@@ -93,7 +93,7 @@ impl State {
             }
             Fact::Standing(standing) => self.standing = standing,
             Fact::Reload { successful } => self.last_reload_successful = successful,
-            Fact::Audit(figures) => self.audit = Some(figures),
+            Fact::Audit(figures) => self.audit = figures,
         }
     }
 

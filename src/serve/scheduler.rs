@@ -68,13 +68,17 @@ impl Scheduler {
     /// Puts a configuration in force. Runs under way end as they were begun; probes that stay as they
     /// are keep their schedule.
     pub fn configure(&mut self, config: Config) {
-        if config.server != self.config.server {
-            tracing::warn!("`server` can't change while `serve` runs: restart it");
+        let fixed = [
+            ("server", config.server != self.config.server),
+            ("history", config.history != self.config.history),
+        ];
+        for (key, _) in fixed.iter().filter(|(_, changed)| *changed) {
+            tracing::warn!("`{key}` can't change while `serve` runs: restart it");
         }
         if !self.clients.serves(&config) {
             self.move_to(SharedClients::new(&config, &self.reporter.health));
         }
-        if config.audit_url != self.config.audit_url {
+        if config.audit_url != self.config.audit_url || config.audit != self.config.audit {
             self.traces = traces(&config, self.board.as_ref());
         }
         let before = std::mem::replace(&mut self.config, Arc::new(config));
@@ -90,13 +94,13 @@ impl Scheduler {
         &self.config
     }
 
-    /// Heeds that files hold something else than before which the configuration names.
-    pub async fn heed(&mut self, change: Change) {
+    /// Heeds that files hold something else than before which the configuration names. Returns whether clients are made anew.
+    pub async fn heed(&mut self, change: Change) -> bool {
         if change.clients {
             if let Err(obstacle) = Vault::open(&self.config.vault).await {
                 let error = obstacle.text;
                 tracing::error!(%error, "a file has changed but can't be used; keeping its previous content");
-                return;
+                return false;
             }
             tracing::info!("a file that clients use has changed: making new clients");
             self.move_to(SharedClients::new(&self.config, &self.reporter.health));
@@ -110,6 +114,7 @@ impl Scheduler {
             self.background
                 .spawn(async move { clients.log_in_anew().await });
         }
+        change.clients
     }
 
     /// Begins or ends to run the probes; what a leader does ends with its `term` at the latest, where there is one.

@@ -572,7 +572,7 @@ fn the_audit_has_its_series_once_there_is_one() {
         difference: vec![("login", "operator", -1)],
     };
     assert!(!text(&told([])).contains("vso_audit"), "there is none");
-    let text = text(&told([Fact::Audit(Box::new(figures))]));
+    let text = text(&told([Fact::Audit(Some(Box::new(figures)))]));
     for (name, kind) in AUDIT_NAMES {
         let family = format!("# TYPE {name} {kind}");
         assert!(text.contains(&family), "no `{family}`: {text}");

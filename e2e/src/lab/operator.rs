@@ -29,6 +29,8 @@ pub(crate) struct Operator {
     health: u16,
     process: Process,
     pod: Pod,
+    /// Whether it keeps its tokens in Secrets from its next start on.
+    persists: bool,
 }
 
 impl Operator {
@@ -45,7 +47,7 @@ impl Operator {
         let pod = Pod::create(client, address).await?;
         let (metrics, health, process) = port::retry(async || {
             let (metrics, health) = (port::free()?, port::free()?);
-            let mut command = command(site, &kubeconfig, metrics, health, &pod)?;
+            let mut command = command(site, &kubeconfig, metrics, health, &pod, false)?;
             let process = site.spawn(Part::Operator, &mut command)?;
             wait(site, &process, health).await?;
             Ok((metrics, health, process))
@@ -58,6 +60,7 @@ impl Operator {
             health,
             process,
             pod,
+            persists: false,
         };
         operator.reflect().await?;
         Ok(operator)
@@ -88,11 +91,17 @@ impl Operator {
             self.metrics,
             self.health,
             &self.pod,
+            self.persists,
         )?;
         self.process = self.site.spawn(Part::Operator, &mut command)?;
         self.pod.restarted();
         wait(&self.site, &self.process, self.health).await?;
         self.reflect().await
+    }
+
+    /// Has it keep its tokens in Secrets from its next start on, or not.
+    pub(crate) fn keep_tokens(&mut self, keep: bool) {
+        self.persists = keep;
     }
 
     /// Sends a signal that ends it, and waits until it has; SIGKILL follows after 15 s.
@@ -175,6 +184,7 @@ fn command(
     metrics: u16,
     health: u16,
     pod: &Pod,
+    persists: bool,
 ) -> Result<Command> {
     let binary = match &site.options.operator {
         Some(real) => real.binary.clone(),
@@ -183,6 +193,9 @@ fn command(
     let mut command = Command::new(binary);
     if let Some(workers) = site.options.workers {
         command.args(["-max-concurrent-reconciles", &workers.to_string()]);
+    }
+    if persists {
+        command.args(["-client-cache-persistence-model", "direct-unencrypted"]);
     }
     command
         .arg("-kubeconfig")

@@ -34,6 +34,8 @@ pub(crate) struct Parts {
     pub(crate) operator: Arc<Mutex<Operator>>,
     pub(crate) node: Option<Node>,
     pub(crate) access: Access,
+    /// What any Vault must know of Kubernetes.
+    pub(crate) cluster: Cluster,
 }
 
 /// Files that let someone in.
@@ -58,10 +60,10 @@ impl Parts {
             try_join!(kubernetes(site, &keys), vault(site), postgres(site))?;
         let access = Access::write(site, &apiserver, &tokens, &approle)?;
         let cluster = Cluster {
-            address: &apiserver.address,
-            ca: &apiserver.ca,
-            reviewer: &tokens.reviewer,
-            public_key: &keys.public,
+            address: apiserver.address.clone(),
+            ca: apiserver.ca.clone(),
+            reviewer: tokens.reviewer.clone(),
+            public_key: keys.public,
         };
         let logins = async {
             site.say("vault: logins for Kubernetes' ServiceAccounts");
@@ -93,6 +95,7 @@ impl Parts {
             operator,
             node,
             access,
+            cluster,
         })
     }
 }

@@ -1,9 +1,10 @@
 //! Vault: a dev server of OpenBao or of HashiCorp, and requests to it as root.
 
+mod raft;
 pub(crate) mod setup;
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -54,10 +55,7 @@ impl Vault {
         let port = port::free()?;
         let token = format!("root-{:032x}", rand::random::<u128>());
         let audit = site.folder.join("vault-audit.log");
-        let mut command = match &site.options.vault {
-            Some(vault) => Command::new(vault),
-            None => Command::new(site.tools.bao()?),
-        };
+        let mut command = program(site)?;
         command
             .args(["server", "-dev", "-dev-no-store-token"])
             .arg(format!("-dev-root-token-id={token}"))
@@ -67,11 +65,10 @@ impl Vault {
         let mut config = listeners.map_or_else(String::new, Listeners::configured);
         if site.options.vault.is_none() {
             // OpenBao takes audit devices from its configuration, and others only where that says so.
-            let device = format!(
-                "unsafe_allow_api_audit_creation = true\nallow_audit_log_prefixing = true\naudit \"file\" \"file\" {{\n  options {{\n    file_path = \"{}\"\n  }}\n}}\n",
-                audit.display()
+            config.push_str(
+                "unsafe_allow_api_audit_creation = true\nallow_audit_log_prefixing = true\n",
             );
-            config.push_str(&device);
+            config.push_str(&device(&audit));
         }
         if !config.is_empty() {
             let file = site.write("vault.hcl", config)?;
@@ -91,10 +88,15 @@ impl Vault {
         let asked = async || vault.read("auth/token/lookup-self").await;
         vault.process.ready(Duration::from_secs(30), asked).await?;
         if site.options.vault.is_some() {
-            let device = json!({"type": "file", "options": {"file_path": vault.audit}});
-            vault.write("sys/audit/file", device).await?;
+            vault.log_requests().await?;
         }
         Ok(vault)
+    }
+
+    /// Has HashiCorp Vault log requests; OpenBao takes that from its configuration.
+    async fn log_requests(&self) -> Result<()> {
+        let device = json!({"type": "file", "options": {"file_path": self.audit}});
+        self.write("sys/audit/file", device).await.map(drop)
     }
 
     /// Its process.
@@ -126,7 +128,8 @@ impl Vault {
         &self.token
     }
 
-    pub(crate) fn audit_log(&self) -> &PathBuf {
+    /// The file that its audit log is in.
+    pub fn audit_log(&self) -> &Path {
         &self.audit
     }
 
@@ -232,4 +235,20 @@ impl Vault {
         ensure!(answer["sealed"] == false, "Vault stayed sealed: {answer}");
         Ok(())
     }
+}
+
+/// The server, to be given its arguments.
+fn program(site: &Site) -> Result<Command> {
+    Ok(match &site.options.vault {
+        Some(vault) => Command::new(vault),
+        None => Command::new(site.tools.bao()?),
+    })
+}
+
+/// An audit device, as OpenBao's configuration has it.
+fn device(log: &Path) -> String {
+    format!(
+        "audit \"file\" \"file\" {{\n  options {{\n    file_path = \"{}\"\n  }}\n}}\n",
+        log.display()
+    )
 }

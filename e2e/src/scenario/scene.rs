@@ -244,6 +244,7 @@ impl Scene {
         if health["sealed"] == true {
             self.lab.vault().unseal().await?;
         }
+        self.lab.keep_tokens(false).await;
         self.lab.start_operator().await?;
         if !self.real {
             self.lab.faults(&json!({})).await?;

@@ -1,6 +1,7 @@
 //! The cache of Vault clients: one for each `VaultAuth` and `ServiceAccount`, made when first asked for.
 
 mod source;
+mod storage;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -25,6 +26,7 @@ use super::session::{Origin, Session};
 use super::vault::{Error, Reach, Vault};
 use source::Source;
 pub(crate) use source::{ancestor, await_there};
+pub(crate) use storage::Storage;
 
 /// Makes and keeps clients.
 pub(crate) struct Clients {
@@ -44,6 +46,8 @@ pub(crate) struct Clients {
     pub(crate) faults: Switchboard,
     /// The operator's namespace, where defaults are looked for.
     pub(crate) namespace: String,
+    /// Where tokens are kept, if they are.
+    pub(crate) storage: Option<Storage>,
     /// Hears the key of each client that came to its end.
     pub(crate) ended: mpsc::UnboundedSender<String>,
     /// Held for reading while a client is asked for, for writing while some are thrown away: one dead Vault stalls all.
@@ -116,17 +120,22 @@ impl Clients {
                 return Ok(session);
             }
             self.remove(&key);
+            self.forget(&key).await;
             let _ = self.ended.send(key.clone());
         } else {
             self.series.misses.inc();
         }
-        let session = self.login(&namespace, source).await?;
+        let session = match self.restore(&source).await {
+            Some(session) => session,
+            None => self.login(&namespace, source).await?,
+        };
         let keeper = tokio::spawn({
             let (session, clients) = (session.clone(), Arc::downgrade(self));
             async move {
                 session.keep_alive().await;
                 if let Some(clients) = clients.upgrade() {
                     clients.cache().remove(&session.origin.key);
+                    clients.forget(&session.origin.key).await;
                     let _ = clients.ended.send(session.origin.key.clone());
                 }
             }
@@ -141,6 +150,26 @@ impl Clients {
         Ok(session)
     }
 
+    /// The client whose token was kept, if one was.
+    async fn restore(&self, source: &Source) -> Option<Session> {
+        let auth = self.storage.as_ref()?.restore(&source.origin.key).await?;
+        let vault = self.vault(&source.connection, source.auth.spec.namespace.clone());
+        Some(Session::restored(
+            vault.await.ok()?,
+            source.origin.clone(),
+            &auth,
+            self.series.clone(),
+            self.faults.clone(),
+        ))
+    }
+
+    /// Keeps the token of this client no more.
+    async fn forget(&self, key: &str) {
+        if let Some(storage) = &self.storage {
+            storage.forget(key).await;
+        }
+    }
+
     async fn login(&self, namespace: &str, source: Source) -> Result<Session, Error> {
         self.faults.pass(Place::Login).await;
         let began = Instant::now();
@@ -148,7 +177,11 @@ impl Clients {
         let result = self.log_in(namespace, source).await;
         self.series
             .operation(Operation::Login, &label, began, result.is_err());
-        result
+        let session = result?;
+        if let Some(storage) = &self.storage {
+            storage.keep(&session.origin.key, &session.auth()).await;
+        }
+        Ok(session)
     }
 
     async fn log_in(&self, namespace: &str, source: Source) -> Result<Session, Error> {

@@ -46,7 +46,7 @@ use vso_prober::operator::api::{
 };
 
 use auth::Auths;
-use clients::Clients;
+use clients::{Clients, Storage};
 use connection::Connections;
 use content::MacKey;
 use controller::{Caches, Controller};
@@ -66,7 +66,7 @@ const MAC_SECRET: &str = "vso-cc-storage-hmac-key";
 /// Runs the stand-in until it is dropped or one of its parts fails.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let faults = Switchboard::default();
-    let metrics = Metrics::register(options.workers).context("metrics")?;
+    let metrics = Metrics::register(options.workers, options.persists).context("metrics")?;
     let client = transport::client(&options, metrics.requests.clone());
     let client = client.await.context("client to Kubernetes")?;
     let mut tasks = JoinSet::new();
@@ -108,6 +108,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         recorder,
         series: metrics.vault.clone(),
         faults: faults.clone(),
+        storage: options
+            .persists
+            .then(|| Storage::new(&client, &options.namespace)),
         namespace: options.namespace,
         ended,
         gate: RwLock::default(),

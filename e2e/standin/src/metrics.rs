@@ -43,8 +43,9 @@ impl fmt::Debug for Metrics {
 }
 
 impl Metrics {
-    /// Registers everything in a registry of its own. Each controller that writes Secrets has so many workers.
-    pub(crate) fn register(workers: u16) -> Result<Self, prometheus::Error> {
+    /// Registers everything in a registry of its own. Each controller that writes Secrets has so many workers;
+    /// `persists` says whether tokens are kept.
+    pub(crate) fn register(workers: u16, persists: bool) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let metrics = Self {
             process: Arc::new(Process::register(&registry)?),
@@ -63,11 +64,11 @@ impl Metrics {
             )?,
             registry,
         };
-        metrics.info()?;
+        metrics.info(persists)?;
         Ok(metrics)
     }
 
-    fn info(&self) -> Result<(), prometheus::Error> {
+    fn info(&self, persists: bool) -> Result<(), prometheus::Error> {
         let constant = |name: &str, labels: &[(&str, &str)]| {
             let mut opts = Opts::new(name, "A test double's.");
             for (label, value) in labels {
@@ -91,6 +92,11 @@ impl Metrics {
                 ("platform", ""),
             ],
         )?;
+        let model = if persists {
+            "direct-unencrypted"
+        } else {
+            "none"
+        };
         constant(
             "vso_runtime_config",
             &[
@@ -99,7 +105,7 @@ impl Metrics {
                 ("backoffMaxInterval", "1m0s"),
                 ("backoffMultiplier", "1.50"),
                 ("backoffRandomizationFactor", "0.50"),
-                ("clientCachePersistenceModel", "none"),
+                ("clientCachePersistenceModel", model),
                 ("clientCacheSize", "10000"),
                 ("globalTransformationOptions", ""),
                 ("globalVaultAuthOptions", "allow-default-globals"),

@@ -14,6 +14,8 @@ pub struct Options {
     pub health: SocketAddr,
     /// How many resources of a kind that writes a Secret may be reconciled at once.
     pub workers: u16,
+    /// Whether tokens of Vault's are kept in Secrets, and outlive the process (`direct-unencrypted`).
+    pub persists: bool,
     /// `OPERATOR_POD_NAME`.
     pub pod_name: String,
     /// `OPERATOR_POD_UID`: another one than before means "restarted" to a dynamic secret.
@@ -46,12 +48,13 @@ pub enum UsageError {
     Unexpected(String),
 }
 
-const FLAGS: [&str; 5] = [
+const FLAGS: [&str; 6] = [
     "-kubeconfig",
     "-leader-elect",
     "-metrics-bind-address",
     "-health-probe-bind-address",
     "-max-concurrent-reconciles",
+    "-client-cache-persistence-model",
 ];
 
 /// How many workers each of these controllers has, unless it is said: as the real operator.
@@ -69,6 +72,7 @@ impl Options {
             metrics: SocketAddr::from(([127, 0, 0, 1], 8080)),
             health: SocketAddr::from(([127, 0, 0, 1], 8081)),
             workers: WORKERS,
+            persists: false,
             pod_name: variable("OPERATOR_POD_NAME", "vso-standin"),
             pod_uid: variable("OPERATOR_POD_UID", ""),
             namespace: variable("OPERATOR_NAMESPACE", "default"),
@@ -97,6 +101,7 @@ impl Options {
             match name.as_str() {
                 "kubeconfig" => options.kubeconfig = Some(value.into()),
                 "metrics-bind-address" => options.metrics = address(&name, &value)?,
+                "client-cache-persistence-model" => options.persists = persists(&name, &value)?,
                 "max-concurrent-reconciles" => options.workers = workers(&name, &value)?,
                 _ => options.health = address(&name, &value)?,
             }
@@ -116,6 +121,18 @@ fn check_leader_elect(value: &str) -> Result<(), UsageError> {
         value: value.into(),
         reason: reason.into(),
     })
+}
+
+fn persists(flag: &str, value: &str) -> Result<bool, UsageError> {
+    match value {
+        "none" => Ok(false),
+        "direct-unencrypted" => Ok(true),
+        _ => Err(UsageError::Invalid {
+            flag: flag.into(),
+            value: value.into(),
+            reason: "expected `none` or `direct-unencrypted`".into(),
+        }),
+    }
 }
 
 fn workers(flag: &str, value: &str) -> Result<u16, UsageError> {
@@ -164,6 +181,8 @@ mod tests {
         assert_eq!(options.workers, 100);
         let few = parse("--max-concurrent-reconciles 10").expect("well formed");
         assert_eq!(few.workers, 10);
+        let kept = parse("-client-cache-persistence-model direct-unencrypted");
+        assert!(kept.expect("well formed").persists);
     }
 
     #[test]
@@ -178,6 +197,7 @@ mod tests {
         refused("-leader-elect=maybe", "neither true nor false");
         refused("-metrics-bind-address nowhere", "HOST:PORT");
         refused("-max-concurrent-reconciles 0", "a number from 1");
+        refused("-client-cache-persistence-model x", "direct-unencrypted");
         refused("now", "unexpected");
     }
 

@@ -249,7 +249,7 @@ mod tests {
 
     fn queue() -> (Queue<VaultStaticSecret>, Switchboard) {
         let faults = Switchboard::default();
-        let metrics = Metrics::register(100).expect("fresh registry");
+        let metrics = Metrics::register(100, false).expect("fresh registry");
         let queue = Queue::new(metrics.controller("vaultstaticsecret"), faults.clone());
         (queue, faults)
     }

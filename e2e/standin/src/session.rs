@@ -59,26 +59,26 @@ struct Token {
 
 #[derive(Clone)]
 struct Held {
-    secret: String,
-    lasts: Duration,
-    renewable: bool,
+    auth: Auth,
     since: Instant,
+}
+
+impl Held {
+    fn new(auth: &Auth) -> Self {
+        Self {
+            auth: auth.clone(),
+            since: Instant::now(),
+        }
+    }
+
+    fn lasts(&self) -> Duration {
+        Duration::from_secs(self.auth.lease_duration)
+    }
 }
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Token").finish_non_exhaustive()
-    }
-}
-
-impl From<&Auth> for Held {
-    fn from(auth: &Auth) -> Self {
-        Self {
-            secret: auth.client_token.clone(),
-            lasts: Duration::from_secs(auth.lease_duration),
-            renewable: auth.renewable,
-            since: Instant::now(),
-        }
     }
 }
 
@@ -103,19 +103,7 @@ impl Session {
         .await?;
         let auth = answer.ok_or_else(|| Error::Empty(path.into()))?.auth;
         let auth = auth.ok_or_else(|| Error::Other("auth secret is nil".into()))?;
-        let token = Token {
-            held: Mutex::new(Held::from(&auth)),
-            tainted: AtomicBool::new(false),
-            ended: AtomicBool::new(false),
-        };
-        let session = Self {
-            id: hex_digest(&auth.accessor, 32),
-            vault,
-            token: Arc::new(token),
-            origin,
-            series,
-            faults,
-        };
+        let session = Self::restored(vault, origin, &auth, series, faults);
         if auth.renewable {
             let began = Instant::now();
             let renewed = session.write("auth/token/renew-self", None).await;
@@ -130,6 +118,34 @@ impl Session {
         Ok(session)
     }
 
+    /// With a token that was kept.
+    pub(crate) fn restored(
+        vault: Vault,
+        origin: Origin,
+        auth: &Auth,
+        series: metrics::Vault,
+        faults: Switchboard,
+    ) -> Self {
+        let token = Token {
+            held: Mutex::new(Held::new(auth)),
+            tainted: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+        };
+        Self {
+            id: hex_digest(&auth.accessor, 32),
+            vault,
+            token: Arc::new(token),
+            origin,
+            series,
+            faults,
+        }
+    }
+
+    /// Its token, as Vault gave it.
+    pub(crate) fn auth(&self) -> Auth {
+        self.held().auth
+    }
+
     /// Keeps the token alive; ends when Vault prolongs it no more.
     ///
     /// As Vault's own client does it: renews at once, then each time after about 2/3 of the lease;
@@ -137,26 +153,26 @@ impl Session {
     pub(crate) async fn keep_alive(&self) {
         let mut prior = Duration::ZERO;
         let mut grace = Duration::ZERO;
-        while self.held().renewable {
+        while self.auth().renewable {
             let held = self.held();
             let renewed = self
                 .vault
                 .request(
                     Method::PUT,
                     "auth/token/renew-self",
-                    Some(&held.secret),
+                    Some(&held.auth.client_token),
                     None,
                 )
                 .await;
             if let Err(error) = renewed.map(|answer| self.take_over(&answer.unwrap_or_default())) {
                 tracing::info!(key = self.origin.key, %error, "token not renewed");
-                if held.since.elapsed() + RENEW_AGAIN > held.lasts {
+                if held.since.elapsed() + RENEW_AGAIN > held.lasts() {
                     break;
                 }
                 tokio::time::sleep(RENEW_AGAIN).await;
                 continue;
             }
-            let left = self.held().lasts;
+            let left = self.held().lasts();
             if left > prior {
                 grace = left.mul_f64(rand::random_range(0.1..0.2));
             }
@@ -167,7 +183,7 @@ impl Session {
             }
             tokio::time::sleep(pause).await;
         }
-        if !self.held().renewable {
+        if !self.auth().renewable {
             return std::future::pending().await;
         }
         self.token.ended.store(true, Ordering::Relaxed);
@@ -175,7 +191,7 @@ impl Session {
 
     fn take_over(&self, answer: &Answer) {
         if let Some(auth) = &answer.auth {
-            *self.token.held.lock().expect("no holder panics") = Held::from(auth);
+            *self.token.held.lock().expect("no holder panics") = Held::new(auth);
         }
     }
 
@@ -198,7 +214,7 @@ impl Session {
     /// Whether it can still be used.
     pub(crate) async fn is_valid(&self) -> bool {
         let held = self.held();
-        if self.token.ended.load(Ordering::Relaxed) || held.since.elapsed() > held.lasts {
+        if self.token.ended.load(Ordering::Relaxed) || held.since.elapsed() > held.lasts() {
             return false;
         }
         if self.token.tainted.load(Ordering::Relaxed) {
@@ -214,7 +230,7 @@ impl Session {
         let began = Instant::now();
         let result = self
             .vault
-            .request(Method::GET, path, Some(&self.held().secret), None)
+            .request(Method::GET, path, Some(&self.auth().client_token), None)
             .await;
         // Where nothing is, the real operator counts no error: it has had an answer.
         self.series
@@ -230,7 +246,7 @@ impl Session {
 
     /// Writes.
     pub(crate) async fn write(&self, path: &str, body: Option<&Value>) -> Result<Answer, Error> {
-        let token = self.held().secret;
+        let token = self.auth().client_token;
         let answer = write(
             &self.vault,
             &self.series,

@@ -43,7 +43,7 @@ async fn vault_by_ipv6(scene: &Scene) -> Result<()> {
 }
 
 /// A VaultAuth whose connection has this address.
-async fn connection(scene: &Scene, name: &str, address: &str) -> Result<()> {
+pub(crate) async fn connection(scene: &Scene, name: &str, address: &str) -> Result<()> {
     scene
         .apply(json!({
             "apiVersion": "secrets.hashicorp.com/v1beta1", "kind": "VaultConnection",

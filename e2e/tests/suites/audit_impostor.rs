@@ -31,6 +31,7 @@ pub(crate) fn suite() -> Suite {
         .trial("drilled", drilled)
         .trial("canary_listed", canary_listed)
         .trial("found_before_and_after_a_kill", killed)
+        .trial("reloaded", reloaded)
 }
 
 /// The prober with the audit of Vault's log and the API server's, from their ends on, with an administrator's rights in Kubernetes.
@@ -59,7 +60,11 @@ async fn at_work(scene: &Scene, name: &str) -> Result<Server> {
 }
 
 async fn serving(prober: &Prober) -> Result<Server> {
-    let server = prober.serve(&[]).await?;
+    serving_with(prober, &[]).await
+}
+
+async fn serving_with(prober: &Prober, flags: &[&str]) -> Result<Server> {
+    let server = prober.serve(flags).await?;
     knows(&server).await?;
     Ok(server)
 }
@@ -372,6 +377,62 @@ async fn canary_listed(scene: &Scene) -> Result<()> {
         found["confidence"] == "medium" && found["count"] == 1,
         "{found:#}"
     );
+    end(server).await
+}
+
+/// A reload puts `audit` in force too, and what was found stays.
+async fn reloaded(scene: &Scene) -> Result<()> {
+    let bait = "kvv2/data/vso-prober/later";
+    let vault = scene.lab().vault();
+    vault.write(bait, json!({"data": {"key": "AKIA"}})).await?;
+    let state = scene.path("state");
+    let before = auditor(scene, [quick("reloaded")], &state).await?;
+    let with = before.clone().edit(|config| {
+        config["audit"]["decoys"] = json!([{"mount": "kvv2", "path": "vso-prober/later"}]);
+    });
+    let server = serving_with(&before, &["--web.enable-lifecycle"]).await?;
+    let reload = async |prober: &Prober| {
+        server.rewrite(&server.configuration(prober))?;
+        server.post("/-/reload").await
+    };
+    let (status, told) = reload(&with).await?;
+    ensure!(status.is_success(), "{status} {told}");
+    knows(&server).await?;
+    let thief = scene.thief().await?;
+    thief.read(bait).await?;
+    finding(&server, "honey", "confirmed").await?;
+
+    let unusable = with.clone().edit(|config| {
+        config["audit"]["state"] = "/dev/null/state".into();
+    });
+    let (status, told) = reload(&unusable).await?;
+    ensure!(
+        status.is_client_error() && told.contains("/dev/null/state, the `audit.state`"),
+        "{status} {told}"
+    );
+    knows(&server).await?;
+    thief.read(bait).await?;
+    eventually("another request", SOON, async || {
+        let found = findings(&server, "?rule=honey").await?;
+        Ok((found.len() == 1 && found[0]["count"] == 2).then_some(()))
+    })
+    .await?;
+
+    let none = before.edit(|config| config["audit"] = Value::Null);
+    let (status, told) = reload(&none).await?;
+    ensure!(status.is_success(), "{status} {told}");
+    let (status, _) = server.get("/api/v1/audit/findings").await?;
+    let (_, metrics) = server.get("/metrics").await?;
+    ensure!(
+        status == 404 && !metrics.contains("vso_audit_"),
+        "{status} {metrics}"
+    );
+    let (status, told) = reload(&with).await?;
+    ensure!(status.is_success(), "{status} {told}");
+    knows(&server).await?;
+    let found = findings(&server, "?rule=honey").await?;
+    ensure!(found.len() == 1 && found[0]["count"] == 2, "{found:#?}");
+    vault.delete(&bait.replace("/data/", "/metadata/")).await?;
     end(server).await
 }
 

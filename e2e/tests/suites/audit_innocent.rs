@@ -6,12 +6,13 @@ use std::time::Duration;
 use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
-use e2e::lab::Part;
+use e2e::lab::{NAMESPACE, OPERATOR_ACCOUNT, Part, Vault, VaultLine};
 use e2e::scenario::{Crowd, Probe, Relay, Scene, Server, Suite, eventually};
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use vso_prober::model::Step;
 
+use crate::addresses::connection;
 use crate::audit_impostor::{auditor, findings, knows};
 
 /// So often the operator is restarted, and its Pod replaced, unless `AUDIT_RESTARTS` and `AUDIT_REPLACEMENTS` say otherwise.
@@ -37,6 +38,8 @@ pub(crate) fn suite() -> Suite {
         .trial("vault_sealed_for_a_while", sealed)
         .trial("a_second_auth", second_auth)
         .trial("without_sight_of_the_operator_it_says_so", unseen)
+        .trial("cache_restored", cache_restored)
+        .trial("raft_failover_three_nodes", raft_failover)
         .limit(LONGEST)
         .trial("restarts", restarts)
         .trial("replacements", replacements)
@@ -99,6 +102,68 @@ async fn replacements(scene: &Scene) -> Result<()> {
         tokio::time::sleep(Duration::from_secs(5)).await;
     }
     innocent(server).await
+}
+
+/// The operator's tokens outlive its Pods: each goes on with those of the one before.
+async fn cache_restored(scene: &Scene) -> Result<()> {
+    scene.lab().keep_tokens(true).await;
+    scene.lab().stop_operator().await?;
+    scene.lab().start_operator().await?;
+    let server = at_work(scene, "restored").await?;
+    let logins = || -> Result<usize> {
+        let lines = scene.lab().vault_audit()?;
+        let login = |line: &&VaultLine| {
+            line.request.path == "auth/kubernetes/login"
+                && line.auth.display_name == format!("kubernetes-{NAMESPACE}-{OPERATOR_ACCOUNT}")
+        };
+        Ok(lines.iter().filter(login).count())
+    };
+    let before = logins()?;
+    for _ in 0..number("AUDIT_REPLACEMENTS")?.unwrap_or(REPLACEMENTS) {
+        scene.lab().scale_operator_down().await?;
+        scene.lab().start_operator().await?;
+        scene.serves().await?;
+    }
+    ensure!(logins()? == before, "the tokens were not restored");
+    innocent(server).await?;
+    scene.lab().keep_tokens(false).await;
+    scene.lab().stop_operator().await?;
+    scene.lab().start_operator().await
+}
+
+/// The node that does the work is another again and again; prober and operator ask one that may be any.
+async fn raft_failover(scene: &Scene) -> Result<()> {
+    let nodes = scene.lab().vault_cluster().await?;
+    let [_, asked, _] = &nodes;
+    connection(scene, "cluster", asked.address()).await?;
+    let probe = Probe::kv2("cluster")
+        .auth("cluster")
+        .steps(&[Step::Create, Step::Update, Step::Delete])
+        .target("refreshAfter", "5s")
+        .limits("20s", "30s")
+        .every("2s");
+    let prober = auditor(scene, [probe], &scene.path("state")).await?;
+    let prober = prober.vault(asked.address()).edit(|config| {
+        let source = |(number, node): (usize, &Vault)| {
+            let log = node.audit_log().display().to_string();
+            json!({"name": format!("vault-{number}"), "file": {"path": log, "from": "end"}})
+        };
+        config["audit"]["sources"] = nodes.iter().enumerate().map(source).collect();
+    });
+    let server = prober.serve(&[]).await?;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    println!("{:#}", server.json("/api/v1/audit/sources").await?);
+    for _ in 0..3 {
+        let active = asked.active().await?;
+        let node = nodes.iter().find(|node| node.address() == active);
+        let node = node.context("an active node")?;
+        node.write("sys/step-down", json!({})).await?;
+        tokio::time::sleep(Duration::from_secs(15)).await;
+    }
+    println!("{:#}", server.json("/api/v1/audit/sources").await?);
+    innocent(server).await?;
+    let cleaner = prober.run(&["cleanup", "--all"]).await?;
+    cleaner.exits(0).map(drop)
 }
 
 /// The operator is restarted, the log rotated, Vault sealed for a while, in turn.
@@ -207,7 +272,7 @@ async fn books(scene: &Scene) -> Result<()> {
     ensure!(found.is_empty(), "{found:#?}");
     let thief = scene.thief().await?.from(Ipv4Addr::LOCALHOST.into())?;
     let vault = scene.lab().vault();
-    let secret = serde_json::json!({"data": {"key": "value"}});
+    let secret = json!({"data": {"key": "value"}});
     vault.write("kvv2/data/vso-prober/extra", secret).await?;
     thief.read("kvv2/data/vso-prober/extra").await?;
     let found = eventually("finding of the books", WINDOWS, async || {
@@ -296,9 +361,7 @@ async fn sealed(scene: &Scene) -> Result<()> {
 /// The operator logs in for a VaultAuth that is new.
 async fn second_auth(scene: &Scene) -> Result<()> {
     let server = at_work(scene, "second").await?;
-    scene
-        .vault_auth(e2e::lab::NAMESPACE, "second", serde_json::json!({}))
-        .await?;
+    scene.vault_auth(NAMESPACE, "second", json!({})).await?;
     tokio::time::sleep(Duration::from_secs(6)).await;
     let other = Probe::kv2("other")
         .auth("second")

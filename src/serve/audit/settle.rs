@@ -188,7 +188,7 @@ impl Auditor {
             let tokens = difference.tokens.map(|more| ("login", "kubernetes", more));
             operator.into_iter().chain(tokens).collect()
         });
-        self.publisher.publish(Fact::Audit(Box::new(figures)));
+        self.publisher.publish(Fact::Audit(Some(Box::new(figures))));
         self.board.tell(AuditNews {
             findings,
             sources,

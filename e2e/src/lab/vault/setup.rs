@@ -145,18 +145,17 @@ impl Vault {
 }
 
 /// What Vault must know of Kubernetes.
-#[derive(Debug)]
-pub(crate) struct Cluster<'a> {
-    pub(crate) address: &'a str,
-    pub(crate) ca: &'a str,
+pub(crate) struct Cluster {
+    pub(crate) address: String,
+    pub(crate) ca: String,
     /// The token that Vault has other tokens reviewed with.
-    pub(crate) reviewer: &'a str,
+    pub(crate) reviewer: String,
     /// The public key of ServiceAccount tokens.
-    pub(crate) public_key: &'a str,
+    pub(crate) public_key: String,
 }
 
 /// What needs Kubernetes: logins with ServiceAccount tokens.
-pub(crate) async fn logins(vault: &Vault, cluster: &Cluster<'_>) -> Result<()> {
+pub(crate) async fn logins(vault: &Vault, cluster: &Cluster) -> Result<()> {
     let kubernetes = json!({
         "kubernetes_host": cluster.address, "kubernetes_ca_cert": cluster.ca,
         "token_reviewer_jwt": cluster.reviewer, "disable_local_ca_jwt": true,

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use reqwest::{Method, StatusCode};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::error::{Error, Refusal, Said};
@@ -29,7 +29,7 @@ pub(crate) struct Answer {
 }
 
 /// A token.
-#[derive(Clone, Default, Deserialize)]
+#[derive(Clone, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct Auth {
     /// The token itself.
