@@ -54,6 +54,8 @@ pub enum Piece {
 pub struct Status {
     /// Why it can't be read now; none if it can.
     pub down: Option<Text>,
+    /// Whether that is as its file is not there, though its folder is: a node of Vault's that serves nobody writes none.
+    pub absent: bool,
     /// How far its file was read, in bytes of what was written; none if it is not a file.
     pub offset: Option<u64>,
     /// How many bytes of lines it has told since the start.

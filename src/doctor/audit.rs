@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::fix::Fix;
 use super::{Found, Ledger, Topic, files};
-use crate::config::{Audit, Config, Feed};
+use crate::config::{Audit, Config, Feed, KUBERNETES};
 use crate::wire::sibling::Sibling;
 
 /// How much of a file is read, in bytes.
@@ -20,10 +20,12 @@ pub(super) fn look(config: &Config, ledger: &mut Ledger) {
     let Some(audit) = &config.audit else {
         return;
     };
+    let nodes = audit.sources.iter();
+    let nodes = nodes.filter(|source| source.name != KUBERNETES).count();
     for source in &audit.sources {
         let (topic, name) = (Topic::AuditSource, source.name.as_str());
         match &source.feed {
-            Feed::File { path, .. } => file(name, path, ledger),
+            Feed::File { path, .. } => file(name, path, nodes > 1, ledger),
             Feed::Http { bearer_token_file } => {
                 if let Some(file) = bearer_token_file {
                     let key = format!("http.bearerTokenFile of the source {name}");
@@ -82,8 +84,8 @@ pub(super) async fn elsewhere(config: &Config, ledger: &mut Ledger) {
     }
 }
 
-/// Looks at a log that is to be read.
-fn file(name: &str, path: &Path, ledger: &mut Ledger) {
+/// Looks at a log that is to be read, of one of several nodes or of the only one.
+fn file(name: &str, path: &Path, several: bool, ledger: &mut Ledger) {
     let topic = Topic::AuditSource;
     let shown = path.display();
     // A folder can be opened, but not read.
@@ -91,6 +93,13 @@ fn file(name: &str, path: &Path, ledger: &mut Ledger) {
     let Err(error) = opened else {
         return ledger.good(topic, name, shown.to_string());
     };
+    let absent = error.kind() == ErrorKind::NotFound && path.parent().is_some_and(Path::is_dir);
+    if absent && several && name != KUBERNETES {
+        let text = format!(
+            "{shown} is not there: a node of Vault's writes none until it serves requests; if this one does, check the source's `file.path`"
+        );
+        return ledger.warning(topic, name, text, None);
+    }
     let fix = match error.kind() {
         ErrorKind::NotFound => format!(
             "set the `file.path` of the source to where Vault's file device writes, as the prober sees it: it must be on the same machine \

@@ -50,7 +50,7 @@ use sentry::{News, Sentry};
 const TICK: Duration = Duration::from_millis(250);
 
 /// A judge of audit logs while they are written.
-pub struct Auditor {
+pub(super) struct Auditor {
     config: Audit,
     judge: Judge,
     tracker: Tracker,
@@ -101,7 +101,7 @@ enum Sight {
 
 /// Why there is no auditor.
 #[derive(Debug, thiserror::Error)]
-pub enum Unopened {
+pub(super) enum Unopened {
     /// A client can't be made.
     #[error("{}", .0.text)]
     Client(Obstacle),
@@ -120,7 +120,7 @@ impl Auditor {
     ///
     /// # Errors
     /// Its state can't be read, or a client can't be made.
-    pub async fn open(
+    pub(super) async fn open(
         config: &Config,
         audit: &Audit,
         statuses: BTreeMap<SourceName, watch::Receiver<Status>>,
@@ -205,7 +205,7 @@ impl Auditor {
     }
 
     /// Judges what comes until the sources end, or the shutdown.
-    pub async fn run(mut self, mut batches: mpsc::Receiver<Batch>, shutdown: Shutdown) {
+    pub(super) async fn run(mut self, mut batches: mpsc::Receiver<Batch>, shutdown: Shutdown) {
         if let Some(sentry) = self.sentry.take() {
             self.tasks.spawn(sentry.keep_watch());
         }

@@ -52,6 +52,11 @@ impl Follower {
         }
     }
 
+    /// Whether there is a folder for the file to be in.
+    pub(super) fn has_folder(&self) -> bool {
+        self.path.parent().is_some_and(Path::is_dir)
+    }
+
     /// Reads on.
     ///
     /// # Errors

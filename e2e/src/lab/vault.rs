@@ -88,14 +88,14 @@ impl Vault {
         let asked = async || vault.read("auth/token/lookup-self").await;
         vault.process.ready(Duration::from_secs(30), asked).await?;
         if site.options.vault.is_some() {
-            vault.log_requests().await?;
+            vault.log_requests(&vault.audit).await?;
         }
         Ok(vault)
     }
 
     /// Has HashiCorp Vault log requests; OpenBao takes that from its configuration.
-    async fn log_requests(&self) -> Result<()> {
-        let device = json!({"type": "file", "options": {"file_path": self.audit}});
+    async fn log_requests(&self, log: &Path) -> Result<()> {
+        let device = json!({"type": "file", "options": {"file_path": log}});
         self.write("sys/audit/file", device).await.map(drop)
     }
 

@@ -101,7 +101,8 @@ pub(crate) async fn knows_as(server: &Server, mode: &str) -> Result<()> {
             };
             let sources = told["sources"].as_array().context("sources")?;
             let known = |source: &Value| source["up"] == true && source["address_mode"] == mode;
-            Ok((sources.len() == 2 && sources.iter().all(known)).then_some(()))
+            // Of the API server's log it is told last.
+            Ok((sources.len() > 1 && sources.iter().all(known)).then_some(()))
         },
     )
     .await;

@@ -30,7 +30,7 @@ pub(super) struct Own {
     lines: Vec<VaultEntry>,
     pub(super) bounds: Vec<Bound>,
     people: Vec<Person>,
-    /// When a line of its own came last.
+    /// When a request was made last whose line came.
     heard: Option<Timestamp>,
 }
 
@@ -106,6 +106,11 @@ impl Own {
     /// Who the prober is.
     pub(super) fn people(&self) -> Vec<Person> {
         self.people.clone()
+    }
+
+    /// Whether the sources have the lines of the prober's own requests.
+    pub(super) fn whole(&self, now: Timestamp, lag: Duration) -> bool {
+        self.heard.is_some() && self.missed(now, lag).is_none()
     }
 
     /// Why the sources can't be relied on at `now`, if they can't: a line of the prober's own has not come within `lag`.

@@ -18,7 +18,7 @@ use crate::model::clock::Offset;
 use crate::model::text::Text;
 use crate::model::time::Moment as _;
 use crate::publish::Fact;
-use crate::tail::Receipt;
+use crate::tail::{Receipt, Status};
 
 /// How often it is told, if nothing changes.
 const TELL: Duration = Duration::from_secs(1);
@@ -87,8 +87,13 @@ impl Auditor {
 
     /// Says of each source why it can't be read, if it can't, and until when the API server's events have come.
     fn look_at_sources(&mut self, now: Timestamp) {
+        let whole = self.own.whole(now, self.context.settings.lag);
         for (name, status) in &self.statuses {
-            self.counts.source(name).unread = status.borrow().down.as_ref().map(Text::to_string);
+            let Status { down, absent, .. } = &*status.borrow();
+            // What Vault is asked stands in the logs of its other nodes.
+            let idle = *absent && whole && name.as_str() != KUBERNETES;
+            let down = down.as_ref().filter(|_| !idle);
+            self.counts.source(name).unread = down.map(Text::to_string);
         }
         let kubernetes = self.counts.sources.get(KUBERNETES);
         let come = kubernetes.is_some_and(|source| source.down().is_none());

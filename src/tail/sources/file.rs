@@ -1,7 +1,7 @@
 //! A source that is a file: what is read is handed on, and how far it was acknowledged is saved.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,7 +68,10 @@ impl FileSource {
         polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !shutdown.asked() {
             let stepped = spawn_blocking(move || {
-                let step = follower.step();
+                let step = follower.step().map_err(|error| {
+                    let absent = error.kind() == ErrorKind::NotFound && follower.has_folder();
+                    (error, absent)
+                });
                 (follower, step)
             });
             let Ok((back, step)) = stepped.await else {
@@ -85,10 +88,10 @@ impl FileSource {
                     }
                     more
                 }
-                Err(error) => {
+                Err((error, absent)) => {
                     failures += 1;
                     if failures >= FAILURES {
-                        self.down(&error);
+                        self.down(&error, absent);
                     }
                     false
                 }
@@ -177,7 +180,7 @@ impl FileSource {
         match saved {
             Ok(Ok(())) => true,
             Ok(Err(error)) => {
-                self.down(&error);
+                self.down(&error, false);
                 false
             }
             Err(_) => false,
@@ -192,7 +195,7 @@ impl FileSource {
         });
     }
 
-    fn down(&self, error: &io::Error) {
+    fn down(&self, error: &io::Error, absent: bool) {
         let why = format!("tried to read {}: {error}", self.path.display());
         self.status.send_if_modified(|status| {
             let why = why.as_str().into();
@@ -201,6 +204,7 @@ impl FileSource {
                 tracing::warn!(source = %self.source, why = %why, "an audit source is down");
             }
             status.down = Some(why);
+            status.absent = absent;
             changed
         });
     }

@@ -1,6 +1,7 @@
 //! A cluster of Vault's: nodes with storage of their own, one of which is active and does what the others are asked for.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -14,6 +15,8 @@ use crate::lab::{Lab, port};
 
 /// The names of the nodes.
 const NODES: [&str; 3] = ["vault-0", "vault-1", "vault-2"];
+/// The audit log of each in its folder: all must be configured alike.
+const LOG: &str = "audit.log";
 /// How long a node may take to answer, and the nodes to agree on one that is active.
 const READY: Duration = Duration::from_secs(60);
 
@@ -46,7 +49,7 @@ impl Lab {
             other.active().await?;
         }
         if self.site.options.vault.is_some() {
-            first.log_requests().await?;
+            first.log_requests(Path::new(LOG)).await?;
         }
         setup::alone(first).await?;
         setup::logins(first, &self.parts.cluster).await?;
@@ -59,9 +62,8 @@ impl Vault {
     /// Starts a node, which is sealed and knows of no other.
     async fn node(site: &Site, name: &'static str) -> Result<Self> {
         let (port, cluster) = (port::free()?, port::free()?);
-        let data = site.folder.join(format!("{name}-data"));
+        let data = site.folder.join(name);
         fs::create_dir_all(&data).context("a folder for a node of Vault's")?;
-        let audit = site.folder.join(format!("{name}-audit.log"));
         let address = format!("http://127.0.0.1:{port}");
         let mut config = format!(
             "disable_mlock = true\napi_addr = \"{address}\"\ncluster_addr = \"http://127.0.0.1:{cluster}\"\n\
@@ -70,21 +72,22 @@ impl Vault {
             data.display(),
         );
         if site.options.vault.is_none() {
-            config.push_str(&device(&audit));
+            config.push_str(&device(Path::new(LOG)));
         }
         let file = site.write(&format!("{name}.hcl"), config)?;
         let mut command = program(site)?;
         command
             .arg("server")
             .arg(format!("-config={}", file.display()))
-            .env("HOME", &site.folder);
+            .env("HOME", &site.folder)
+            .current_dir(&data);
         let process = Process::spawn(name, &site.folder, &mut command)?;
         let node = Self {
             process,
             http: site.http.clone(),
             address,
             token: String::new(),
-            audit,
+            audit: data.join(LOG),
             listeners: None,
         };
         let asked = async || node.read("sys/seal-status").await;
