@@ -1,4 +1,4 @@
-//! The bodies that shippers send, taken apart into lines: NDJSON, a JSON array, or one object; each a line, or an envelope of one.
+//! The bodies that shippers send, taken apart into lines: NDJSON, a JSON array, or objects in a row; each a line, or an envelope of one.
 
 use std::io::{self, Read as _};
 
@@ -28,7 +28,7 @@ pub(super) fn unpacked(body: Bytes, packing: Packing) -> io::Result<Option<Bytes
     Ok((content.len() <= LARGEST).then(|| content.into()))
 }
 
-/// Whether a body is text, and not the msgpack that Fluent Bit sends unless told otherwise.
+/// Whether a body is text, and not msgpack, which older versions of Fluent Bit send unless told otherwise.
 pub(super) fn is_text(body: &[u8]) -> bool {
     // An array, a map or an extension of msgpack; no UTF-8 begins so.
     body.first()
@@ -48,7 +48,9 @@ pub(super) fn pieces(body: &Bytes) -> Vec<Piece> {
         Some(items) => values(items).collect(),
         // One object that is written over several lines.
         None if !lines.peek().is_some_and(|first| whole(first)) && whole(text) => vec![text],
-        None => lines.collect(),
+        None => lines
+            .flat_map(|line| in_a_row(line).unwrap_or_else(|| vec![line]))
+            .collect(),
     };
     parts.into_iter().map(|part| piece(body, part)).collect()
 }
@@ -62,6 +64,22 @@ fn values(text: &[u8]) -> impl Iterator<Item = &[u8]> {
         rest = after;
         Some(value)
     })
+}
+
+/// The objects that a line is made of, if it is made of several, as Fluent Bit's `json_stream` is. The whole entry behind a
+/// torn half is none: the half has no end of its own.
+fn in_a_row(line: &[u8]) -> Option<Vec<&[u8]>> {
+    let (mut objects, mut rest) = (Vec::new(), line);
+    while !rest.is_empty() {
+        let (object, after) = rest
+            .starts_with(b"{")
+            .then(|| end(rest))
+            .flatten()
+            .map(|end| rest.split_at(end))?;
+        objects.push(object);
+        rest = after.trim_ascii_start();
+    }
+    Some(objects)
 }
 
 /// Where the object ends that the text begins with, if it does.

@@ -144,6 +144,46 @@ async fn fluent_bit_bodies() {
     assert_eq!(taken.await.expect("it ends").len(), 4);
 }
 
+/// What Fluent Bit 5.1.1 sent of a recorded log, in each of its formats.
+#[tokio::test]
+async fn recorded_fluent_bit_bodies() {
+    macro_rules! recorded {
+        ($name:literal) => {
+            include_bytes!(concat!("../../../tests/audit/recorded/", $name)).as_slice()
+        };
+    }
+    let log = recorded!("openbao-refused-logins.jsonl").split(|byte| *byte == b'\n');
+    let log: Vec<_> = log
+        .filter(|line| !line.is_empty())
+        .map(|line| Piece::Line(Bytes::from_static(line)))
+        .collect();
+    let json = [("content-type", "application/json")].as_slice();
+    let ndjson = [("content-type", "application/x-ndjson")].as_slice();
+    let packed = [
+        ("content-type", "application/x-ndjson"),
+        ("content-encoding", "gzip"),
+    ];
+    for (headers, body) in [
+        (json, recorded!("fluent-bit-5.1.1-json.body")),
+        (json, recorded!("fluent-bit-5.1.1-json_stream.body")),
+        (ndjson, recorded!("fluent-bit-5.1.1-json_lines.body")),
+        (&packed, recorded!("fluent-bit-5.1.1-json_lines.gz")),
+    ] {
+        let (router, batches) = intake(None);
+        let taken = acknowledge(batches);
+        let (status, why) = send(&router, headers, body).await;
+        assert_eq!(status, StatusCode::NO_CONTENT, "{headers:?}: {why}");
+        drop(router);
+        assert_eq!(taken.await.expect("it ends"), log, "{headers:?}");
+    }
+    let (router, _batches) = intake(None);
+    let msgpack = [("content-type", "application/msgpack")];
+    let body = recorded!("fluent-bit-5.1.1-msgpack.body");
+    let (status, why) = send(&router, &msgpack, body).await;
+    assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert!(why.contains("json_lines"), "{why}");
+}
+
 #[tokio::test]
 async fn a_bad_line_is_never_the_senders_fault() {
     let (router, batches) = intake(None);
