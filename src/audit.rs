@@ -30,6 +30,7 @@ use entry::{Entry, Half};
 use facts::Facts;
 use finding::Finding;
 use ledger::Ledger;
+use rule::books::{Difference, Weighed};
 
 use crate::model::time::Moment as _;
 
@@ -77,9 +78,15 @@ pub struct Judge {
     /// The entries of which they may not, as long as they may come again.
     settled: BTreeSet<(Timestamp, LineId)>,
     ledger: Ledger,
+    weighed: Weighed,
 }
 
 impl Judge {
+    /// By how much Vault's log holds more than other books, if there is one to compare it with.
+    pub const fn difference(&self) -> Option<Difference> {
+        self.weighed.difference()
+    }
+
     /// Takes in an entry from a source.
     pub fn take(&mut self, source: &str, entry: Entry, context: &Context) -> Taken {
         self.facts.learn(&entry, context);
@@ -103,7 +110,8 @@ impl Judge {
         for (source, entry) in self.open.values() {
             hits.extend(rule::hits(source, entry, &self.facts, context, mode, now));
         }
-        hits.extend(rule::books::excess(&self.facts, context, now));
+        self.weighed.weigh(&self.facts, context, now);
+        hits.extend(self.weighed.hit());
         changed.extend(self.ledger.update(hits, &context.settings, now));
         if let Some(now) = now {
             self.settle(context, now);
@@ -188,6 +196,7 @@ impl Judge {
             open: open.collect(),
             settled: saved.settled.into_iter().collect(),
             ledger: saved.ledger,
+            weighed: Weighed::default(),
         }
     }
 

@@ -162,17 +162,37 @@ impl Facts {
 
     /// How many logins and reads there were between two moments, without those of workloads that share an identity.
     pub(super) fn counted(&self, context: &Context, from: Timestamp, to: Timestamp) -> (u64, u64) {
+        let Counted { logins, reads } = self.counted_until(context, from, &[to]);
+        let of = |counts: Vec<u64>| counts.first().copied().unwrap_or_default();
+        (of(logins), of(reads))
+    }
+
+    /// The same from one moment up to each of these.
+    pub(super) fn counted_until(
+        &self,
+        context: &Context,
+        from: Timestamp,
+        until: &[Timestamp],
+    ) -> Counted {
         let theirs = |id: &str| {
             let shared = self.shared.get(id);
             shared.is_some_and(|(at, account, address)| context.workload(account, *address, *at))
         };
         let count = |book: &BTreeSet<(Timestamp, String)>| {
-            let within = book
-                .iter()
-                .filter(|(at, id)| (from..to).contains(at) && !theirs(id));
-            u64::try_from(within.count()).unwrap_or(u64::MAX)
+            let own = book
+                .range((from, String::new())..)
+                .filter(|(_, id)| !theirs(id));
+            let times: Vec<_> = own.map(|(at, _)| *at).collect();
+            let up_to = |to: &Timestamp| times.partition_point(|at| at < to);
+            let counts = until.iter().map(up_to);
+            counts
+                .map(|count| u64::try_from(count).unwrap_or(u64::MAX))
+                .collect()
         };
-        (count(&self.logins), count(&self.reads))
+        Counted {
+            logins: count(&self.logins),
+            reads: count(&self.reads),
+        }
     }
 
     /// How many tokens of ServiceAccounts the operator had issued between two moments.
@@ -199,6 +219,12 @@ impl Facts {
         }
         self.shared.retain(|_, (at, _, _)| *at >= before);
     }
+}
+
+/// How many there were up to some moments.
+pub(super) struct Counted {
+    pub(super) logins: Vec<u64>,
+    pub(super) reads: Vec<u64>,
 }
 
 /// Whether the operator made a request to the API server.

@@ -24,6 +24,9 @@ pub struct Stay {
     /// Its node's address.
     #[serde(default, deserialize_with = "read_address")]
     pub node_address: Option<IpAddr>,
+    /// Its node's further addresses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub node_further: Vec<IpAddr>,
     /// When it was there for the first time.
     pub from: Timestamp,
     /// When it was gone; `None` if it is there.
@@ -39,13 +42,17 @@ impl Stay {
 
     /// The addresses from which its requests may come.
     fn has(&self, address: IpAddr, mode: Mode) -> bool {
-        let node = mode == Mode::Node && self.node_address == Some(address);
-        self.own(address) || node
+        self.own(address) || mode == Mode::Node && self.of_node(address)
     }
 
     /// Whether an address is the Pod's.
-    fn own(&self, address: IpAddr) -> bool {
+    pub(super) fn own(&self, address: IpAddr) -> bool {
         self.addresses().any(|own| own == address)
+    }
+
+    /// Whether an address is its node's.
+    pub(super) fn of_node(&self, address: IpAddr) -> bool {
+        self.node_address == Some(address) || self.node_further.contains(&address)
     }
 
     /// The Pod's addresses.
@@ -197,7 +204,7 @@ impl Presence {
             if stay.own(address) {
                 return Some(Mode::Pod);
             }
-            if stay.node_address == Some(address) {
+            if stay.of_node(address) {
                 node = Some(Mode::Node);
             }
         }
@@ -254,7 +261,7 @@ mod tests {
         let lines = concat!(
             r#"{"pod":"vso-a","address":"10.0.0.1","node_address":"10.9.0.1","from":"2027-01-15T08:00:00Z","to":null}"#,
             "\n",
-            r#"{"pod":"vso-b","address":"10.0.0.2","further":["fd00::2"],"node_address":"10.9.0.1","from":"2027-01-15T08:00:00Z","to":null}"#,
+            r#"{"pod":"vso-b","address":"10.0.0.2","further":["fd00::2"],"node_address":"10.9.0.1","node_further":["fd00::9"],"from":"2027-01-15T08:00:00Z","to":null}"#,
             "\n",
             r#"{"lease":{"from":"2027-01-15T08:00:00Z","to":"2027-01-15T08:00:15Z"}}"#,
             "\n",
@@ -280,6 +287,7 @@ mod tests {
                 address: address::parse("10.0.0.1"),
                 further: Vec::new(),
                 node_address: None,
+                node_further: Vec::new(),
                 from: at(from),
                 to: to.map(at),
             })

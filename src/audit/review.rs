@@ -10,6 +10,7 @@ use super::finding::{Finding, Hit, RuleName};
 use super::identity::{Identities, Identity, Person};
 use super::ledger::Ledger;
 use super::rule;
+use super::rule::books::Weighed;
 use super::trap::{Kind, Trap};
 use crate::model::name::ObjectRef;
 
@@ -138,8 +139,7 @@ fn used_by_operator(entry: &VaultEntry, context: &Context) -> Option<Identity> {
     let address = entry.address?;
     let slack = context.settings.grace;
     let mut around = context.presence.around(entry.time, slack);
-    let own =
-        around.any(|stay| stay.address == Some(address) && stay.node_address != Some(address));
+    let own = around.any(|stay| stay.own(address) && !stay.of_node(address));
     if !own || context.own(entry) {
         return None;
     }
@@ -215,8 +215,9 @@ impl<'a> Review<'a> {
 
     /// All findings, the first first.
     pub fn findings(mut self) -> Vec<Finding> {
-        self.hits
-            .extend(rule::books::excess(self.facts, self.context, None));
+        let mut weighed = Weighed::default();
+        weighed.weigh(self.facts, self.context, None);
+        self.hits.extend(weighed.hit());
         self.conclude();
         self.ledger.findings()
     }

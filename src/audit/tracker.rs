@@ -26,6 +26,8 @@ pub struct SeenPod {
     pub further: Vec<IpAddr>,
     /// Its node's address.
     pub node_address: Option<IpAddr>,
+    /// Its node's further addresses.
+    pub node_further: Vec<IpAddr>,
     /// When it was created.
     pub created: Timestamp,
 }
@@ -128,6 +130,7 @@ impl Tracker {
             address: pod.address,
             further: pod.further.clone(),
             node_address: pod.node_address,
+            node_further: pod.node_further.clone(),
             from,
             to: None,
         };
@@ -137,6 +140,9 @@ impl Tracker {
             return;
         };
         known.node_address = pod.node_address.or(known.node_address);
+        if !pod.node_further.is_empty() {
+            known.node_further.clone_from(&pod.node_further);
+        }
         if !pod.further.is_empty() {
             known.further.clone_from(&pod.further);
         }
@@ -206,6 +212,7 @@ mod tests {
             address: parse(address),
             further: Vec::new(),
             node_address: None,
+            node_further: Vec::new(),
             created: at(created),
         }
     }

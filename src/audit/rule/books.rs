@@ -13,8 +13,6 @@ use super::operator;
 use crate::model::text::Text;
 use crate::model::time::Moment as _;
 
-/// In so many windows must the log be compared.
-const WINDOWS: usize = 2;
 /// How long the operator may take from a request to its count.
 const EDGE: Duration = Duration::from_secs(2);
 
@@ -29,6 +27,42 @@ pub struct Difference {
     pub tokens: Option<i64>,
 }
 
+/// What the windows amount to of which no line is to come any more. It is computed once for each of them, as the log of an hour is
+/// long.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Weighed {
+    /// When the last of them ended.
+    until: Option<Timestamp>,
+    /// What is found.
+    hit: Option<Hit>,
+    difference: Option<Difference>,
+}
+
+impl Weighed {
+    /// Takes in a window that is over by now, if there is one.
+    pub fn weigh(&mut self, facts: &Facts, context: &Context, now: Option<Timestamp>) {
+        let windows = over(context, now);
+        let until = windows.last().map(|window| window.to);
+        if until != self.until {
+            *self = Self {
+                until,
+                hit: excess(facts, context, &windows),
+                difference: difference(facts, context, &windows),
+            };
+        }
+    }
+
+    /// What is found.
+    pub fn hit(&self) -> Option<Hit> {
+        self.hit.clone()
+    }
+
+    /// The difference over all windows, which follow one another. What was under way at either end may count for it.
+    pub const fn difference(&self) -> Option<Difference> {
+        self.difference
+    }
+}
+
 /// The windows of which no line is to come any more.
 fn over(context: &Context, now: Option<Timestamp>) -> Vec<&Window> {
     let lag = context.settings.lag;
@@ -41,15 +75,13 @@ fn sum(windows: &[&Window], of: fn(&Window) -> u64) -> u64 {
     windows.iter().fold(0, sum)
 }
 
-/// The difference over all windows, which follow one another. What was under way at either end may count for it.
-pub fn difference(facts: &Facts, context: &Context, now: Timestamp) -> Option<Difference> {
-    let windows = over(context, Some(now));
+fn difference(facts: &Facts, context: &Context, windows: &[&Window]) -> Option<Difference> {
     let (from, to) = (windows.first()?.from, windows.last()?.to);
     let (logins, reads) = facts.counted(context, from, to);
     let events = facts.events().filter(|(first, _)| *first <= from);
     Some(Difference {
-        logins: less(logins, sum(&windows, |window| window.logins)),
-        reads: less(reads, sum(&windows, |window| window.reads)),
+        logins: less(logins, sum(windows, |window| window.logins)),
+        reads: less(reads, sum(windows, |window| window.reads)),
         tokens: events.map(|_| less(logins, facts.tokens_issued(from, to))),
     })
 }
@@ -67,18 +99,25 @@ fn less(one: u64, other: u64) -> i64 {
     whole(one).saturating_sub(whole(other))
 }
 
-/// A finding, if the log holds more than the operator did in its windows, of which there are two or more.
-pub fn excess(facts: &Facts, context: &Context, now: Option<Timestamp>) -> Option<Hit> {
-    let windows = over(context, now);
+/// A finding, if the log holds more than the operator did between two of its readings, of which there are three or more.
+fn excess(facts: &Facts, context: &Context, windows: &[&Window]) -> Option<Hit> {
     let (first, last) = (windows.first()?, windows.last()?);
-    if windows.len() < WINDOWS {
-        return None;
-    }
-    // What was under way at either end may be counted on the other side of it.
     let guard = EDGE.saturating_add(context.error());
-    let (logins, reads) = facts.counted(context, first.from.later(guard), last.to.earlier(guard));
-    let logins = logins.saturating_sub(sum(&windows, |window| window.logins));
-    let reads = reads.saturating_sub(sum(&windows, |window| window.reads));
+    let ends = windows.iter().map(|window| window.to);
+    let readings: Vec<_> = std::iter::once(first.from).chain(ends).collect();
+    let before = readings
+        .iter()
+        .map(|at| at.earlier(guard))
+        .collect::<Vec<_>>();
+    let after = readings
+        .iter()
+        .map(|at| at.later(guard))
+        .collect::<Vec<_>>();
+    let before = facts.counted_until(context, first.from, &before);
+    let after = facts.counted_until(context, first.from, &after);
+    let counted = |of: fn(&Window) -> u64| windows.iter().map(move |window| of(window));
+    let logins = proven(&before.logins, &after.logins, counted(|one| one.logins));
+    let reads = proven(&before.reads, &after.reads, counted(|one| one.reads));
     if (logins, reads) == (0, 0) {
         return None;
     }
@@ -98,6 +137,29 @@ pub fn excess(facts: &Facts, context: &Context, now: Option<Timestamp>) -> Optio
         operator: operator(from, context.settings.grace, context, mode),
         text: text.into(),
     })
+}
+
+/// How much the log holds at least that the operator did not do. Of each reading: how many lines stand before it, and up to a
+/// little after it; then what was counted from one to the next. What is under way at a reading may be counted on the other side of
+/// it, so that a busy moment shows less than a quiet one: any two readings may show the most. Two must show it at their end, as one
+/// may come while the operator is held up.
+fn proven(before: &[u64], after: &[u64], counted: impl Iterator<Item = u64>) -> u64 {
+    let readings = before.iter().zip(after);
+    let counted = std::iter::once(0).chain(counted);
+    let (mut sum, mut least) = (0, None::<i64>);
+    let mut most = [0; 2];
+    for ((before, after), counted) in readings.zip(counted) {
+        sum += counted;
+        if let Some(least) = least {
+            let shown = less(*before, sum).saturating_sub(least);
+            let [first, second] = most;
+            most = [first.max(shown), second.max(shown.min(first))];
+        }
+        let here = less(*after, sum);
+        least = Some(least.map_or(here, |least| least.min(here)));
+    }
+    let [_, second] = most;
+    u64::try_from(second).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -123,5 +185,37 @@ mod tests {
         check(0, 0, Ordering::Equal);
         check(0, 1, Ordering::Less);
         check(1, 0, Ordering::Less);
+    }
+
+    /// Lines before each reading, those within the guard after it as well, and counts between readings.
+    fn check(lines: [(u64, u64); 5], counted: [u64; 4], expected: u64) {
+        let (before, after): (Vec<_>, Vec<_>) = lines.into_iter().unzip();
+        let proven = proven(&before, &after, counted.into_iter());
+        assert_eq!(proven, expected, "{before:?} {after:?} {counted:?}");
+    }
+
+    #[test]
+    fn an_excess_of_one_is_found_wherever_two_readings_are_quiet() {
+        let quiet = [(0, 0), (5, 5), (10, 10), (15, 15), (20, 20)];
+        check(quiet, [5, 5, 5, 5], 0);
+        check(quiet, [5, 4, 5, 5], 1);
+        // In the last window it is shown at one end alone.
+        check(quiet, [5, 5, 5, 4], 0);
+        let busy_at_first = [
+            (0, 40),
+            (500, 540),
+            (1000, 1000),
+            (1005, 1005),
+            (1010, 1010),
+        ];
+        check(busy_at_first, [520, 480, 4, 5], 1);
+        check(busy_at_first, [520, 480, 5, 5], 0);
+    }
+
+    #[test]
+    fn an_operator_that_was_held_up_counts_later() {
+        let quiet = [(0, 0), (5, 5), (10, 10), (15, 15), (20, 20)];
+        check(quiet, [5, 2, 8, 5], 0);
+        check(quiet, [5, 0, 10, 5], 0);
     }
 }

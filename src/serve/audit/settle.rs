@@ -186,7 +186,7 @@ impl Auditor {
             blind.is_none(),
         );
         figures.drilled = unix(self.board.drilled());
-        let difference = books::difference(facts, &self.context, now);
+        let difference = self.judge.difference();
         figures.difference = difference.map_or_else(Vec::new, |difference| {
             let operator = [("login", difference.logins), ("read", difference.reads)];
             let operator = operator.map(|(operation, more)| (operation, "operator", more));

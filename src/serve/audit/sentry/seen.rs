@@ -34,6 +34,8 @@ struct UsingStatus {
     phase: Option<String>,
     #[serde(rename = "hostIP")]
     host_ip: Option<String>,
+    #[serde(default, rename = "hostIPs")]
+    host_ips: Vec<UsingIp>,
     #[serde(default, rename = "podIPs")]
     pod_ips: Vec<UsingIp>,
 }
@@ -48,8 +50,9 @@ impl UsingPod {
     pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         let status = &self.status;
         let ended = ended(status.phase.as_deref());
-        let own = status.pod_ips.iter().map(|ip| &ip.ip);
-        let all = own.chain([&status.host_ip]).filter(move |_| !ended);
+        let all = status.pod_ips.iter().chain(&status.host_ips);
+        let all = all.map(|ip| &ip.ip).chain([&status.host_ip]);
+        let all = all.filter(move |_| !ended);
         all.filter_map(|ip| address::parse(ip.as_deref()?))
     }
 }
@@ -77,15 +80,20 @@ pub(super) fn seen(pod: &Pod, at: Timestamp) -> Option<SeenPod> {
         return None;
     }
     let parsed = |text: Option<String>| text.as_deref().and_then(address::parse);
-    let address = parsed(status.pod_ip);
+    let (address, node_address) = (parsed(status.pod_ip), parsed(status.host_ip));
     let all = status.pod_ips.into_iter().flatten();
     let further = all.filter_map(|ip| address::parse(&ip.ip));
+    let nodes = status.host_ips.into_iter().flatten();
+    let node_further = nodes.filter_map(|ip| address::parse(&ip.ip));
     Some(SeenPod {
         further: further.filter(|ip| Some(*ip) != address).collect(),
+        node_further: node_further
+            .filter(|ip| Some(*ip) != node_address)
+            .collect(),
         uid: pod.metadata.uid.clone()?,
         name: pod.name_any().into(),
         address,
-        node_address: parsed(status.host_ip),
+        node_address,
         created: pod
             .metadata
             .creation_timestamp
