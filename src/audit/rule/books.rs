@@ -158,8 +158,9 @@ fn proven(before: &[u64], after: &[u64], counted: impl Iterator<Item = u64>) -> 
         let here = less(*after, sum);
         least = Some(least.map_or(here, |least| least.min(here)));
     }
-    let [_, second] = most;
-    u64::try_from(second).unwrap_or_default()
+    let [first, second] = most;
+    let shown = if second > 0 { first } else { 0 };
+    u64::try_from(shown).unwrap_or_default()
 }
 
 #[cfg(test)]
