@@ -76,6 +76,12 @@ pub struct Window {
     pub logins: u64,
     /// Reads.
     pub reads: u64,
+    /// When the second was asked for; none if it took no time.
+    #[serde(default)]
+    pub asked: Option<Timestamp>,
+    /// How long the logins and reads took together.
+    #[serde(default)]
+    pub took: Duration,
 }
 
 /// What is known beside the logs.

@@ -302,7 +302,11 @@ impl Auditor {
                 });
                 self.identify();
             }
-            News::Metrics { at, snapshot } => {
+            News::Metrics {
+                asked,
+                at,
+                snapshot,
+            } => {
                 let keeps = snapshot.keeps_tokens;
                 self.context.persistence = keeps.map(|keeps| {
                     if keeps {
@@ -311,7 +315,7 @@ impl Auditor {
                         Persistence::None
                     }
                 });
-                if !self.readings.reading(at, &snapshot) {
+                if !self.readings.reading((asked, at), &snapshot) {
                     self.counts.window(VOID);
                 }
                 self.context.windows = self.readings.windows();

@@ -315,7 +315,7 @@ async fn books(scene: &Scene) -> Result<()> {
     let secret = json!({"data": {"key": "value"}});
     vault.write("kvv2/data/vso-prober/extra", secret).await?;
     thief.read("kvv2/data/vso-prober/extra").await?;
-    let found = eventually("finding of the books", WINDOWS, async || {
+    let found = eventually("finding of the books", 2 * WINDOWS, async || {
         let found = findings(&server, "?rule=books").await?;
         Ok(found.into_iter().next())
     })

@@ -13,8 +13,10 @@ use super::operator;
 use crate::model::text::Text;
 use crate::model::time::Moment as _;
 
-/// How long the operator may take from a request to its count.
-const EDGE: Duration = Duration::from_secs(2);
+/// How long the operator may take from a request to its count: at least this, and so many times what a request takes it on the
+/// average.
+const EDGE: Duration = Duration::from_millis(100);
+const EDGES: u32 = 20;
 
 /// By how much Vault's log holds more than another book.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -102,17 +104,15 @@ fn less(one: u64, other: u64) -> i64 {
 /// A finding, if the log holds more than the operator did between two of its readings, of which there are three or more.
 fn excess(facts: &Facts, context: &Context, windows: &[&Window]) -> Option<Hit> {
     let (first, last) = (windows.first()?, windows.last()?);
-    let guard = EDGE.saturating_add(context.error());
-    let ends = windows.iter().map(|window| window.to);
-    let readings: Vec<_> = std::iter::once(first.from).chain(ends).collect();
-    let before = readings
+    let guard = edge(windows).saturating_add(context.error());
+    let asked = windows
         .iter()
-        .map(|at| at.earlier(guard))
-        .collect::<Vec<_>>();
-    let after = readings
-        .iter()
-        .map(|at| at.later(guard))
-        .collect::<Vec<_>>();
+        .map(|window| window.asked.unwrap_or(window.to));
+    let before = std::iter::once(first.from).chain(asked);
+    let before: Vec<_> = before.map(|at| at.earlier(guard)).collect();
+    let came = windows.iter().map(|window| window.to);
+    let after = std::iter::once(first.from).chain(came);
+    let after: Vec<_> = after.map(|at| at.later(context.error())).collect();
     let before = facts.counted_until(context, first.from, &before);
     let after = facts.counted_until(context, first.from, &after);
     let counted = |of: fn(&Window) -> u64| windows.iter().map(move |window| of(window));
@@ -137,6 +137,15 @@ fn excess(facts: &Facts, context: &Context, windows: &[&Window]) -> Option<Hit> 
         operator: operator(from, context.settings.grace, context, mode),
         text: text.into(),
     })
+}
+
+/// How long the operator may have taken from a request to its count.
+fn edge(windows: &[&Window]) -> Duration {
+    let counted = sum(windows, |window| window.logins.saturating_add(window.reads));
+    let took = windows.iter().map(|window| window.took);
+    let took = took.fold(Duration::ZERO, Duration::saturating_add);
+    let counted = u32::try_from(counted).unwrap_or(u32::MAX).max(1);
+    took.saturating_mul(EDGES).div_f64(counted.into()).max(EDGE)
 }
 
 /// How much the log holds at least that the operator did not do. Of each reading: how many lines stand before it, and up to a
@@ -176,6 +185,8 @@ mod tests {
                 to: at(60),
                 logins,
                 reads,
+                asked: None,
+                took: Duration::ZERO,
             };
             assert_eq!(
                 weigh(&Facts::default(), &Context::default(), &window),

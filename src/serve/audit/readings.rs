@@ -1,6 +1,7 @@
 //! Readings of the operator's metrics, and what it counted between them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -17,6 +18,7 @@ struct Reading {
     processes: BTreeMap<String, f64>,
     logins: f64,
     reads: f64,
+    seconds: f64,
 }
 
 /// The windows between readings of the same processes, one after the other.
@@ -27,15 +29,22 @@ pub(super) struct Readings {
 }
 
 impl Readings {
-    /// Takes in a reading. Where a process has begun anew, or gone, the windows begin anew, and this one is void. Whether it is
+    /// Takes in a reading that was asked for, and came. Where a process has begun anew, or gone, the windows begin anew, and this one is void. Whether it is
     /// not.
-    pub(super) fn reading(&mut self, at: Timestamp, snapshot: &Snapshot) -> bool {
+    pub(super) fn reading(
+        &mut self,
+        (asked, at): (Timestamp, Timestamp),
+        snapshot: &Snapshot,
+    ) -> bool {
         let connections = || snapshot.connections.values();
         let reading = Reading {
             at,
             processes: snapshot.processes.clone(),
             logins: connections().map(|one| one.logins.count).sum(),
             reads: connections().map(|one| one.reads.count).sum(),
+            seconds: connections()
+                .map(|one| one.reads.seconds + one.logins.seconds)
+                .sum(),
         };
         if let Some(before) = self.last.replace(reading.clone()) {
             let (logins, reads) = (reading.logins - before.logins, reading.reads - before.reads);
@@ -48,6 +57,9 @@ impl Readings {
                 to: at,
                 logins: whole(logins),
                 reads: whole(reads),
+                asked: Some(asked),
+                took: Duration::try_from_secs_f64(reading.seconds - before.seconds)
+                    .unwrap_or_default(),
             });
             if self.windows.len() > LONGEST {
                 self.windows.remove(0);
@@ -83,7 +95,7 @@ mod tests {
         let snapshot = |started: f64, logins: f64, reads: f64| {
             let sum = |count| Sum {
                 count,
-                seconds: 0.0,
+                seconds: count / 100.0,
             };
             let connection = Connection {
                 reads: sum(reads),
@@ -97,18 +109,20 @@ mod tests {
             }
         };
         let mut readings = Readings::default();
-        assert!(readings.reading(at(0), &snapshot(1.0, 5.0, 50.0)));
-        assert!(readings.reading(at(60), &snapshot(1.0, 6.0, 53.0)));
+        assert!(readings.reading((at(-1), at(0)), &snapshot(1.0, 5.0, 50.0)));
+        assert!(readings.reading((at(59), at(60)), &snapshot(1.0, 6.0, 53.0)));
         let window = Window {
             from: at(0),
             to: at(60),
             logins: 1,
             reads: 3,
+            asked: Some(at(59)),
+            took: Duration::from_millis(40),
         };
         assert_eq!(readings.windows(), [window]);
-        assert!(!readings.reading(at(120), &snapshot(2.0, 0.0, 1.0)));
+        assert!(!readings.reading((at(119), at(120)), &snapshot(2.0, 0.0, 1.0)));
         assert_eq!(readings.windows(), []);
-        assert!(readings.reading(at(180), &snapshot(2.0, 0.0, 2.0)));
+        assert!(readings.reading((at(179), at(180)), &snapshot(2.0, 0.0, 2.0)));
         assert_eq!(readings.windows().len(), 1);
     }
 }

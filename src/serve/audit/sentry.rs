@@ -61,8 +61,9 @@ pub(super) enum News {
     /// The accounts, `namespace/name`, that Pods use which are not the operator's, and those Pods' addresses; `None` if that can't be
     /// told.
     Accounts(Option<BTreeMap<String, BTreeSet<IpAddr>>>),
-    /// The operator's metrics.
+    /// The operator's metrics, asked for and come.
     Metrics {
+        asked: Timestamp,
         at: Timestamp,
         snapshot: Box<Snapshot>,
     },
@@ -221,16 +222,16 @@ impl Sentry {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
+            let asked = Timestamp::now();
             let look = scraper.look().await;
             let at = Timestamp::now();
             if let Ok(snapshot) = &look.what {
-                let snapshot = Box::new(snapshot.clone());
-                if self
-                    .news
-                    .send(News::Metrics { at, snapshot })
-                    .await
-                    .is_err()
-                {
+                let news = News::Metrics {
+                    asked,
+                    at,
+                    snapshot: Box::new(snapshot.clone()),
+                };
+                if self.news.send(news).await.is_err() {
                     return;
                 }
             }
