@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::case::{Case, status};
 use super::{Rule, lease, outages, said};
-use crate::model::Mark;
-use crate::model::account::Writes;
+use crate::model::account::{Hold, Writes};
 use crate::model::cause::{Blame, Cause, Evidence, Source};
 use crate::model::proof::Proof;
+use crate::model::{Mark, Step};
 
 /// The first that applies decides. First what the prober could not see, then whether what came is right, and how soon
 /// it came last.
@@ -71,16 +71,17 @@ fn written_too_often(case: &Case<'_>) -> Option<Blame> {
     })
 }
 
-/// Somebody else's finalizer held the Secret for as long as it was late to go.
+/// Somebody else's finalizer held the Secret for as long as the step was late.
 fn late_while_held(case: &Case<'_>) -> Option<Blame> {
-    held(case, case.proven?.at, beyond(case)?)
+    held(case, beyond(case)?)
 }
 
-/// Whoever held the Secret until `gone` for as long as it was late.
-pub(super) fn held(case: &Case<'_>, gone: Mark, late: Duration) -> Option<Blame> {
-    let (since, by) = case.account.held.as_ref()?;
-    let held = gone.since(*since);
-    (case.step.proof == Proof::Gone && held >= late).then(|| {
+/// Whoever held the Secret that was to go, or to come anew, for as long as it was late.
+pub(super) fn held(case: &Case<'_>, late: Duration) -> Option<Blame> {
+    let Hold { since, until, by } = case.account.held.as_ref()?;
+    let held = until.since(*since);
+    let goes = case.step.proof == Proof::Gone || case.step.step == Step::Recreate;
+    (goes && held >= late).then(|| {
         let text = format!(
             "someone else's finalizer `{by}` held the Secret for {:.3} s",
             held.as_secs_f64()

@@ -77,7 +77,7 @@ fn came_after_all(case: &Case<'_>) -> Option<Blame> {
         let text =
             format!("the effect arrived after {late:.3} s, when the step had already timed out");
         let late = measured.saturating_sub(step.within);
-        proven::held(case, effect.at, late).unwrap_or_else(|| {
+        proven::held(case, late).unwrap_or_else(|| {
             proven::by_others(case, proven::slow(case, effect.at, measured, text))
         })
     })

@@ -59,8 +59,8 @@ pub struct StepAccount {
     pub static_role: Option<StaticRole>,
     /// When the resource was gone.
     pub released: Option<Mark>,
-    /// Since when somebody else's finalizer, and which, held the Secret that was to go.
-    pub held: Option<(Mark, Text)>,
+    /// The time for which somebody else held the Secret that was to go.
+    pub held: Option<Hold>,
     /// For how long somebody was away when it counted.
     pub away: Away,
     /// Why each watch was interrupted that was.
@@ -153,6 +153,17 @@ pub enum Refusal {
     For(Cause),
     /// The words say nothing that is known.
     Unclear,
+}
+
+/// A time for which somebody else held a Secret that was being deleted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hold {
+    /// Since when.
+    pub since: Mark,
+    /// Until when; as long as the step lasted, if it did not go.
+    pub until: Mark,
+    /// Whose finalizer it was.
+    pub by: Text,
 }
 
 /// A time for which the Secret held a credential that was refused.

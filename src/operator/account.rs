@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::reader::{self, Effect};
 use super::reconciles::{self, WAKE};
-use crate::model::account::{Account, Away, Standing, StepAccount};
+use crate::model::account::{Account, Away, Hold, Standing, StepAccount};
 use crate::model::record::{Answer, End, Record, StepRecord};
 use crate::model::text::Text;
 use crate::model::timeline::{Content, Resource, Seen};
@@ -146,11 +146,17 @@ fn idle(step: &StepRecord, due: Option<Mark>, until: Mark) -> Duration {
     }
 }
 
-fn held(record: &Record, step: &StepRecord) -> Option<(Mark, Text)> {
+fn held(record: &Record, step: &StepRecord) -> Option<Hold> {
     let mut seen = record.timeline.between(step.started, step.left);
-    seen.find_map(|sighting| match &sighting.what {
+    let (since, by) = seen.find_map(|sighting| match &sighting.what {
         Seen::SecretHeld(by) => Some((sighting.at, by.clone())),
         _ => None,
+    })?;
+    let gone = seen.find(|sighting| sighting.what == Seen::SecretGone);
+    Some(Hold {
+        since,
+        until: gone.map_or(step.left, |gone| gone.at),
+        by,
     })
 }
 

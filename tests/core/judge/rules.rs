@@ -350,6 +350,22 @@ fn every_rule_fires_and_none_always_hides_another() {
     }
 }
 
+/// Whoever held the Secret that the prober had deleted, held up the one that was to come.
+#[test]
+fn what_was_held_comes_anew_later() {
+    let of = |held: u64| {
+        let seen = vec![
+            sighting(10, Seen::SecretHeld("example.com/a".into())),
+            sighting(held, Seen::SecretGone),
+            sighting(3000, secret("new")),
+        ];
+        let run = judge(&record(proven(Step::Recreate, proof()), seen));
+        run.steps[0].rule.clone()
+    };
+    assert_eq!(of(2900).as_deref(), Some("late_while_held"));
+    assert_eq!(of(200).as_deref(), Some("too_slow"));
+}
+
 /// What came while the questions were asked was late by those whom the operator named meanwhile.
 #[test]
 fn what_came_after_all_is_laid_to_whom_the_operator_named() {
