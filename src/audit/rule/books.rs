@@ -145,7 +145,8 @@ fn edge(windows: &[&Window]) -> Duration {
     let took = windows.iter().map(|window| window.took);
     let took = took.fold(Duration::ZERO, Duration::saturating_add);
     let counted = u32::try_from(counted).unwrap_or(u32::MAX).max(1);
-    took.saturating_mul(EDGES).div_f64(counted.into()).max(EDGE)
+    let each = took.checked_div(counted).unwrap_or_default();
+    each.saturating_mul(EDGES).max(EDGE)
 }
 
 /// How much the log holds at least that the operator did not do. Of each reading: how many lines stand before it, and up to a

@@ -355,7 +355,7 @@ fn every_rule_fires_and_none_always_hides_another() {
 fn what_was_held_comes_anew_later() {
     let of = |held: u64| {
         let seen = vec![
-            sighting(10, Seen::SecretHeld("example.com/a".into())),
+            sighting(210, Seen::SecretHeld("example.com/a".into())),
             sighting(held, Seen::SecretGone),
             sighting(3000, secret("new")),
         ];
@@ -363,7 +363,7 @@ fn what_was_held_comes_anew_later() {
         run.steps[0].rule.clone()
     };
     assert_eq!(of(2900).as_deref(), Some("late_while_held"));
-    assert_eq!(of(200).as_deref(), Some("too_slow"));
+    assert_eq!(of(300).as_deref(), Some("too_slow"));
 }
 
 /// What came while the questions were asked was late by those whom the operator named meanwhile.
