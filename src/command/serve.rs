@@ -24,12 +24,12 @@ use crate::publish::{Fact, Publisher};
 use crate::serve::{
     Auditing, Change, ConfigFile, Files, RemoteWriter, Reporter, Scheduler, Unread,
 };
-use crate::shutdown::Shutdown;
+use crate::shutdown::{Shutdown, Tenure};
 
 pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, Error> {
     let (name, text) = settings.read()?;
     let config = usable(settings, &text, &name).map_err(Error::Config)?;
-    let mut config_file = ConfigFile::new(settings.file(), text)?;
+    let config_file = ConfigFile::new(settings.file(), text)?;
     let shutdown = Shutdown::on_signals()?;
     let publisher = Arc::new(Publisher::default());
     let history = Arc::new(History::default());
@@ -38,14 +38,13 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
     // Before anyone can ask: every series is there from the first scrape.
     reporter.configured(&config, None);
 
-    let probing = args.only != Some(Only::Audit);
     has_what_it_needs(args.only, &config)?;
     let listen = config.server.listen;
     let listener = http::listen(listen)
         .with_context(|| format!("tried to listen on {listen}, the `server.listen`"))?;
     let board = Arc::new(AuditBoard::default());
     let judged = (args.only != Some(Only::Probes)).then(|| board.clone());
-    let (control, mut asked) = mpsc::channel(16);
+    let (control, asked) = mpsc::channel(16);
     let served = Served {
         publisher: publisher.clone(),
         history: history.clone(),
@@ -69,65 +68,27 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
         auditing.begin(&config).await?;
     }
     let leadership = contend(args.leader_elect, &config, &health).await?;
-    let term = leadership.as_ref().map(Leadership::tenure).cloned();
-    let mut leading = leadership
+    let leading = leadership
         .as_ref()
         .map_or_else(|| watch::channel(Standing::Leads).1, Leadership::leading);
-
     let mut remote_writer = RemoteWriter::default();
     remote_writer
         .configure(&config, &publisher, &health)
         .map_err(|error| Error::Usage(error.to_string()))?;
-    let mut files = Files::of(&config).await;
     let mut service = Service {
         settings,
         only: args.only,
+        term: leadership.as_ref().map(Leadership::tenure).cloned(),
+        leading,
+        config_file,
+        files: Files::of(&config).await,
         scheduler: Scheduler::new(reporter, config, judged),
         remote_writer,
         auditing,
-        publisher: publisher.clone(),
-        health: health.clone(),
+        publisher,
+        health,
     };
-    publisher.publish(Fact::Reload { successful: true });
-    let standing = leading.borrow_and_update().clone();
-    publisher.publish(Fact::Standing(standing.clone()));
-    service
-        .scheduler
-        .lead(probing && standing.leads(), term.as_ref());
-    let heart = health.promise("the main loop", STUCK);
-    let mut beats = interval(BEAT);
-    let exit = loop {
-        tokio::select! {
-            () = shutdown.wait() => break Exit::Good,
-            stopped = health.stopped() => {
-                tracing::error!(task = stopped.who, "{stopped}; cleaning up and exiting");
-                break Exit::Broken;
-            }
-            _ = beats.tick() => heart.renew(Instant::now().later(STUCK)),
-            Ok(()) = leading.changed() => {
-                let standing = leading.borrow_and_update().clone();
-                publisher.publish(Fact::Standing(standing.clone()));
-                service.scheduler.lead(probing && standing.leads(), term.as_ref());
-            }
-            text = config_file.changed() => {
-                // Told in the log and in a metric: nobody else waits for it.
-                let _ = service.apply(text).await;
-                let change = files.now(service.scheduler.config()).await;
-                service.heed(change).await;
-            }
-            change = files.changed() => service.heed(change).await,
-            Some(ask) = asked.recv() => match ask {
-                Ask::Reload(reply) => {
-                    let done = service.apply(config_file.read().await).await;
-                    let change = files.now(service.scheduler.config()).await;
-                    service.heed(change).await;
-                    let _ = reply.send(done);
-                }
-                Ask::Run { probe, reply } => service.scheduler.run_now(&probe, reply),
-            },
-        }
-    };
-    drop(heart);
+    let exit = service.work(&shutdown, asked).await;
     let Service {
         scheduler,
         remote_writer,
@@ -162,6 +123,11 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
 struct Service<'a> {
     settings: &'a Settings,
     only: Option<Only>,
+    /// Whether this replica leads, and until when at most.
+    leading: watch::Receiver<Standing>,
+    term: Option<Tenure>,
+    config_file: ConfigFile,
+    files: Files,
     scheduler: Scheduler,
     remote_writer: RemoteWriter,
     auditing: Option<Auditing>,
@@ -170,7 +136,46 @@ struct Service<'a> {
 }
 
 impl Service<'_> {
-    /// Puts a configuration in force, or keeps the one that is and says why.
+    /// Works until it is told to stop, or something is broken.
+    async fn work(&mut self, shutdown: &Shutdown, mut asked: mpsc::Receiver<Ask>) -> Exit {
+        self.publisher.publish(Fact::Reload { successful: true });
+        self.lead();
+        let heart = self.health.promise("the main loop", STUCK);
+        let mut beats = interval(BEAT);
+        loop {
+            tokio::select! {
+                () = shutdown.wait() => return Exit::Good,
+                stopped = self.health.stopped() => {
+                    tracing::error!(task = stopped.who, "{stopped}; cleaning up and exiting");
+                    return Exit::Broken;
+                }
+                _ = beats.tick() => heart.renew(Instant::now().later(STUCK)),
+                Ok(()) = self.leading.changed() => self.lead(),
+                text = self.config_file.changed() => {
+                    // Told in the log and in a metric: nobody else waits for it.
+                    let _ = self.apply(text).await;
+                }
+                change = self.files.changed() => self.heed(change).await,
+                Some(ask) = asked.recv() => match ask {
+                    Ask::Reload(reply) => {
+                        let text = self.config_file.read().await;
+                        let _ = reply.send(self.apply(text).await);
+                    }
+                    Ask::Run { probe, reply } => self.scheduler.run_now(&probe, reply),
+                },
+            }
+        }
+    }
+
+    /// Runs probes, or does not, as this replica leads or follows.
+    fn lead(&mut self) {
+        let standing = self.leading.borrow_and_update().clone();
+        self.publisher.publish(Fact::Standing(standing.clone()));
+        let probes = self.only != Some(Only::Audit) && standing.leads();
+        self.scheduler.lead(probes, self.term.as_ref());
+    }
+
+    /// Puts a configuration in force, and the files that it names, or keeps the one that is and says why.
     async fn apply(&mut self, text: Result<String, Unread>) -> Result<(), String> {
         let name = self.settings.name();
         if let Err(unread) = &text
@@ -200,6 +205,8 @@ impl Service<'_> {
                 "reload failed; keeping the previous configuration"
             ),
         }
+        let change = self.files.now(self.scheduler.config()).await;
+        self.heed(change).await;
         configured
     }
 

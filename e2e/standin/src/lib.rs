@@ -66,9 +66,9 @@ const MAC_SECRET: &str = "vso-cc-storage-hmac-key";
 /// Runs the stand-in until it is dropped or one of its parts fails.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let faults = Switchboard::default();
-    let metrics = Metrics::register(options.workers, options.persists).context("metrics")?;
-    let client = transport::client(&options, metrics.requests.clone());
-    let client = client.await.context("client to Kubernetes")?;
+    let metrics = Metrics::register(&options).context("metrics")?;
+    let client = transport::client(&options, metrics.requests.clone()).await;
+    let client = client.context("client to Kubernetes")?;
     let mut tasks = JoinSet::new();
     let health = listen(options.health).await?;
     let scraped = listen(options.metrics).await?;
@@ -95,9 +95,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let healthy = http::health(faults.clone(), move || listed.synced());
     tasks.spawn(axum::serve(health, healthy).into_future());
 
-    let mac = mac_key(&client, &options.namespace)
-        .await
-        .context("key of the HMACs")?;
+    let mac = mac_key(&client, &options.namespace).await;
+    let mac = mac.context("key of the HMACs")?;
     let (recorder, events) = Recorder::new(client.clone());
     let (ended, ends) = mpsc::unbounded_channel();
     let clients = Arc::new(Clients {
@@ -108,9 +107,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         recorder,
         series: metrics.vault.clone(),
         faults: faults.clone(),
-        storage: options
-            .persists
-            .then(|| Storage::new(&client, &options.namespace)),
+        storage: Storage::of(&options, &client),
         namespace: options.namespace,
         ended,
         gate: RwLock::default(),

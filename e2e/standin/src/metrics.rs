@@ -10,6 +10,7 @@ use prometheus::{
     Gauge, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+use super::options::Options;
 use super::process::Process;
 use controller::Controllers;
 pub(crate) use controller::{Controller, Ending, Reconciling};
@@ -43,14 +44,14 @@ impl fmt::Debug for Metrics {
 }
 
 impl Metrics {
-    /// Registers everything in a registry of its own. Each controller that writes Secrets has so many workers;
-    /// `persists` says whether tokens are kept.
-    pub(crate) fn register(workers: u16, persists: bool) -> Result<Self, prometheus::Error> {
+    /// Registers everything in a registry of its own. The options say how many workers each controller has
+    /// that writes Secrets, and whether tokens are kept.
+    pub(crate) fn register(options: &Options) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let metrics = Self {
             process: Arc::new(Process::register(&registry)?),
             before_gather: Arc::default(),
-            controllers: Controllers::register(&registry, workers)?,
+            controllers: Controllers::register(&registry, options.workers)?,
             vault: Vault::register(&registry)?,
             requests: counters(
                 &registry,
@@ -64,7 +65,7 @@ impl Metrics {
             )?,
             registry,
         };
-        metrics.info(persists)?;
+        metrics.info(options.persists)?;
         Ok(metrics)
     }
 

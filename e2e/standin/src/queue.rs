@@ -245,11 +245,13 @@ mod tests {
 
     use super::*;
     use crate::metrics::Metrics;
+    use crate::options::Options;
     use vso_prober::operator::api::VaultStaticSecret;
 
     fn queue() -> (Queue<VaultStaticSecret>, Switchboard) {
         let faults = Switchboard::default();
-        let metrics = Metrics::register(100, false).expect("fresh registry");
+        let options = Options::parse([], |_| None).expect("no flags");
+        let metrics = Metrics::register(&options).expect("fresh registry");
         let queue = Queue::new(metrics.controller("vaultstaticsecret"), faults.clone());
         (queue, faults)
     }

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, ObjectMeta, PostParams};
 use kube::{Api, Client};
 
+use crate::options::Options;
 use crate::vault::Auth;
 
 /// What stands before a client's key in the name of its Secret.
@@ -18,8 +19,10 @@ const FIELD: &str = "secret";
 pub(crate) struct Storage(Api<Secret>);
 
 impl Storage {
-    pub(crate) fn new(client: &Client, namespace: &str) -> Self {
-        Self(Api::namespaced(client.clone(), namespace))
+    /// The storage, if the options ask for one.
+    pub(crate) fn of(options: &Options, client: &Client) -> Option<Self> {
+        let secrets = Api::namespaced(client.clone(), &options.namespace);
+        options.persists.then_some(Self(secrets))
     }
 
     /// Keeps a token that can be renewed, in place of the one before.
