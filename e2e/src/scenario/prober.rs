@@ -3,15 +3,18 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::fs;
+use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use vso_prober::model::run::Run;
 
@@ -166,22 +169,37 @@ fn spawned(mut command: Command, arguments: String, group: Option<Group>) -> Res
         .stderr(Stdio::piped())
         .kill_on_drop(true);
     let child = command.spawn();
-    let child = child.with_context(|| {
+    let mut child = child.with_context(|| {
         let program = Path::new(command.as_std().get_program());
         format!("could not start `{}`", program.display())
     })?;
+    let output = (child.stdout.take(), child.stderr.take());
+    let (Some(stdout), Some(stderr)) = output else {
+        bail!("the prober has no output");
+    };
     Ok(Running {
         child,
+        stdout: tokio::spawn(all(stdout)),
+        stderr: tokio::spawn(all(stderr)),
         since: Instant::now(),
         arguments,
         group,
     })
 }
 
+/// Reads all of it, as it comes: whoever writes to a full pipe stands still.
+async fn all(mut from: impl AsyncRead + Unpin) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    from.read_to_end(&mut text).await.map(|_| text)
+}
+
 /// The binary at work.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
+    /// What it has written so far.
+    stdout: JoinHandle<io::Result<Vec<u8>>>,
+    stderr: JoinHandle<io::Result<Vec<u8>>>,
     since: Instant,
     arguments: String,
     /// What limits its memory. Dropped after the process.
@@ -214,20 +232,21 @@ impl Running {
     /// Waits for its end.
     pub async fn ended(self) -> Result<Outcome> {
         let Self {
-            child,
+            mut child,
+            stdout,
+            stderr,
             since,
             arguments,
             group: _group,
         } = self;
-        let output = timeout(LIMIT, child.wait_with_output())
+        let ended = async {
+            let (status, stdout, stderr) = tokio::join!(child.wait(), stdout, stderr);
+            anyhow::Ok((status?, stdout??, stderr??))
+        };
+        let (status, stdout, stderr) = timeout(LIMIT, ended)
             .await
             .with_context(|| format!("`vso-prober {arguments}` did not end within {LIMIT:?}"))?
             .with_context(|| format!("could not wait for `vso-prober {arguments}`"))?;
-        let Output {
-            status,
-            stdout,
-            stderr,
-        } = output;
         Ok(Outcome {
             arguments,
             code: status.code(),
