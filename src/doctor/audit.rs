@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::fix::Fix;
 use super::{Found, Ledger, Topic, files};
 use crate::config::{Audit, Config, Feed, KUBERNETES};
+use crate::wire;
 use crate::wire::sibling::Sibling;
 
 /// How much of a file is read, in bytes.
@@ -93,8 +94,7 @@ fn file(name: &str, path: &Path, several: bool, ledger: &mut Ledger) {
     let Err(error) = opened else {
         return ledger.good(topic, name, shown.to_string());
     };
-    let absent = error.kind() == ErrorKind::NotFound && path.parent().is_some_and(Path::is_dir);
-    if absent && several && name != KUBERNETES {
+    if several && name != KUBERNETES && wire::file::is_absent(path, &error) {
         let text = format!(
             "{shown} is not there: a node of Vault's writes none until it serves requests; if this one does, check the source's `file.path`"
         );

@@ -92,18 +92,6 @@ impl Auditing {
     /// # Errors
     /// That can't be done: it goes on as before, and if that can't be done any more either, the program ends.
     pub async fn configure(&mut self, before: &Config, config: &Config) -> anyhow::Result<()> {
-        let heeded = |config: &Config| {
-            let Config {
-                vault,
-                kubernetes,
-                operator,
-                probes,
-                audit,
-                instance,
-                ..
-            } = config.clone();
-            audit.map(|audit| (audit, vault, kubernetes, operator, probes, instance))
-        };
         if heeded(before) == heeded(config) {
             return Ok(());
         }
@@ -144,4 +132,18 @@ impl Auditing {
             task.abort();
         }
     }
+}
+
+/// What the judgement of audit logs goes by.
+fn heeded(config: &Config) -> Option<impl PartialEq> {
+    config.audit.as_ref().map(|audit| {
+        (
+            audit,
+            &config.vault,
+            &config.kubernetes,
+            &config.operator,
+            &config.probes,
+            &config.instance,
+        )
+    })
 }

@@ -52,9 +52,9 @@ impl Follower {
         }
     }
 
-    /// Whether there is a folder for the file to be in.
-    pub(super) fn has_folder(&self) -> bool {
-        self.path.parent().is_some_and(Path::is_dir)
+    /// The file that is followed.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Reads on.

@@ -24,6 +24,11 @@ pub fn read(file: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
     read_at_most(file, LARGEST)
 }
 
+/// Whether a file could not be opened as it is not there, though its folder is.
+pub fn is_absent(file: &Path, error: &Error) -> bool {
+    error.kind() == ErrorKind::NotFound && file.parent().is_some_and(Path::is_dir)
+}
+
 /// The text of a configuration, from a file or a pipe.
 ///
 /// # Errors

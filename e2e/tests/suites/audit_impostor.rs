@@ -91,6 +91,11 @@ pub(crate) async fn knows(server: &Server) -> Result<()> {
 
 /// The same with this mode.
 pub(crate) async fn knows_as(server: &Server, mode: &str) -> Result<()> {
+    knows_all(server, mode, 2).await
+}
+
+/// The same of so many sources.
+pub(crate) async fn knows_all(server: &Server, mode: &str, number: usize) -> Result<()> {
     let known = eventually(
         "sources that are up, and a mode that is known",
         Duration::from_secs(60),
@@ -101,8 +106,7 @@ pub(crate) async fn knows_as(server: &Server, mode: &str) -> Result<()> {
             };
             let sources = told["sources"].as_array().context("sources")?;
             let known = |source: &Value| source["up"] == true && source["address_mode"] == mode;
-            // Of the API server's log it is told last.
-            Ok((sources.len() > 1 && sources.iter().all(known)).then_some(()))
+            Ok((sources.len() == number && sources.iter().all(known)).then_some(()))
         },
     )
     .await;

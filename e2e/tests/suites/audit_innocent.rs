@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use vso_prober::model::Step;
 
 use crate::addresses::connection;
-use crate::audit_impostor::{auditor, findings, knows};
+use crate::audit_impostor::{auditor, findings, knows, knows_all};
 
 /// So often the operator is restarted, and its Pod replaced, unless `AUDIT_RESTARTS` and `AUDIT_REPLACEMENTS` say otherwise.
 const RESTARTS: u64 = 10;
@@ -148,7 +148,7 @@ async fn standby(scene: &Scene) -> Result<()> {
         })
     };
     let server = with("vault-1", &absent).serve(&[]).await?;
-    knows(&server).await?;
+    knows_all(&server, "pod", 3).await?;
     innocent(server).await?;
     let server = with("vault-1", &nowhere).serve(&[]).await?;
     eventually(
@@ -188,7 +188,7 @@ async fn raft_failover(scene: &Scene) -> Result<()> {
         config["audit"]["sources"] = nodes.iter().enumerate().map(source).collect();
     });
     let server = prober.serve(&[]).await?;
-    knows(&server).await?;
+    knows_all(&server, "pod", 4).await?;
     let mut were_active = BTreeSet::new();
     for _ in 0..2 {
         let active = asked.active().await?;
@@ -200,7 +200,7 @@ async fn raft_failover(scene: &Scene) -> Result<()> {
     }
     were_active.insert(asked.active().await?);
     ensure!(were_active.len() > 1, "one node remained active");
-    knows(&server).await?;
+    knows_all(&server, "pod", 4).await?;
     innocent(server).await?;
     let cleaner = prober.run(&["cleanup", "--all"]).await?;
     cleaner.exits(0).map(drop)

@@ -1,7 +1,7 @@
 //! A source that is a file: what is read is handed on, and how far it was acknowledged is saved.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +18,7 @@ use super::super::{SourceName, Status};
 use crate::config::Begin;
 use crate::model::time::Moment as _;
 use crate::shutdown::Shutdown;
+use crate::wire;
 
 /// How often a file is looked at.
 const POLL: Duration = Duration::from_millis(100);
@@ -69,7 +70,7 @@ impl FileSource {
         while !shutdown.asked() {
             let stepped = spawn_blocking(move || {
                 let step = follower.step().map_err(|error| {
-                    let absent = error.kind() == ErrorKind::NotFound && follower.has_folder();
+                    let absent = wire::file::is_absent(follower.path(), &error);
                     (error, absent)
                 });
                 (follower, step)

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
 
 use super::{Vault, device, program, setup};
 use crate::lab::part::Process;
@@ -97,19 +96,14 @@ impl Vault {
 
     /// Waits until the nodes agree on one that is active, and returns its address.
     pub async fn active(&self) -> Result<String> {
-        let begun = Instant::now();
-        loop {
-            let told = self.read("sys/leader").await.unwrap_or_default();
+        let asked = async || {
+            let told = self.read("sys/leader").await?;
             let address = told["leader_address"].as_str().unwrap_or_default();
+            ensure!(!address.is_empty(), "no node of Vault is active: {told}");
             // One that was just chosen answers nothing yet.
-            if !address.is_empty() && self.read("auth/token/lookup-self").await.is_ok() {
-                return Ok(address.to_owned());
-            }
-            ensure!(
-                begun.elapsed() < READY,
-                "no node of Vault is active: {told}"
-            );
-            sleep(Duration::from_millis(200)).await;
-        }
+            self.read("auth/token/lookup-self").await?;
+            Ok(address.to_owned())
+        };
+        self.process.ready(READY, asked).await
     }
 }
