@@ -28,7 +28,7 @@ use crate::model::text::Text;
 use crate::model::timeline::{Content, Resource, Seen, Sighting};
 use crate::model::{Kind, Mark};
 use crate::operator::api::{VaultDynamicSecret, VaultPKISecret, VaultStaticSecret};
-use crate::wire::limited;
+use crate::wire;
 
 pub use certificate::Inspector;
 use event::Others;
@@ -74,7 +74,8 @@ impl Broadcast {
 
 #[derive(Clone)]
 enum State {
-    Starting,
+    /// Not open yet, and what came back instead the last time, if something did.
+    Starting(Option<Obstacle>),
     Synced,
     Refused(Obstacle),
 }
@@ -158,7 +159,7 @@ impl Observer {
     where
         K: Watched + kube::Resource<Scope = NamespaceResourceScope>,
     {
-        let (sender, state) = watch::channel(State::Starting);
+        let (sender, state) = watch::channel(State::Starting(None));
         self.states.push(state);
         let what = kind.map_or("Secrets", Kind::resource);
         let api = Api::<K>::namespaced(client.clone(), namespace);
@@ -177,7 +178,7 @@ impl Observer {
             for state in &self.states {
                 let mut state = state.clone();
                 let reached = state
-                    .wait_for(|state| !matches!(state, State::Starting))
+                    .wait_for(|state| !matches!(state, State::Starting(_)))
                     .await;
                 if let Ok(State::Refused(obstacle)) = reached.as_deref() {
                     return Err(obstacle.clone());
@@ -185,7 +186,25 @@ impl Observer {
             }
             self.shared.lock().over.clone().map_or(Ok(()), Err)
         };
-        limited(Peer::Kubernetes, "open the watches", limit, all).await
+        tokio::time::timeout(limit, all)
+            .await
+            .unwrap_or_else(|_| Err(self.unopened(limit)))
+    }
+
+    /// Why not all watches were open within `limit`.
+    fn unopened(&self, limit: Duration) -> Obstacle {
+        let met = self.states.iter().find_map(|state| match &*state.borrow() {
+            State::Starting(met) => met.clone(),
+            State::Synced | State::Refused(_) => None,
+        });
+        let Some(met) = met else {
+            return wire::silence(Peer::Kubernetes, "open the watches", limit);
+        };
+        let text = format!("{}; tried again for {:.1} s", met.text, limit.as_secs_f64());
+        Obstacle {
+            text: text.into(),
+            ..met
+        }
     }
 
     /// Tells of everything seen of this canary from now on, timed from `epoch`.

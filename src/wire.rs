@@ -50,11 +50,11 @@ pub async fn limited<T>(
 ) -> Result<T, Obstacle> {
     tokio::time::timeout(limit, request)
         .await
-        .unwrap_or_else(|_| Err(timeout(at, what, limit)))
+        .unwrap_or_else(|_| Err(silence(at, what, limit)))
 }
 
 /// The obstacle of a request that `at` did not answer within `limit`.
-fn timeout(at: Peer, what: &str, limit: Duration) -> Obstacle {
+pub fn silence(at: Peer, what: &str, limit: Duration) -> Obstacle {
     let peer = match at {
         Peer::Vault => "Vault",
         Peer::Kubernetes => "the API server",

@@ -82,6 +82,8 @@ pub(super) async fn follow<K: Watched>(
                 let obstacle = kubernetes::obstacle(&format!("watch {what}"), &error);
                 if obstacle.how == Hindrance::Denied {
                     state.send_replace(State::Refused(obstacle.clone()));
+                } else if matches!(*state.borrow(), State::Starting(_)) {
+                    state.send_replace(State::Starting(Some(obstacle.clone())));
                 }
                 obstacle.text.into()
             }

@@ -110,12 +110,9 @@ async fn no_vault(scene: &Scene) -> Result<()> {
 async fn no_kubernetes(scene: &Scene) -> Result<()> {
     let kubeconfig =
         scene.kubeconfig(|cluster, _| cluster["server"] = "https://127.0.0.1:9".into())?;
-    own(
-        scene.prober([probe()]).kubeconfig(&kubeconfig),
-        Cause::ProberKubernetesUnreachable,
-    )
-    .await
-    .map(drop)
+    let prober = scene.prober([probe()]).kubeconfig(&kubeconfig);
+    let outcome = own(prober, Cause::ProberKubernetesUnreachable).await?;
+    evident(&outcome, "refused")
 }
 
 async fn kubernetes_silent(scene: &Scene) -> Result<()> {

@@ -1,6 +1,9 @@
 //! A benchmark of cost: memory and CPU of `serve`, its time to be ready, whether requests disturb its
-//! measurements, and what many canaries at once take. Prints tables; asserts nothing.
+//! measurements, what many canaries at once take, and what an audit log costs. Prints tables; asserts nothing.
 #![expect(clippy::print_stdout, reason = "a command line's output")]
+
+mod audit;
+mod server;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,14 +12,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use e2e::figures::quantile;
 use e2e::lab::{Lab, NAMESPACE, Options, free_port};
 use jiff::Timestamp;
-use reqwest::Client;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use vso_prober::model::Stage;
 use vso_prober::model::run::Run;
-use vso_prober::model::{Stage, Step};
+
+use server::{Server, kernel_says, megabytes};
 
 /// Measures what the prober costs.
 #[derive(Parser)]
@@ -33,12 +36,16 @@ struct Cli {
     /// How many of them at once.
     #[arg(long, default_value_t = 200)]
     parallel: u32,
+    /// How many gigabytes of an audit log are read in one go.
+    #[arg(long, default_value_t = 1)]
+    gigabytes: u64,
+    /// Measure the audit alone.
+    #[arg(long)]
+    only_audit: bool,
 }
 
 /// Requests a second under load.
 const RATE: u64 = 200;
-/// The kernel's clock ticks a second, which CPU time is counted in on every Linux there is.
-const TICKS: f64 = 100.0;
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -52,14 +59,18 @@ async fn main() -> Result<()> {
     })
     .await?;
     println!("\nbinary: {:.1} MB", megabytes(size));
-    quiet(&lab, &cli).await?;
-    loaded(&lab, &cli).await?;
-    many(&lab, &cli).await
+    if !cli.only_audit {
+        quiet(&lab, &cli).await?;
+        loaded(&lab, &cli).await?;
+        many(&lab, &cli).await?;
+    }
+    audit::busy_log(&lab, &cli).await?;
+    audit::long_log(&lab, &cli).await
 }
 
 /// One run of create and delete every 5 s, with nobody asking but once a minute.
 async fn quiet(lab: &Lab, cli: &Cli) -> Result<()> {
-    let server = Server::start(lab, cli, "5s").await?;
+    let server = serve(lab, cli, "5s").await?;
     println!(
         "serve: ready {:.2} s after its start",
         server.ready.as_secs_f64()
@@ -83,7 +94,7 @@ async fn quiet(lab: &Lab, cli: &Cli) -> Result<()> {
 
 /// A run every second: a minute in peace, then a minute under load.
 async fn loaded(lab: &Lab, cli: &Cli) -> Result<()> {
-    let server = Server::start(lab, cli, "1s").await?;
+    let server = serve(lab, cli, "1s").await?;
     println!("\nCREATE, IN A MINUTE              RUNS      P50        P99       RSS");
     let begun = Timestamp::now();
     sleep(Duration::from_secs(60)).await;
@@ -203,91 +214,13 @@ async fn one_shot(
     })
 }
 
-/// The prober, serving.
-struct Server {
-    child: Child,
-    http: Client,
-    port: u16,
-    ready: Duration,
-}
-
-impl Server {
-    async fn start(lab: &Lab, cli: &Cli, every: &str) -> Result<Self> {
-        let port = free_port()?;
-        let config = configuration(lab, every, port).await?;
-        let begun = Instant::now();
-        let child = command(lab, cli, &config).arg("serve").spawn()?;
-        let mut server = Self {
-            child,
-            http: Client::builder().timeout(Duration::from_secs(10)).build()?,
-            port,
-            ready: Duration::ZERO,
-        };
-        while server.get("/readyz").await.is_err() {
-            if begun.elapsed() > Duration::from_secs(30) {
-                bail!("the prober was not ready within 30 s");
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
-        server.ready = begun.elapsed();
-        Ok(server)
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
-    }
-
-    async fn get(&self, path: &str) -> Result<String> {
-        let answer = self.http.get(self.url(path)).send().await?;
-        Ok(answer.error_for_status()?.text().await?)
-    }
-
-    fn pid(&self) -> Result<u32> {
-        self.child.id().context("the prober has ended")
-    }
-
-    /// A line of the kernel's about its memory, in bytes.
-    fn memory(&self, line: &str) -> Result<u64> {
-        kernel_says(self.pid()?, line)
-    }
-
-    /// The CPU time that it has used, in seconds.
-    fn cpu(&self) -> Result<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid()?))?;
-        let fields: Vec<_> = stat
-            .rsplit(')')
-            .next()
-            .unwrap_or_default()
-            .split_whitespace()
-            .collect();
-        let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok());
-        let (user, system) = (ticks(11), ticks(12));
-        Ok((user.context("utime")? + system.context("stime")?) / TICKS)
-    }
-
-    /// The latencies of `create` of the runs that it keeps from then on, the latest first.
-    async fn creates(&self, from: Timestamp) -> Result<Vec<f64>> {
-        let text = self.get("/api/v1/runs?limit=1000").await?;
-        let mut answer: serde_json::Value = serde_json::from_str(&text)?;
-        let runs: Vec<Run> = serde_json::from_value(answer["runs"].take())?;
-        let create = |run: &Run| {
-            let step = run.steps.iter().find(|step| step.step == Step::Create)?;
-            Some(step.latency_seconds)
-        };
-        let late = runs.iter().filter(|run| run.started >= from);
-        Ok(late.filter_map(create).collect())
-    }
-
-    fn tell(&self, when: &str, creates: &[f64]) -> Result<()> {
-        println!(
-            "{when:<30} {:>6} {:>6.1} ms {:>7.1} ms {:>6.1} MB",
-            creates.len(),
-            quantile(creates, 0.5) * 1e3,
-            quantile(creates, 0.99) * 1e3,
-            megabytes(self.memory("VmRSS")?)
-        );
-        Ok(())
-    }
+/// `serve`, with a run each so often.
+async fn serve(lab: &Lab, cli: &Cli, every: &str) -> Result<Server> {
+    let port = free_port()?;
+    let config = configuration(lab, every, port).await?;
+    let mut command = command(lab, cli, &config);
+    command.arg("serve");
+    Server::start(command, port).await
 }
 
 fn command(lab: &Lab, cli: &Cli, config: &Path) -> Command {
@@ -320,20 +253,4 @@ async fn configuration(lab: &Lab, every: &str, port: u16) -> Result<PathBuf> {
     );
     fs::write(&file, text).context("tried to write the bench's configuration")?;
     Ok(file)
-}
-
-/// A line of `/proc/PID/status` that is in kB, in bytes.
-fn kernel_says(pid: u32, line: &str) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let value = status
-        .lines()
-        .find_map(|text| text.strip_prefix(line)?.strip_prefix(':'))
-        .with_context(|| format!("the kernel does not tell {line}"))?;
-    let kilobytes: u64 = value.trim().trim_end_matches(" kB").parse()?;
-    Ok(kilobytes * 1024)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^52")]
-fn megabytes(bytes: u64) -> f64 {
-    bytes as f64 / 1e6
 }
