@@ -3,12 +3,14 @@
 //! The same lines in any order, and any number of times, give the same findings.
 
 pub mod address;
+mod book;
 pub mod context;
 pub mod entry;
 pub mod facts;
 pub mod finding;
 mod hits;
 pub mod identity;
+mod key;
 mod ledger;
 pub mod pairs;
 pub mod presence;
@@ -19,7 +21,8 @@ pub mod tracker;
 pub mod trap;
 pub mod workload;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{self, BTreeMap};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -29,21 +32,24 @@ use context::Context;
 use entry::{Entry, Half};
 use facts::Facts;
 use finding::Finding;
+use key::Key;
 use ledger::Ledger;
 use rule::books::{Difference, Weighed};
 
 use crate::model::time::Moment as _;
 
-/// So many entries may be open at a time: 90 s of 50 requests of the operator's a second.
+/// So many entries may be open at a time: 90 s of 50 requests of the operator's a second. So many more, and room is made.
 const OPEN: usize = 10_000;
-/// For so long a line that comes again is known as such.
+const SURPLUS: usize = 2_000;
+/// For so long a line that comes again is known as such, and so many are: ten minutes of 80 requests a second.
 const AGAIN: Duration = Duration::from_secs(600);
+const SETTLED: usize = 100_000;
 
 /// What became of an entry.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Taken {
+#[derive(Debug)]
+pub enum Taken<'a> {
     /// It is heeded.
-    Used,
+    Used(&'a Entry),
     /// It concerns neither the operator nor a canary.
     Skipped,
     /// It was taken before.
@@ -51,12 +57,12 @@ pub enum Taken {
 }
 
 /// What tells one line from another: its source does not, for a shipper may send it twice.
-type LineId = (String, Option<Half>);
+type LineId = (Key, Option<Half>);
 
 fn line_id(entry: &Entry) -> LineId {
     match entry {
-        Entry::Vault(entry) => (entry.id.clone(), Some(entry.half)),
-        Entry::Kube(event) => (event.id.clone(), None),
+        Entry::Vault(entry) => (Key::of(&entry.id), Some(entry.half)),
+        Entry::Kube(event) => (Key::of(&event.id), None),
     }
 }
 
@@ -88,17 +94,18 @@ impl Judge {
     }
 
     /// Takes in an entry from a source.
-    pub fn take(&mut self, source: &str, entry: Entry, context: &Context) -> Taken {
+    pub fn take(&mut self, source: &str, entry: Entry, context: &Context) -> Taken<'_> {
         self.facts.learn(&entry, context);
         if !rule::heeded(&entry, context) {
             return Taken::Skipped;
         }
         let (time, id) = (entry.time(), line_id(&entry));
-        if self.open.contains_key(&id) || self.settled.contains(&(time, id.clone())) {
-            return Taken::Duplicate;
+        match self.open.entry(id) {
+            btree_map::Entry::Vacant(place) if !self.settled.contains(&(time, id)) => {
+                Taken::Used(&place.insert((source.to_owned(), entry)).1)
+            }
+            _ => Taken::Duplicate,
         }
-        self.open.insert(id, (source.to_owned(), entry));
-        Taken::Used
     }
 
     /// Judges what was taken, at `now` by the cluster's clock; `None` if all is over. Returns the findings that are new or
@@ -119,33 +126,27 @@ impl Judge {
         changed
     }
 
-    /// Settles the earliest of more entries than there is room for: whoever floods the log must not fill the memory.
-    fn make_room(&mut self, context: &Context) -> Vec<Finding> {
-        let surplus = self.open.len().saturating_sub(OPEN);
-        if surplus == 0 {
+    /// Settles the earliest of more entries than there is room for: whoever floods the log must not fill the memory. Returns the
+    /// findings that are new or have changed their state.
+    pub fn make_room(&mut self, context: &Context) -> Vec<Finding> {
+        if self.open.len() <= OPEN + SURPLUS {
             return Vec::new();
         }
-        let mut all: Vec<_> = self
-            .open
-            .iter()
-            .map(|(id, (_, entry))| (entry.time(), id.clone()))
-            .collect();
+        let all = self.open.iter();
+        let mut all: Vec<_> = all.map(|(id, (_, entry))| (entry.time(), *id)).collect();
         all.sort_unstable();
-        all.truncate(surplus);
+        all.truncate(self.open.len() - OPEN);
         let mode = self.facts.mode(context);
         let mut hits = Vec::new();
         for (time, id) in all {
             if let Some((source, entry)) = self.open.remove(&id) {
-                hits.extend(rule::hits(
-                    &source,
-                    &entry,
-                    &self.facts,
-                    context,
-                    mode,
-                    None,
-                ));
+                let said = rule::hits(&source, &entry, &self.facts, context, mode, None);
+                hits.extend(said);
             }
             self.settled.insert((time, id));
+        }
+        while self.settled.len() > SETTLED {
+            self.settled.pop_first();
         }
         self.ledger.confirm(hits, &context.settings)
     }
@@ -162,17 +163,19 @@ impl Judge {
             .open
             .iter()
             .filter(|(_, (_, entry))| at(entry) < oldest);
-        let old: Vec<_> = old
-            .map(|(id, (_, entry))| (entry.time(), id.clone()))
-            .collect();
+        let old: Vec<_> = old.map(|(id, (_, entry))| (entry.time(), *id)).collect();
         for (time, id) in old {
             self.open.remove(&id);
             self.settled.insert((time, id));
         }
-        let forgotten = now.earlier(settings.remember);
+    }
+
+    /// Forgets what is too old to matter.
+    pub fn forget(&mut self, context: &Context, now: Timestamp) {
+        let settings = &context.settings;
         let again = now.earlier(settings.remember.min(AGAIN));
         self.settled = self.settled.split_off(&(again, LineId::default()));
-        self.facts.forget(forgotten);
+        self.facts.forget(now.earlier(settings.remember));
     }
 
     /// What a restart must not lose, without anything secret: of tokens the digests of their hashes.
@@ -180,7 +183,7 @@ impl Judge {
         Saved {
             facts: self.facts.clone(),
             open: self.open.values().cloned().collect(),
-            settled: self.settled.iter().cloned().collect(),
+            settled: self.settled.iter().copied().collect(),
             ledger: self.ledger.clone(),
         }
     }

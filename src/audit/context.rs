@@ -130,10 +130,9 @@ impl Context {
     pub(super) fn identity(&self, entry: &VaultEntry) -> Option<&Identity> {
         let identity = self.identities.of(entry)?;
         let account = &entry.who.service_account;
-        let theirs = entry
-            .address
-            .is_some_and(|address| self.workload(account, address, self.corrected(entry.time)));
-        (!(identity.shared && theirs)).then_some(identity)
+        let theirs = |address| self.workload(account, address, self.corrected(entry.time));
+        let theirs = identity.shared && entry.address.is_some_and(theirs);
+        (!theirs).then_some(identity)
     }
 
     /// Whether an address was that of a workload which uses a ServiceAccount, and not the operator's.

@@ -8,8 +8,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::address::Mode;
+use super::book::Book;
 use super::context::Context;
-use super::entry::{Entry, KubeEntry, TokenId, VaultEntry};
+use super::entry::{Entry, Half, KubeEntry, TokenId, VaultEntry};
+use super::key::Key;
 use super::trap::{Kind, Touch};
 
 /// No more reads of canaries, and no more requests for tokens, are remembered to learn from; the latest are.
@@ -28,11 +30,11 @@ pub struct Facts {
     events: Option<Times>,
     canaries: BTreeSet<(Timestamp, IpAddr)>,
     requesters: BTreeSet<(Timestamp, IpAddr)>,
-    logins: BTreeSet<(Timestamp, String)>,
-    reads: BTreeSet<(Timestamp, String)>,
-    /// Of logins and reads with identities that others share, by their ID: when, the account, and from where.
+    logins: Book,
+    reads: Book,
+    /// Of logins and reads with identities that others share: when, the account, and from where.
     #[serde(default)]
-    shared: BTreeMap<String, (Timestamp, String, IpAddr)>,
+    shared: BTreeMap<Key, (Timestamp, String, IpAddr)>,
 }
 
 impl Facts {
@@ -73,11 +75,17 @@ impl Facts {
                 }
                 _ => None,
             };
-            if let Some(book) = book.filter(|_| entry.half == super::entry::Half::Response) {
-                book.insert((at, entry.id.clone()));
+            if let Some(book) = book.filter(|_| entry.half == Half::Response) {
+                let request = Key::of(&entry.id);
+                let cut = book.add(request, at);
                 if let Some(address) = entry.address.filter(|_| identity.shared) {
                     let from = (at, entry.who.service_account.clone(), address);
-                    self.shared.insert(entry.id.clone(), from);
+                    self.shared.entry(request).or_insert(from);
+                }
+                if cut {
+                    let (logins, reads) = (&self.logins, &self.reads);
+                    self.shared
+                        .retain(|request, _| logins.has(*request) || reads.has(*request));
                 }
             }
         }
@@ -174,15 +182,12 @@ impl Facts {
         from: Timestamp,
         until: &[Timestamp],
     ) -> Counted {
-        let theirs = |id: &str| {
-            let shared = self.shared.get(id);
-            shared.is_some_and(|(at, account, address)| context.workload(account, *address, *at))
+        let own = |request: Key| {
+            let shared = self.shared.get(&request);
+            shared.is_none_or(|(at, account, address)| !context.workload(account, *address, *at))
         };
-        let count = |book: &BTreeSet<(Timestamp, String)>| {
-            let own = book
-                .range((from, String::new())..)
-                .filter(|(_, id)| !theirs(id));
-            let times: Vec<_> = own.map(|(at, _)| *at).collect();
+        let count = |book: &Book| {
+            let times = book.since(from, own);
             let up_to = |to: &Timestamp| times.partition_point(|at| at < to);
             let counts = until.iter().map(up_to);
             counts
@@ -193,6 +198,11 @@ impl Facts {
             logins: count(&self.logins),
             reads: count(&self.reads),
         }
+    }
+
+    /// Whether all logins and reads since `from` are remembered.
+    pub(crate) fn whole(&self, from: Timestamp) -> bool {
+        self.logins.whole(from) && self.reads.whole(from)
     }
 
     /// How many tokens of ServiceAccounts the operator had issued between two moments.
@@ -214,9 +224,8 @@ impl Facts {
             *times = times.split_off(&before);
             !times.is_empty()
         });
-        for book in [&mut self.logins, &mut self.reads] {
-            *book = book.split_off(&(before, String::new()));
-        }
+        self.logins.forget(before);
+        self.reads.forget(before);
         self.shared.retain(|_, (at, _, _)| *at >= before);
     }
 }

@@ -1,5 +1,7 @@
 //! Identities: whose requests are the operator's alone, and who else may touch a canary.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::entry::{VaultEntry, Who};
@@ -49,10 +51,41 @@ impl Identity {
     }
 }
 
-/// The identities that only the operator takes.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(transparent)]
-pub struct Identities(Vec<Identity>);
+/// The identities that only the operator takes. There may be thousands, and every line is looked at by them.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(from = "Vec<Identity>", into = "Vec<Identity>")]
+pub struct Identities {
+    all: Vec<Identity>,
+    /// Where those of each role are.
+    roles: HashMap<String, Places>,
+}
+
+/// Where the identities of a role are.
+#[derive(Clone, Debug, Default)]
+struct Places {
+    /// By their ServiceAccount.
+    exact: HashMap<String, Vec<usize>>,
+    /// Where that is a pattern, or none.
+    loose: Vec<usize>,
+}
+
+impl PartialEq for Identities {
+    fn eq(&self, other: &Self) -> bool {
+        self.all == other.all
+    }
+}
+
+impl From<Vec<Identity>> for Identities {
+    fn from(all: Vec<Identity>) -> Self {
+        Self::new(all)
+    }
+}
+
+impl From<Identities> for Vec<Identity> {
+    fn from(identities: Identities) -> Self {
+        identities.all
+    }
+}
 
 impl Identities {
     /// These, each once.
@@ -60,32 +93,45 @@ impl Identities {
         let mut all: Vec<_> = all.into_iter().collect();
         all.sort();
         all.dedup();
-        Self(all)
+        let mut roles: HashMap<_, Places> = HashMap::new();
+        for (place, identity) in all.iter().enumerate() {
+            let of_role = roles.entry(identity.role.clone()).or_default();
+            let account = &identity.service_account;
+            if account.is_empty() || account.contains('*') {
+                of_role.loose.push(place);
+            } else {
+                let places = of_role.exact.entry(account.clone()).or_default();
+                places.push(place);
+            }
+        }
+        Self { all, roles }
     }
 
     /// That of a request, if it is one of them.
     pub fn of(&self, entry: &VaultEntry) -> Option<&Identity> {
-        if entry.who.role.is_empty() {
-            return None;
-        }
-        self.0.iter().find(|identity| identity.is(entry))
+        let who = &entry.who;
+        let Places { exact, loose } = self.roles.get(&who.role).filter(|_| !who.role.is_empty())?;
+        let exact = exact.get(&who.service_account).into_iter().flatten();
+        let is = |place: &&usize| self.all[**place].is(entry);
+        let first = exact.chain(loose).filter(is).min()?;
+        self.all.get(*first)
     }
 
     /// That of a ServiceAccount, `namespace/name`.
     pub fn of_account(&self, account: &str) -> Option<&Identity> {
-        self.0
+        self.all
             .iter()
             .find(|identity| fits(&identity.service_account, account))
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Identity> {
-        self.0.iter()
+        self.all.iter()
     }
 }
 

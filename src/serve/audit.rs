@@ -3,6 +3,7 @@
 mod counts;
 mod decoys;
 mod disk;
+mod keep;
 mod known;
 mod notice;
 mod own;
@@ -22,6 +23,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::audit::context::{Context, Persistence};
 use crate::audit::entry::{Entry, Torn, parse};
+use crate::audit::finding::Finding;
 use crate::audit::identity::{Identities, Identity, fits};
 use crate::audit::presence::Presence;
 use crate::audit::tracker::Tracker;
@@ -40,6 +42,7 @@ use crate::vault::Vault;
 use counts::{Counts, VOID};
 use decoys::Decoys;
 use disk::{Disk, Kept};
+use keep::Journal;
 use known::{known, login};
 use notice::Notice;
 use own::Own;
@@ -69,12 +72,12 @@ pub(super) struct Auditor {
     news: mpsc::Receiver<News>,
     notice: Notice,
     sight: Sight,
-    /// Whether the disk has all that was taken.
-    clean: bool,
-    /// When it was written last.
-    kept: Option<Timestamp>,
-    /// Whether it can't be written.
-    stuck: bool,
+    /// When it was judged last, and the findings that changed since.
+    judged: Option<Timestamp>,
+    changed: Vec<Finding>,
+    journal: Journal,
+    /// What was taken before a crash, until it can be taken again.
+    replayed: Vec<(String, Entry)>,
     receipts: Vec<Receipt>,
     own: Own,
     readings: Readings,
@@ -136,14 +139,14 @@ impl Auditor {
         let folder = audit.state.clone();
         let opened = spawn_blocking(move || {
             let disk = Disk::open(&folder)?;
-            let kept = disk.read()?;
-            io::Result::Ok((disk, kept))
+            let (kept, journal) = (disk.read()?, disk.journal()?);
+            io::Result::Ok((disk, kept, journal))
         });
         let opened = opened
             .await
             .map_err(io::Error::other)
             .and_then(|opened| opened);
-        let (disk, kept) = opened.map_err(|error| Unopened::State {
+        let (disk, kept, replayed) = opened.map_err(|error| Unopened::State {
             folder: audit.state.display().to_string(),
             error,
         })?;
@@ -185,9 +188,10 @@ impl Auditor {
             news,
             notice,
             sight: Sight::None,
-            clean: true,
-            kept: None,
-            stuck: false,
+            judged: None,
+            changed: Vec::new(),
+            journal: Journal::default(),
+            replayed,
             receipts: Vec::new(),
             readings: Readings::default(),
             weighed: None,
@@ -223,7 +227,7 @@ impl Auditor {
                 () = shutdown.wait() => break,
             }
         }
-        self.kept = None;
+        self.journal.end();
         self.settle().await;
         self.tasks.shutdown().await;
         self.vault.log_out().await;
@@ -244,6 +248,7 @@ impl Auditor {
                 Piece::Gap(gap) => self.counts.source(&name).gap(gap.as_str()),
             }
         }
+        self.changed.extend(self.judge.make_room(&self.context));
         self.receipts.push(batch.receipt);
     }
 
@@ -262,8 +267,10 @@ impl Auditor {
         }
         let time = entry.time();
         let taken = self.judge.take(name, entry, &self.context);
-        self.clean &= taken != Taken::Used;
-        self.counts.source(name).entry(time, taken, at);
+        if let Taken::Used(entry) = taken {
+            self.journal.note(name, entry);
+        }
+        self.counts.source(name).entry(time, &taken, at);
     }
 
     fn heed(&mut self, news: News) {

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 /// From this share of its time on, a trial was on a starved machine: somebody waited for a CPU in it. One lab on an idle
-/// machine stays below a tenth, three labs on two cores are above.
+/// machine stays below a tenth, several labs on two cores are above.
 pub(super) const STARVED: f64 = 0.25;
 
 /// A moment, and how long somebody had waited for a CPU by then, since the machine's start.

@@ -26,7 +26,7 @@ use crate::lab::Options;
 /// No trial takes this long, unless it is said to.
 const LIMIT: Duration = Duration::from_secs(300);
 /// How many labs run at once, unless `LABS` says otherwise: trials wait more than they work.
-const LABS: usize = 3;
+const LABS: usize = 4;
 /// The stack of a trial, in bytes: futures are large where nothing is optimised.
 const STACK: usize = 16 << 20;
 /// How many of the slowest trials are told.

@@ -43,7 +43,7 @@ pub struct Weighed {
 impl Weighed {
     /// Takes in a window that is over by now, if there is one.
     pub fn weigh(&mut self, facts: &Facts, context: &Context, now: Option<Timestamp>) {
-        let windows = over(context, now);
+        let windows = over(facts, context, now);
         let until = windows.last().map(|window| window.to);
         if until != self.until {
             *self = Self {
@@ -65,10 +65,12 @@ impl Weighed {
     }
 }
 
-/// The windows of which no line is to come any more.
-fn over(context: &Context, now: Option<Timestamp>) -> Vec<&Window> {
+/// The windows of which no line is to come any more, and none was forgotten.
+fn over<'a>(facts: &Facts, context: &'a Context, now: Option<Timestamp>) -> Vec<&'a Window> {
     let lag = context.settings.lag;
-    let over = |window: &&Window| now.is_none_or(|now| window.to.later(lag) <= now);
+    let over = |window: &&Window| {
+        now.is_none_or(|now| window.to.later(lag) <= now) && facts.whole(window.from)
+    };
     context.windows.iter().filter(over).collect()
 }
 

@@ -64,13 +64,13 @@ impl Source {
     }
 
     /// It was an entry, written at `time`.
-    pub(super) fn entry(&mut self, time: Timestamp, taken: Taken, at: Timestamp) {
+    pub(super) fn entry(&mut self, time: Timestamp, taken: &Taken<'_>, at: Timestamp) {
         self.count(match taken {
-            Taken::Used => "used",
+            Taken::Used(_) => "used",
             Taken::Skipped => "skipped",
             Taken::Duplicate => "duplicate",
         });
-        if taken != Taken::Duplicate {
+        if !matches!(taken, Taken::Duplicate) {
             self.last_line = self.last_line.max(Some(time));
             self.figures.lag_seconds = at.duration_since(time).as_secs_f64().max(0.0);
         }

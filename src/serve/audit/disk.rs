@@ -1,13 +1,14 @@
-//! The state of the audit on disk: written beside and renamed, so that it is whole at any time.
+//! The state of the audit on disk: a whole that is written beside and renamed, and a journal of what was taken since.
 
-use std::fs;
-use std::io;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::Saved;
+use crate::audit::entry::Entry;
 use crate::audit::presence::Line;
 use crate::wire;
 
@@ -15,8 +16,10 @@ use crate::wire;
 const VERSION: u32 = 1;
 /// The file in the folder `audit.state`.
 const NAME: &str = "judge.json";
-/// No state is larger, in bytes.
-const LARGEST: u64 = 64 << 20;
+/// The file beside it with what was taken since: in each line its source and the entry.
+const JOURNAL: &str = "journal.jsonl";
+/// Neither is larger, in bytes.
+const LARGEST: u64 = 256 << 20;
 
 /// What a restart must not lose. It holds nothing secret.
 #[derive(Debug, Deserialize, Serialize)]
@@ -79,10 +82,42 @@ impl Disk {
         }
     }
 
-    /// Keeps it: when this returns, it survives.
-    pub(super) fn write(&self, kept: &Kept) -> io::Result<()> {
+    /// What was taken since. Of a line that is not whole the source knows that it was not kept: it comes again.
+    pub(super) fn journal(&self) -> io::Result<Vec<(String, Entry)>> {
+        let content = match wire::file::read_at_most(&self.folder.join(JOURNAL), LARGEST) {
+            Ok(content) => content,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let lines = content.split(|byte| *byte == b'\n');
+        Ok(lines
+            .filter_map(|line| serde_json::from_slice(line).ok())
+            .collect())
+    }
+
+    /// Keeps it as a whole, and says how many bytes it takes: when this returns, it survives, and the journal begins anew.
+    pub(super) fn write(&self, kept: &Kept) -> io::Result<u64> {
         let content = serde_json::to_vec(kept).map_err(io::Error::other)?;
-        wire::file::replace(&self.folder, NAME, &content)
+        wire::file::replace(&self.folder, NAME, &content)?;
+        // What it still holds after a crash is known as taken before.
+        match fs::remove_file(self.folder.join(JOURNAL)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        Ok(u64::try_from(content.len()).unwrap_or(u64::MAX))
+    }
+
+    /// Adds lines to the journal: when this returns, they survive.
+    pub(super) fn append(&self, lines: &[u8]) -> io::Result<()> {
+        let path = self.folder.join(JOURNAL);
+        let new = !path.exists();
+        let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+        file.write_all(lines)?;
+        file.sync_data()?;
+        if new {
+            fs::File::open(&self.folder)?.sync_all()?;
+        }
+        Ok(())
     }
 }
 
@@ -90,6 +125,7 @@ impl Disk {
 mod tests {
     use super::*;
     use crate::audit::Judge;
+    use crate::audit::entry::parse;
 
     #[test]
     fn what_was_kept_is_read_and_what_is_none_is_set_aside() {
@@ -103,5 +139,25 @@ mod tests {
         assert!(disk.read().expect("it is set aside").is_none());
         assert!(disk.read().expect("it is gone").is_none());
         disk.write(&kept).expect("it can be written again");
+    }
+
+    #[test]
+    fn the_journal_holds_what_was_taken_since_the_whole_was_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = Disk::open(folder.path()).expect("a folder");
+        assert!(disk.journal().expect("none").is_empty());
+        let line = r#"{"time":"2026-11-24T10:00:54.9Z","type":"request","request":{"id":"1","path":"kvv2/data/a"}}"#;
+        let entry = parse(line.as_bytes()).expect("an entry");
+        let mut noted = serde_json::to_vec(&("vault-0", &entry)).expect("JSON");
+        noted.push(b'\n');
+        disk.append(&noted).expect("it can be written");
+        disk.append(&noted).expect("it can be written");
+        // The disk was full.
+        disk.append(&noted[..20]).expect("it can be written");
+        let own = ("vault-0".to_owned(), entry);
+        assert_eq!(disk.journal().expect("it can be read"), [own.clone(), own]);
+        let kept = Kept::new(Judge::default().saved(), Vec::new(), None);
+        disk.write(&kept).expect("it can be written");
+        assert!(disk.journal().expect("none").is_empty());
     }
 }

@@ -1,14 +1,11 @@
 //! The turn of the auditor: it judges what came, keeps it, acknowledges it, and tells what was found.
 
 use std::cmp::Ordering;
-use std::io;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::task::spawn_blocking;
 
-use super::counts::unix;
-use super::disk::Kept;
+use super::counts::{VOID, unix};
 use super::{Auditor, Sight};
 use crate::audit::finding::{Finding, State};
 use crate::audit::rule::{self, books};
@@ -18,13 +15,12 @@ use crate::model::clock::Offset;
 use crate::model::text::Text;
 use crate::model::time::Moment as _;
 use crate::publish::Fact;
-use crate::tail::{Receipt, Status};
+use crate::tail::Status;
 
 /// How often it is told, if nothing changes.
 const TELL: Duration = Duration::from_secs(1);
-/// How often it is written: what was taken, and what only moves on.
-const SAVE: Duration = Duration::from_millis(500);
-const RENEW: Duration = Duration::from_secs(10);
+/// How often all that is not settled is judged anew: every suspect is to be told within two seconds.
+const JUDGE: Duration = Duration::from_secs(1);
 /// Why no line is heeded at first.
 const WAITING: &str =
     "waiting for the operator's Pods and the VaultAuths, without which nothing can be judged";
@@ -38,12 +34,13 @@ impl Auditor {
         self.weigh(now);
         self.context.presence = self.tracker.presence(now);
         self.context.offset = Offset::bounded(&self.own.bounds, now);
+        let mut changed = std::mem::take(&mut self.changed);
         // As long as it is not known whose lines are to be heeded, nothing is suspicious, and nothing is explained.
-        let changed = if self.ready() {
-            self.judge.judge(&self.context, Some(now))
-        } else {
-            Vec::new()
-        };
+        if self.ready() && self.judged.is_none_or(|judged| judged.later(JUDGE) <= now) {
+            self.judged = Some(now);
+            self.replay();
+            changed.extend(self.judge.judge(&self.context, Some(now)));
+        }
         for finding in &changed {
             self.counts.changed(finding);
             tell(finding);
@@ -75,7 +72,9 @@ impl Auditor {
             let new = self.weighed.is_none_or(|weighed| window.to > weighed);
             if new && window.to.later(lag) <= now {
                 self.weighed = Some(window.to);
-                let result = match books::weigh(self.judge.facts(), &self.context, window) {
+                let facts = self.judge.facts();
+                let result = match books::weigh(facts, &self.context, window) {
+                    _ if !facts.whole(window.from) => VOID,
                     Ordering::Equal => "balanced",
                     Ordering::Greater => "over",
                     Ordering::Less => "under",
@@ -99,43 +98,6 @@ impl Auditor {
         let come = kubernetes.is_some_and(|source| source.down().is_none());
         let lag = self.context.settings.lag;
         self.context.events_until = come.then(|| now.earlier(lag));
-    }
-
-    /// Writes what must not be lost, and acknowledges what it holds.
-    async fn keep(&mut self, changed: bool, now: Timestamp) {
-        let age = |span: Duration| self.kept.is_none_or(|kept| kept.later(span) <= now);
-        let due = if self.clean && !changed {
-            age(RENEW)
-        } else {
-            changed || age(SAVE)
-        };
-        if due {
-            let settings = &self.context.settings;
-            let old = now.earlier(settings.remember).earlier(settings.grace);
-            self.tracker.forget(old);
-            self.context.workloads.forget(old);
-            let presence = self.tracker.presence(now).lines().collect();
-            let mut kept = Kept::new(self.judge.saved(), presence, self.tracker.seen());
-            kept.drilled = self.board.drilled();
-            let disk = self.disk.clone();
-            let written = spawn_blocking(move || disk.write(&kept)).await;
-            let written = written
-                .map_err(io::Error::other)
-                .and_then(|written| written);
-            if let Err(error) = written {
-                if !std::mem::replace(&mut self.stuck, true) {
-                    let path = self.config.state.display();
-                    tracing::error!(%path, %error, "tried to write the audit's state, `audit.state`: lines are not acknowledged until it can be written");
-                }
-                return;
-            }
-            self.stuck = false;
-            self.clean = true;
-            self.kept = Some(now);
-        }
-        if self.clean {
-            self.receipts.drain(..).for_each(Receipt::acknowledge);
-        }
     }
 
     /// Why it is not known where the operator is, if it was not seen within `lag`.

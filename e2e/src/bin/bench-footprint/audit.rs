@@ -1,4 +1,4 @@
-//! What it costs to judge Vault's audit log: one that grows as a busy cluster's does, and a long one in one go.
+//! The cost of judging Vault's audit log: of one that grows as a busy cluster's does, and of a long one in one go.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -165,6 +165,8 @@ async fn serve(lab: &Lab, cli: &Cli, log: &Path) -> Result<Server> {
     let port = free_port()?;
     let config = configuration(lab, log, port)?;
     let mut command: Command = command(lab, cli, &config);
+    // It reads more than probes do: the operator's Pods, its VaultAuths.
+    command.env("KUBECONFIG", lab.kubeconfig());
     command.args(["serve", "--only", "audit"]);
     Server::start(command, port).await
 }

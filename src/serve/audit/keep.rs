@@ -1,0 +1,154 @@
+//! The keeping of what a restart must not lose, and of what has been taken: what is acknowledged survives.
+
+use std::io;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::task::spawn_blocking;
+use tokio::time::Instant;
+
+use super::Auditor;
+use super::disk::Kept;
+use crate::audit::entry::Entry;
+use crate::model::time::Moment as _;
+use crate::tail::Receipt;
+
+/// How often what was taken is written.
+const SAVE: Duration = Duration::from_millis(500);
+/// How often the whole is written: all that is known, of which some only moves on. It may be much, and takes no more than this
+/// share of the time, unless it is older than that.
+const RENEW: Duration = Duration::from_secs(10);
+const SHARE: u32 = 1000;
+const OLDEST: Duration = Duration::from_secs(60);
+/// The whole is written when the journal has grown to this, in bytes, or to twice the whole.
+const JOURNAL: u64 = 16 << 20;
+
+/// What was taken and is to be kept.
+#[derive(Debug, Default)]
+pub(super) struct Journal {
+    /// What is not written yet.
+    fresh: Vec<u8>,
+    /// How much was written since the whole was, and how large that is.
+    written: u64,
+    whole: u64,
+    /// When something was written last, and the whole, and how long that took.
+    last: Option<Timestamp>,
+    renewed: Option<Timestamp>,
+    took: Duration,
+    /// Whether a finding changed that the whole does not have.
+    changed: bool,
+    /// Whether it can't be written.
+    stuck: bool,
+}
+
+impl Journal {
+    /// Notes what was taken.
+    pub(super) fn note(&mut self, source: &str, entry: &Entry) {
+        // Into memory, where nothing fails.
+        if serde_json::to_writer(&mut self.fresh, &(source, entry)).is_ok() {
+            self.fresh.push(b'\n');
+        }
+    }
+
+    /// The whole is to be written when it is next asked for.
+    pub(super) fn end(&mut self) {
+        self.renewed = None;
+    }
+
+    /// Whether the whole is to be written now.
+    fn renewal_due(&self, now: Timestamp) -> bool {
+        let pause = self.took.saturating_mul(SHARE).clamp(RENEW, OLDEST);
+        let old = self.renewed.is_none_or(|at| at.later(pause) <= now);
+        let long = self.written > JOURNAL.max(2 * self.whole);
+        old || long || self.stuck || self.changed && self.due(now)
+    }
+
+    fn due(&self, now: Timestamp) -> bool {
+        self.last.is_none_or(|at| at.later(SAVE) <= now)
+    }
+}
+
+impl Auditor {
+    /// Takes what was taken before a crash and is not in the whole.
+    pub(super) fn replay(&mut self) {
+        for (source, entry) in std::mem::take(&mut self.replayed) {
+            self.judge.take(&source, entry, &self.context);
+            self.changed.extend(self.judge.make_room(&self.context));
+        }
+    }
+
+    /// Writes what must not be lost, and acknowledges what it holds.
+    pub(super) async fn keep(&mut self, changed: bool, now: Timestamp) {
+        self.journal.changed |= changed;
+        // The whole would not have what is to be replayed.
+        let written = if self.replayed.is_empty() && self.journal.renewal_due(now) {
+            self.renew(now).await
+        } else if !self.journal.fresh.is_empty() && self.journal.due(now) {
+            self.append(now).await
+        } else {
+            Ok(())
+        };
+        if let Err(error) = written {
+            if !std::mem::replace(&mut self.journal.stuck, true) {
+                let path = self.config.state.display();
+                tracing::error!(%path, %error, "tried to write the audit's state, `audit.state`: lines are not acknowledged until it can be written");
+            }
+            return;
+        }
+        if self.journal.fresh.is_empty() {
+            self.receipts.drain(..).for_each(Receipt::acknowledge);
+        }
+    }
+
+    /// Writes the whole.
+    async fn renew(&mut self, now: Timestamp) -> io::Result<()> {
+        let settings = &self.context.settings;
+        let old = now.earlier(settings.remember).earlier(settings.grace);
+        self.tracker.forget(old);
+        self.context.workloads.forget(old);
+        self.judge.forget(&self.context, now);
+        let begun = Instant::now();
+        let presence = self.tracker.presence(now).lines().collect();
+        let mut kept = Kept::new(self.judge.saved(), presence, self.tracker.seen());
+        kept.drilled = self.board.drilled();
+        let disk = self.disk.clone();
+        let whole = written(move || disk.write(&kept)).await?;
+        self.journal = Journal {
+            whole,
+            last: Some(now),
+            renewed: Some(now),
+            took: begun.elapsed(),
+            ..Journal::default()
+        };
+        Ok(())
+    }
+
+    /// Writes what was taken since.
+    async fn append(&mut self, now: Timestamp) -> io::Result<()> {
+        let fresh = std::mem::take(&mut self.journal.fresh);
+        let bytes = u64::try_from(fresh.len()).unwrap_or(u64::MAX);
+        let disk = self.disk.clone();
+        let (fresh, done) = written(move || {
+            let done = disk.append(&fresh);
+            Ok((fresh, done))
+        })
+        .await?;
+        if let Err(error) = done {
+            // Behind what may be the half of a line.
+            self.journal.fresh.push(b'\n');
+            self.journal.fresh.extend(fresh);
+            return Err(error);
+        }
+        self.journal.written = self.journal.written.saturating_add(bytes);
+        self.journal.last = Some(now);
+        Ok(())
+    }
+}
+
+/// Does it where it may block.
+async fn written<T: Send + 'static>(
+    write: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let written = spawn_blocking(write).await;
+    written.map_err(io::Error::other).and_then(|done| done)
+}
