@@ -41,7 +41,7 @@ use crate::tail::{Batch, Piece, Receipt, Status};
 use crate::vault::Vault;
 use counts::{Counts, VOID};
 use decoys::Decoys;
-use disk::{Disk, Kept};
+use disk::{Disk, Note};
 use keep::Journal;
 use known::{known, login};
 use notice::Notice;
@@ -51,6 +51,9 @@ use sentry::{News, Sentry};
 
 /// How often what came is judged, kept and acknowledged.
 const TICK: Duration = Duration::from_millis(250);
+
+/// So many batches are acknowledged together where they come faster than that.
+const BATCHES: usize = 8;
 
 /// A judge of audit logs while they are written.
 pub(super) struct Auditor {
@@ -146,24 +149,24 @@ impl Auditor {
             .await
             .map_err(io::Error::other)
             .and_then(|opened| opened);
-        let (disk, kept, replayed) = opened.map_err(|error| Unopened::State {
+        let (disk, kept, journal) = opened.map_err(|error| Unopened::State {
             folder: audit.state.display().to_string(),
             error,
         })?;
-        let (mut judge, tracker) = match kept {
-            Some(Kept {
-                judge,
-                presence,
-                seen,
-                drilled,
-                ..
-            }) => {
-                board.drill_found(drilled);
-                let presence = Presence::new(presence);
-                (Judge::resumed(judge), Tracker::resumed(&presence, seen))
+        let was = kept.map(|kept| {
+            board.drill_found(kept.drilled);
+            (Judge::resumed(kept.judge), kept.presence, kept.seen)
+        });
+        let (mut judge, mut presence, mut seen) = was.unwrap_or_default();
+        let mut replayed = Vec::new();
+        for note in journal {
+            match note {
+                Note::Taken(source, entry) => replayed.push((source, *entry)),
+                Note::Seen(at) => seen = Some(at),
+                Note::Presence(lines) => presence = lines,
             }
-            None => (Judge::default(), Tracker::default()),
-        };
+        }
+        let tracker = Tracker::resumed(&Presence::new(presence), seen);
         let mut counts = Counts::default();
         if audit.sources.iter().any(|source| source.name == KUBERNETES) {
             judge.watch_events(Timestamp::now());
@@ -218,10 +221,16 @@ impl Auditor {
         loop {
             tokio::select! {
                 // Not before it is known whose lines are to be heeded.
-                batch = batches.recv(), if self.ready() => match batch {
-                    Some(batch) => self.take(batch),
-                    None => break,
-                },
+                batch = batches.recv(), if self.ready() => {
+                    let Some(batch) = batch else {
+                        break;
+                    };
+                    self.take(batch);
+                    // Whoever reads waits until so much is acknowledged.
+                    if self.receipts.len() >= BATCHES {
+                        self.settle().await;
+                    }
+                }
                 Some(news) = self.news.recv() => self.heed(news),
                 _ = ticks.tick() => self.settle().await,
                 () = shutdown.wait() => break,
@@ -268,7 +277,7 @@ impl Auditor {
         let time = entry.time();
         let taken = self.judge.take(name, entry, &self.context);
         if let Taken::Used(entry) = taken {
-            self.journal.note(name, entry);
+            self.journal.taken(name, entry);
         }
         self.counts.source(name).entry(time, &taken, at);
     }

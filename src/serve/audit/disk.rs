@@ -16,7 +16,7 @@ use crate::wire;
 const VERSION: u32 = 1;
 /// The file in the folder `audit.state`.
 const NAME: &str = "judge.json";
-/// The file beside it with what was taken since: in each line its source and the entry.
+/// The file beside it with what came since, a [`Note`] in each line.
 const JOURNAL: &str = "journal.jsonl";
 /// Neither is larger, in bytes.
 const LARGEST: u64 = 256 << 20;
@@ -34,6 +34,18 @@ pub(super) struct Kept {
     /// When a drill was last found.
     #[serde(default)]
     pub(super) drilled: Option<Timestamp>,
+}
+
+/// What came since the whole was written.
+#[derive(Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Note {
+    /// An entry was taken from a source.
+    Taken(String, Box<Entry>),
+    /// The operator's Pods were seen last at this time.
+    Seen(Timestamp),
+    /// When it was there.
+    Presence(Vec<Line>),
 }
 
 impl Kept {
@@ -82,8 +94,8 @@ impl Disk {
         }
     }
 
-    /// What was taken since. Of a line that is not whole the source knows that it was not kept: it comes again.
-    pub(super) fn journal(&self) -> io::Result<Vec<(String, Entry)>> {
+    /// What came since. Of a line that is not whole the source knows that it was not kept: it comes again.
+    pub(super) fn journal(&self) -> io::Result<Vec<Note>> {
         let content = match wire::file::read_at_most(&self.folder.join(JOURNAL), LARGEST) {
             Ok(content) => content,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -148,14 +160,18 @@ mod tests {
         assert!(disk.journal().expect("none").is_empty());
         let line = r#"{"time":"2026-11-24T10:00:54.9Z","type":"request","request":{"id":"1","path":"kvv2/data/a"}}"#;
         let entry = parse(line.as_bytes()).expect("an entry");
-        let mut noted = serde_json::to_vec(&("vault-0", &entry)).expect("JSON");
+        let note = Note::Taken("vault-0".to_owned(), Box::new(entry));
+        let mut noted = serde_json::to_vec(&note).expect("JSON");
         noted.push(b'\n');
         disk.append(&noted).expect("it can be written");
         disk.append(&noted).expect("it can be written");
         // The disk was full.
         disk.append(&noted[..20]).expect("it can be written");
-        let own = ("vault-0".to_owned(), entry);
-        assert_eq!(disk.journal().expect("it can be read"), [own.clone(), own]);
+        let read = disk.journal().expect("it can be read");
+        assert!(
+            read.len() == 2 && read.iter().all(|read| *read == note),
+            "{read:?}"
+        );
         let kept = Kept::new(Judge::default().saved(), Vec::new(), None);
         disk.write(&kept).expect("it can be written");
         assert!(disk.journal().expect("none").is_empty());

@@ -8,13 +8,16 @@ use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use super::Auditor;
-use super::disk::Kept;
+use super::disk::{Kept, Note};
 use crate::audit::entry::Entry;
+use crate::audit::presence::Line;
 use crate::model::time::Moment as _;
 use crate::tail::Receipt;
 
 /// How often what was taken is written.
 const SAVE: Duration = Duration::from_millis(500);
+/// No more than so much of it, in bytes, waits for that.
+const FULL: usize = 1 << 20;
 /// How often the whole is written: all that is known, of which some only moves on. It may be much, and takes no more than this
 /// share of the time, unless it is older than that.
 const RENEW: Duration = Duration::from_secs(10);
@@ -28,6 +31,8 @@ const JOURNAL: u64 = 16 << 20;
 pub(super) struct Journal {
     /// What is not written yet.
     fresh: Vec<u8>,
+    /// When the operator was there, as it was written last.
+    presence: Vec<Line>,
     /// How much was written since the whole was, and how large that is.
     written: u64,
     whole: u64,
@@ -43,9 +48,24 @@ pub(super) struct Journal {
 
 impl Journal {
     /// Notes what was taken.
-    pub(super) fn note(&mut self, source: &str, entry: &Entry) {
+    pub(super) fn taken(&mut self, source: &str, entry: &Entry) {
+        self.note(&Note::Taken(source.to_owned(), Box::new(entry.clone())));
+    }
+
+    /// Notes when the operator was there, as far as that is new.
+    fn watched(&mut self, presence: Vec<Line>, seen: Option<Timestamp>) {
+        if let Some(seen) = seen {
+            self.note(&Note::Seen(seen));
+        }
+        if self.presence != presence {
+            self.note(&Note::Presence(presence.clone()));
+            self.presence = presence;
+        }
+    }
+
+    fn note(&mut self, note: &Note) {
         // Into memory, where nothing fails.
-        if serde_json::to_writer(&mut self.fresh, &(source, entry)).is_ok() {
+        if serde_json::to_writer(&mut self.fresh, note).is_ok() {
             self.fresh.push(b'\n');
         }
     }
@@ -63,8 +83,14 @@ impl Journal {
         old || long || self.stuck || self.changed && self.due(now)
     }
 
+    /// Whether what is new is to be written now.
     fn due(&self, now: Timestamp) -> bool {
-        self.last.is_none_or(|at| at.later(SAVE) <= now)
+        let pause = if self.fresh.is_empty() && !self.changed {
+            RENEW
+        } else {
+            SAVE
+        };
+        self.fresh.len() >= FULL || self.last.is_none_or(|at| at.later(pause) <= now)
     }
 }
 
@@ -83,7 +109,7 @@ impl Auditor {
         // The whole would not have what is to be replayed.
         let written = if self.replayed.is_empty() && self.journal.renewal_due(now) {
             self.renew(now).await
-        } else if !self.journal.fresh.is_empty() && self.journal.due(now) {
+        } else if self.journal.due(now) {
             self.append(now).await
         } else {
             Ok(())
@@ -108,12 +134,13 @@ impl Auditor {
         self.context.workloads.forget(old);
         self.judge.forget(&self.context, now);
         let begun = Instant::now();
-        let presence = self.tracker.presence(now).lines().collect();
-        let mut kept = Kept::new(self.judge.saved(), presence, self.tracker.seen());
+        let presence: Vec<_> = self.tracker.presence(now).lines().collect();
+        let mut kept = Kept::new(self.judge.saved(), presence.clone(), self.tracker.seen());
         kept.drilled = self.board.drilled();
         let disk = self.disk.clone();
         let whole = written(move || disk.write(&kept)).await?;
         self.journal = Journal {
+            presence,
             whole,
             last: Some(now),
             renewed: Some(now),
@@ -125,6 +152,8 @@ impl Auditor {
 
     /// Writes what was taken since.
     async fn append(&mut self, now: Timestamp) -> io::Result<()> {
+        let presence = self.tracker.presence(now).lines().collect();
+        self.journal.watched(presence, self.tracker.seen());
         let fresh = std::mem::take(&mut self.journal.fresh);
         let bytes = u64::try_from(fresh.len()).unwrap_or(u64::MAX);
         let disk = self.disk.clone();

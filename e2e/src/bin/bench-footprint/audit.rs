@@ -18,14 +18,20 @@ use super::server::{Server, megabytes};
 
 /// Lines a second of a busy cluster.
 const RATE: u32 = 50;
+/// Over how many seconds a long log was written.
+const SPAN: u64 = 24 * 3600;
 /// How often a second they are written.
 const BEATS: u32 = 5;
+/// The operator's role in what is recorded, and somebody else's.
+const ROLE: &str = r#""role":"probe""#;
+const OTHER: &str = r#""role":"other""#;
 /// What the operator left in a log of OpenBao's.
 const RECORDED: &str = include_str!("../../../../tests/audit/recorded/openbao-operator.jsonl");
 
-/// Reads of the operator's, one after the other: requests and responses.
+/// Requests, one after the other, and their responses: the operator's, or one of ten of them.
 struct Traffic {
     recorded: Vec<Recorded>,
+    crowd: bool,
     issued: String,
     /// How many requests there were.
     requests: u64,
@@ -40,7 +46,7 @@ struct Recorded {
 }
 
 impl Traffic {
-    fn begin() -> Result<Self> {
+    fn begin(crowd: bool) -> Result<Self> {
         let recorded = RECORDED.lines().map(|text| {
             let line: Value = serde_json::from_str(text)?;
             let field = |at: &str| Some(line.pointer(at)?.as_str()?.to_owned());
@@ -58,6 +64,7 @@ impl Traffic {
                 .into_iter()
                 .filter(|line| !line.issued.is_empty())
                 .collect(),
+            crowd,
             issued: format!("{:.0}", Timestamp::now()),
             requests: 0,
         })
@@ -71,11 +78,14 @@ impl Traffic {
             let pair = usize::try_from(number)? % (self.recorded.len() / 2);
             let id = format!("{number:08x}-0000-4000-8000-000000000000");
             for line in &self.recorded[2 * pair..2 * pair + 2] {
-                let text = line
+                let mut text = line
                     .text
                     .replace(&line.time, &format!("{now:.9}"))
                     .replace(&line.id, &id)
                     .replace(&line.issued, &self.issued);
+                if self.crowd && !number.is_multiple_of(10) {
+                    text = text.replace(ROLE, OTHER);
+                }
                 writeln!(log, "{text}")?;
                 bytes += text.len() as u64 + 1;
             }
@@ -90,8 +100,8 @@ pub(crate) async fn busy_log(lab: &Lab, cli: &Cli) -> Result<()> {
     let log = lab.folder().join("busy.log");
     let mut writer = File::create(&log)?;
     let server = serve(lab, cli, &log).await?;
-    println!("\naudit, {RATE} lines a second\nMINUTE     RSS        CPU");
-    let mut traffic = Traffic::begin()?;
+    println!("\naudit, {RATE} lines of the operator's a second\nMINUTE     RSS        CPU");
+    let mut traffic = Traffic::begin(false)?;
     let mut ticks = interval(Duration::from_secs(1) / BEATS);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut before = server.cpu()?;
@@ -116,10 +126,12 @@ pub(crate) async fn busy_log(lab: &Lab, cli: &Cli) -> Result<()> {
 pub(crate) async fn long_log(lab: &Lab, cli: &Cli) -> Result<()> {
     let log = lab.folder().join("long.log");
     let mut writer = BufWriter::new(File::create(&log)?);
-    let mut traffic = Traffic::begin()?;
+    let mut traffic = Traffic::begin(true)?;
     let (now, mut bytes) = (Timestamp::now(), 0);
-    while bytes < cli.gigabytes * 1_000_000_000 {
-        bytes += traffic.write(&mut writer, 1000, now)?;
+    let whole = cli.gigabytes * 1_000_000_000;
+    while bytes < whole {
+        let age = Duration::from_secs(SPAN - SPAN * bytes / whole);
+        bytes += traffic.write(&mut writer, 1000, now - age)?;
     }
     writer.flush()?;
     drop(writer);
@@ -128,7 +140,7 @@ pub(crate) async fn long_log(lab: &Lab, cli: &Cli) -> Result<()> {
     settled(&server, 2 * traffic.requests).await?;
     let (took, cpu) = (begun.elapsed(), server.cpu()?);
     println!(
-        "\naudit, a log of {:.1} GB in one go: {:.1} s, {:.1} s of CPU, {:.0} MB a second of CPU; highest {:.1} MB",
+        "\naudit, a log of {:.1} GB, of which a tenth is the operator's, in one go: {:.1} s, {:.1} s of CPU, {:.0} MB a second of CPU; highest {:.1} MB",
         megabytes(bytes) / 1e3,
         took.as_secs_f64(),
         cpu,
