@@ -266,4 +266,51 @@ mod tests {
         );
         assert!(!by(Some("kubernetes-backup-*"), Some("admin")).is(&who));
     }
+
+    #[test]
+    fn a_request_is_found_among_thousands_of_identities() {
+        let of = |role: &str, service_account: String| Identity {
+            mount: "kubernetes".to_owned(),
+            role: role.to_owned(),
+            service_account,
+            ..Identity::default()
+        };
+        let tenants = (0..2000).map(|number| of("app", format!("team-{number}/app")));
+        let all = tenants.chain([
+            of("app", "shop-*/app".to_owned()),
+            of("cert", String::new()),
+        ]);
+        let identities = Identities::new(all);
+        let line = |role: &str, namespace: &str| {
+            let line = serde_json::json!({
+                "time": "2026-11-24T10:00:54Z", "type": "request",
+                "auth": {
+                    "display_name": format!("kubernetes-{namespace}-app"),
+                    "metadata": {
+                        "role": role, "service_account_name": "app", "service_account_namespace": namespace,
+                    },
+                },
+                "request": {"id": "1", "operation": "read", "path": "kvv2/data/a"},
+            });
+            match super::super::entry::parse(line.to_string().as_bytes()) {
+                Ok(super::super::entry::Entry::Vault(entry)) => entry,
+                other => panic!("{other:?}"),
+            }
+        };
+        let check = |role: &str, namespace: &str, expected: Option<&str>| {
+            let found = identities.of(&line(role, namespace));
+            let found = found.map(|identity| identity.service_account.as_str());
+            assert_eq!(found, expected, "{role} {namespace}");
+        };
+        check("app", "team-1234", Some("team-1234/app"));
+        check("app", "team-2000", None);
+        check("app", "shop-7", Some("shop-*/app"));
+        check("cert", "team-1", Some(""));
+        check("", "team-1", None);
+        let saved = serde_json::to_string(&identities).expect("JSON");
+        assert_eq!(
+            serde_json::from_str::<Identities>(&saved).expect("what was saved"),
+            identities
+        );
+    }
 }

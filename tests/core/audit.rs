@@ -1,6 +1,7 @@
 //! Tests of the judge of audit logs: each rule has its own lines, `tests/audit/RULE/{positive,negative}-*.jsonl`, and what is
 //! known beside them, `context.json`.
 
+mod devices;
 mod entry;
 
 use std::fmt::Write as _;

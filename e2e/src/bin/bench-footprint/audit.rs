@@ -95,31 +95,38 @@ impl Traffic {
     }
 }
 
-/// A log that grows by [`RATE`] lines a second.
+/// Logs that grow by [`RATE`] lines a second: of which a tenth is the operator's, and all.
 pub(crate) async fn busy_log(lab: &Lab, cli: &Cli) -> Result<()> {
-    let log = lab.folder().join("busy.log");
-    let mut writer = File::create(&log)?;
-    let server = serve(lab, cli, &log).await?;
-    println!("\naudit, {RATE} lines of the operator's a second\nMINUTE     RSS        CPU");
-    let mut traffic = Traffic::begin(false)?;
-    let mut ticks = interval(Duration::from_secs(1) / BEATS);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let mut before = server.cpu()?;
-    for minute in 1..=cli.minutes {
-        for _ in 0..60 * BEATS {
-            ticks.tick().await;
-            traffic.write(&mut writer, RATE / BEATS, Timestamp::now())?;
+    for (crowd, whose) in [
+        (true, "of which a tenth is the operator's"),
+        (false, "all the operator's"),
+    ] {
+        let log = lab.folder().join("busy.log");
+        let mut writer = File::create(&log)?;
+        let server = serve(lab, cli, &log).await?;
+        println!("\naudit, {RATE} lines a second, {whose}\nMINUTE     RSS        CPU");
+        let mut traffic = Traffic::begin(crowd)?;
+        let mut ticks = interval(Duration::from_secs(1) / BEATS);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        let mut before = server.cpu()?;
+        for minute in 1..=cli.minutes {
+            for _ in 0..60 * BEATS {
+                ticks.tick().await;
+                traffic.write(&mut writer, RATE / BEATS, Timestamp::now())?;
+            }
+            let cpu = server.cpu()?;
+            println!(
+                "{minute:>6}   {:>5.1} MB   {:.2} % of a core",
+                megabytes(server.memory("VmRSS")?),
+                (cpu - before) / 60.0 * 100.0
+            );
+            before = cpu;
         }
-        let cpu = server.cpu()?;
-        println!(
-            "{minute:>6}   {:>5.1} MB   {:.2} % of a core",
-            megabytes(server.memory("VmRSS")?),
-            (cpu - before) / 60.0 * 100.0
-        );
-        before = cpu;
+        settled(&server, 2 * traffic.requests).await?;
+        drop(server);
+        clear(&log)?;
     }
-    settled(&server, 2 * traffic.requests).await?;
-    Ok(fs::remove_file(&log)?)
+    Ok(())
 }
 
 /// A log that is long when it is first read.
@@ -147,7 +154,13 @@ pub(crate) async fn long_log(lab: &Lab, cli: &Cli) -> Result<()> {
         megabytes(bytes) / cpu,
         megabytes(server.memory("VmHWM")?)
     );
-    Ok(fs::remove_file(&log)?)
+    clear(&log)
+}
+
+/// Removes a log, and what was kept of it.
+fn clear(log: &Path) -> Result<()> {
+    fs::remove_file(log)?;
+    Ok(fs::remove_dir_all(log.with_extension("state"))?)
 }
 
 /// Waits until so many lines were read.
