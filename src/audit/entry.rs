@@ -102,6 +102,13 @@ pub struct VaultEntry {
     pub user_agent: Option<String>,
 }
 
+impl VaultEntry {
+    /// Whether it has a token that Vault does not know, or no longer, or could not look up: it says of nobody that it was them.
+    pub fn of_nobody(&self) -> bool {
+        self.token.is_some() && self.who == Who::default()
+    }
+}
+
 /// What tells one token from another: the beginning of the digest of its hash, which differs from device to device.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(transparent)]

@@ -25,6 +25,7 @@ type Times = (Timestamp, Timestamp);
 /// What many entries say together.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Facts {
+    /// Of the operator and of the prober: from where, and when.
     tokens: BTreeMap<TokenId, BTreeMap<IpAddr, Times>>,
     issued: BTreeMap<String, BTreeSet<Timestamp>>,
     events: Option<Times>,
@@ -47,9 +48,12 @@ impl Facts {
     }
 
     fn learn_request(&mut self, entry: &VaultEntry, context: &Context) {
-        let Some(identity) = context.identities.of(entry) else {
+        let identity = context.identities.of(entry);
+        let trap = context.touched(entry);
+        // The prober's own are known by its canaries.
+        if identity.is_none() && (trap.is_none() || !context.own(entry)) {
             return;
-        };
+        }
         let at = context.corrected(entry.time);
         if let (Some(token), Some(address)) = (entry.token, entry.address) {
             let times = self
@@ -63,7 +67,10 @@ impl Facts {
                 self.forget_half();
             }
         }
-        let canary = matches!(context.touched(entry), Some((trap, Touch::Secret)) if trap.kind == Kind::Canary);
+        let Some(identity) = identity else {
+            return;
+        };
+        let canary = matches!(trap, Some((trap, Touch::Secret)) if trap.kind == Kind::Canary);
         if let Some(address) = entry.address.filter(|_| canary && identity.probe) {
             sample(&mut self.canaries, (at, address));
         }

@@ -61,7 +61,8 @@ impl Vault {
     /// Starts a node, which is sealed and knows of no other.
     async fn node(site: &Site, name: &'static str) -> Result<Self> {
         let (port, cluster) = (port::free()?, port::free()?);
-        let data = site.folder.join(name);
+        // Of its own, for a trial may be tried twice.
+        let data = site.folder.join(format!("{name}-{port}"));
         fs::create_dir_all(&data).context("a folder for a node of Vault's")?;
         let address = format!("http://127.0.0.1:{port}");
         let mut config = format!(
