@@ -76,7 +76,7 @@ async fn killed_after_204(scene: &Scene) -> Result<()> {
             let found = found.unwrap_or_default();
             let counts = found.iter().filter_map(|found| found["count"].as_u64());
             let count: u64 = counts.sum();
-            Ok((count > 0).then_some(count))
+            Ok((count >= number).then_some(count))
         })
         .await?;
         ensure!(count == number, "{count} of {number} are found");
