@@ -39,11 +39,10 @@ chaos: tools ## Have 300 storms of random faults, and see that nobody is blamed 
 	CHAOS_SEEDS=$(or $(CHAOS_SEEDS),300) cargo test --locked --workspace --test suites chaos::
 
 # CHAOS_AUDIT_SEED=17 has one storm again.
-chaos-audit: tools ## Rotate an audit log, and kill its reader, in 1000 storms, and see that no line is lost silently; restart the operator 100 times and have it sync 10,000 times, and see that nobody is suspected; then measure the reader's speed
+chaos-audit: tools ## Rotate an audit log, and kill its reader, in 1000 storms, and see that no line is lost silently; restart the operator 100 times and have it sync 10,000 times, and see that nobody is suspected
 	CHAOS_AUDIT_STORMS=$(or $(CHAOS_AUDIT_STORMS),1000) cargo test --release --locked --lib tail::trials::
 	cargo build --locked --workspace --bins
 	AUDIT_RESTARTS=$(or $(AUDIT_RESTARTS),100) AUDIT_REPLACEMENTS=$(or $(AUDIT_REPLACEMENTS),20) AUDIT_SYNCS=$(or $(AUDIT_SYNCS),10000) cargo test --locked --workspace --test suites audit_innocent::
-	AUDIT_BENCH_GB=$(or $(AUDIT_BENCH_GB),10) cargo test --release --locked --lib tail::trials:: -- --ignored --nocapture
 
 fuzz: ## Give every parser of what comes from outside a million odd inputs (FUZZ_CASES; some minutes)
 	FUZZ_CASES=$(or $(FUZZ_CASES),1000000) cargo test --profile fuzz --locked --test fuzz
@@ -94,9 +93,10 @@ bench-attribution: tools ## Lay the stages of steps beside the audit logs, and i
 	cargo build --locked --workspace --bins
 	ATTRIBUTION_AT_REST=1 cargo test --locked --workspace --test suites exactly -- --nocapture
 
-bench-footprint: tools build ## Measure what the prober costs: memory, CPU, under load, and many canaries at once
+# FOOTPRINT='--only-audit --gigabytes 10' measures what an audit log costs alone.
+bench-footprint: tools build ## Measure what the prober costs: memory, CPU, under load, many canaries at once, and audit logs
 	cargo build --locked --workspace --bins
-	@target/debug/bench-footprint
+	@target/debug/bench-footprint $(FOOTPRINT)
 
 lab-up: tools ## Start a lab: a real control plane, Vault, PostgreSQL and the operator, on loopback
 	@cargo build --quiet --locked --package e2e --bins

@@ -42,7 +42,7 @@ use crate::vault::Vault;
 use counts::{Counts, VOID};
 use decoys::Decoys;
 use disk::{Disk, Note};
-use keep::Journal;
+use keep::{BATCHES, Journal};
 use known::{known, login};
 use notice::Notice;
 use own::Own;
@@ -51,9 +51,6 @@ use sentry::{News, Sentry};
 
 /// How often what came is judged, kept and acknowledged.
 const TICK: Duration = Duration::from_millis(250);
-
-/// So many batches are acknowledged together where they come faster than that.
-const BATCHES: usize = 8;
 
 /// A judge of audit logs while they are written.
 pub(super) struct Auditor {
@@ -226,7 +223,6 @@ impl Auditor {
                         break;
                     };
                     self.take(batch);
-                    // Whoever reads waits until so much is acknowledged.
                     if self.receipts.len() >= BATCHES {
                         self.settle().await;
                     }

@@ -16,8 +16,8 @@ use crate::tail::Receipt;
 
 /// How often what was taken is written.
 const SAVE: Duration = Duration::from_millis(500);
-/// No more than so much of it, in bytes, waits for that.
-const FULL: usize = 1 << 20;
+/// So many batches are acknowledged together where they come faster than that: whoever reads waits for it.
+pub(super) const BATCHES: usize = 8;
 /// How often the whole is written: all that is known, of which some only moves on. It may be much, and takes no more than this
 /// share of the time, unless it is older than that.
 const RENEW: Duration = Duration::from_secs(10);
@@ -90,7 +90,7 @@ impl Journal {
         } else {
             SAVE
         };
-        self.fresh.len() >= FULL || self.last.is_none_or(|at| at.later(pause) <= now)
+        self.last.is_none_or(|at| at.later(pause) <= now)
     }
 }
 
@@ -109,7 +109,7 @@ impl Auditor {
         // The whole would not have what is to be replayed.
         let written = if self.replayed.is_empty() && self.journal.renewal_due(now) {
             self.renew(now).await
-        } else if self.journal.due(now) {
+        } else if self.journal.due(now) || self.receipts.len() >= BATCHES {
             self.append(now).await
         } else {
             Ok(())

@@ -1,13 +1,11 @@
-//! Storms of writes, rotations and kills, drawn from their number, and a bench.
+//! Storms of writes, rotations and kills, drawn from their number.
 
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::log::{KEPT, Log};
-use crate::tail::Piece;
 use crate::tail::family::family;
 
 /// What is lost, or read out of order, in a storm of writes, rotations and kills.
@@ -109,46 +107,4 @@ fn what_is_lost_is_told() {
     for seed in storms() {
         storm(seed, true, true);
     }
-}
-
-/// Prints how fast a file is read, and how much memory that takes. `AUDIT_BENCH_GB` says how large it is.
-#[test]
-#[ignore = "a bench"]
-fn bench_of_many_gigabytes() {
-    let gigabytes: u64 = std::env::var("AUDIT_BENCH_GB").map_or(1, |text| text.parse().unwrap());
-    let mut log = Log::new();
-    let line = format!("{{\"n\":0,\"pad\":\"{}\"}}\n", "x".repeat(1500));
-    let block = line.repeat(700);
-    let blocks = gigabytes * 1_000_000_000 / block.len() as u64;
-    for _ in 0..blocks {
-        log.writer.write_all(block.as_bytes()).unwrap();
-    }
-    let begun = tokio::time::Instant::now();
-    let (mut lines, mut bytes) = (0_u64, 0_u64);
-    loop {
-        let step = log.follower.step().unwrap();
-        for piece in &step.pieces {
-            if let Piece::Line(line) = piece {
-                lines += 1;
-                bytes += line.len() as u64 + 1;
-            }
-        }
-        if !step.more {
-            break;
-        }
-    }
-    let took = u64::try_from(begun.elapsed().as_millis()).unwrap().max(1);
-    assert_eq!(bytes, blocks * block.len() as u64);
-    let mut status = String::new();
-    File::open("/proc/self/status")
-        .unwrap()
-        .read_to_string(&mut status)
-        .unwrap();
-    let resident = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM"))
-        .unwrap();
-    let speed = bytes / 1000 / took;
-    let told = format!("{lines} lines, {speed} MB/s, {resident}\n");
-    std::io::stdout().write_all(told.as_bytes()).unwrap();
 }
