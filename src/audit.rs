@@ -66,13 +66,22 @@ fn line_id(entry: &Entry) -> LineId {
     }
 }
 
-/// A judge, as it is saved.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+/// A judge, as it was saved.
+#[derive(Debug, Deserialize)]
 pub struct Saved {
     facts: Facts,
     open: Vec<(String, Entry)>,
     settled: Vec<(Timestamp, LineId)>,
     ledger: Ledger,
+}
+
+/// The same while it is saved: there may be much, and nothing is copied.
+#[derive(Debug, Serialize)]
+pub struct Saving<'a> {
+    facts: &'a Facts,
+    open: Vec<&'a (String, Entry)>,
+    settled: &'a BTreeSet<(Timestamp, LineId)>,
+    ledger: &'a Ledger,
 }
 
 /// The judge: it takes entries, and says what has become of its findings.
@@ -179,12 +188,12 @@ impl Judge {
     }
 
     /// What a restart must not lose, without anything secret: of tokens the digests of their hashes.
-    pub fn saved(&self) -> Saved {
-        Saved {
-            facts: self.facts.clone(),
-            open: self.open.values().cloned().collect(),
-            settled: self.settled.iter().copied().collect(),
-            ledger: self.ledger.clone(),
+    pub fn saved(&self) -> Saving<'_> {
+        Saving {
+            facts: &self.facts,
+            open: self.open.values().collect(),
+            settled: &self.settled,
+            ledger: &self.ledger,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::key::Key;
 
@@ -11,8 +11,8 @@ use super::key::Key;
 const LONGEST: usize = 200_000;
 
 /// When each of them was.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(from = "Vec<(Timestamp, Key)>", into = "Vec<(Timestamp, Key)>")]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(from = "Vec<(Timestamp, Key)>")]
 pub(super) struct Book {
     times: BTreeMap<Key, Timestamp>,
     /// Up to when some were forgotten, for want of room.
@@ -71,10 +71,9 @@ impl From<Vec<(Timestamp, Key)>> for Book {
     }
 }
 
-impl From<Book> for Vec<(Timestamp, Key)> {
-    fn from(book: Book) -> Self {
-        let all = book.times.into_iter();
-        all.map(|(request, at)| (at, request)).collect()
+impl Serialize for Book {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.times.iter().map(|(request, at)| (at, request)))
     }
 }
 

@@ -1,16 +1,16 @@
 //! A key of a request: what tells one from another, in little room.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 /// The ID of a request, which is a UUID, as a number; of another text the beginning of its digest.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(from = "String", into = "String")]
-pub struct Key(u128);
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd)]
+#[serde(from = "String")]
+pub(super) struct Key(u128);
 
 impl Key {
     /// That of a request with this ID.
-    pub fn of(id: &str) -> Self {
+    pub(super) fn of(id: &str) -> Self {
         let digits: String = id.chars().filter(|digit| *digit != '-').collect();
         let number = u128::from_str_radix(&digits, 16).ok();
         let uuid = number.filter(|_| digits.len() == 32 && !digits.starts_with('+'));
@@ -29,9 +29,9 @@ impl From<String> for Key {
     }
 }
 
-impl From<Key> for String {
-    fn from(key: Key) -> Self {
-        format!("{:032x}", key.0)
+impl Serialize for Key {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:032x}", self.0))
     }
 }
 
@@ -49,7 +49,9 @@ mod tests {
             "+a08eaa7548ec55dea7279e4800acf05",
         ] {
             let key = Key::of(id);
-            assert_eq!(Key::from(String::from(key)), key, "{id}");
+            let saved = serde_json::to_string(&key).expect("JSON");
+            let read: Key = serde_json::from_str(&saved).expect("what was saved");
+            assert_eq!(read, key, "{id}");
         }
         assert_eq!(Key::of(id), Key::from(id.replace('-', "")));
         assert_ne!(Key::of(id), Key::of("ea08eaa7-548e-c55d-ea72-79e4800acf06"));

@@ -23,10 +23,10 @@ const LARGEST: u64 = 256 << 20;
 
 /// What a restart must not lose. It holds nothing secret.
 #[derive(Debug, Deserialize, Serialize)]
-pub(super) struct Kept {
+pub(super) struct Kept<J = Saved> {
     version: u32,
     /// The judge.
-    pub(super) judge: Saved,
+    pub(super) judge: J,
     /// When the operator was there.
     pub(super) presence: Vec<Line>,
     /// When its Pods were seen last.
@@ -48,8 +48,8 @@ pub(super) enum Note {
     Presence(Vec<Line>),
 }
 
-impl Kept {
-    pub(super) fn new(judge: Saved, presence: Vec<Line>, seen: Option<Timestamp>) -> Self {
+impl<J: Serialize> Kept<J> {
+    pub(super) fn new(judge: J, presence: Vec<Line>, seen: Option<Timestamp>) -> Self {
         Self {
             version: VERSION,
             judge,
@@ -57,6 +57,11 @@ impl Kept {
             seen,
             drilled: None,
         }
+    }
+
+    /// As it is written.
+    pub(super) fn content(&self) -> io::Result<Vec<u8>> {
+        serde_json::to_vec(self).map_err(io::Error::other)
     }
 }
 
@@ -107,16 +112,14 @@ impl Disk {
             .collect())
     }
 
-    /// Keeps it as a whole, and says how many bytes it takes: when this returns, it survives, and the journal begins anew.
-    pub(super) fn write(&self, kept: &Kept) -> io::Result<u64> {
-        let content = serde_json::to_vec(kept).map_err(io::Error::other)?;
-        wire::file::replace(&self.folder, NAME, &content)?;
+    /// Keeps it as a whole: when this returns, it survives, and the journal begins anew.
+    pub(super) fn write(&self, content: &[u8]) -> io::Result<()> {
+        wire::file::replace(&self.folder, NAME, content)?;
         // What it still holds after a crash is known as taken before.
         match fs::remove_file(self.folder.join(JOURNAL)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
         }
-        Ok(u64::try_from(content.len()).unwrap_or(u64::MAX))
     }
 
     /// Adds lines to the journal: when this returns, they survive.
@@ -144,7 +147,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let disk = Disk::open(&folder.path().join("audit")).expect("a folder");
         assert!(disk.read().expect("it can be read").is_none());
-        let kept = Kept::new(Judge::default().saved(), Vec::new(), None);
+        let judge = Judge::default();
+        let kept = Kept::new(judge.saved(), Vec::new(), None);
+        let kept = kept.content().expect("JSON");
         disk.write(&kept).expect("it can be written");
         assert!(disk.read().expect("it can be read").is_some());
         fs::write(folder.path().join("audit").join(NAME), "{\"version\":1,").expect("written");
@@ -172,7 +177,9 @@ mod tests {
             read.len() == 2 && read.iter().all(|read| *read == note),
             "{read:?}"
         );
-        let kept = Kept::new(Judge::default().saved(), Vec::new(), None);
+        let judge = Judge::default();
+        let kept = Kept::new(judge.saved(), Vec::new(), None);
+        let kept = kept.content().expect("JSON");
         disk.write(&kept).expect("it can be written");
         assert!(disk.journal().expect("none").is_empty());
     }

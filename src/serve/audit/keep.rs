@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::task::spawn_blocking;
+use tokio::task::{block_in_place, spawn_blocking};
 use tokio::time::Instant;
 
 use super::Auditor;
@@ -137,8 +137,11 @@ impl Auditor {
         let presence: Vec<_> = self.tracker.presence(now).lines().collect();
         let mut kept = Kept::new(self.judge.saved(), presence.clone(), self.tracker.seen());
         kept.drilled = self.board.drilled();
+        // It may be much, and take the time of many a request.
+        let content = block_in_place(|| kept.content())?;
+        let whole = u64::try_from(content.len()).unwrap_or(u64::MAX);
         let disk = self.disk.clone();
-        let whole = written(move || disk.write(&kept)).await?;
+        written(move || disk.write(&content)).await?;
         self.journal = Journal {
             presence,
             whole,
