@@ -87,7 +87,10 @@ impl Facts {
                 let cut = book.add(request, at);
                 if let Some(address) = entry.address.filter(|_| identity.shared) {
                     let from = (at, entry.who.service_account.clone(), address);
-                    self.shared.entry(request).or_insert(from);
+                    let known = self.shared.entry(request).or_insert_with(|| from.clone());
+                    if from < *known {
+                        *known = from;
+                    }
                 }
                 if cut {
                     let (logins, reads) = (&self.logins, &self.reads);

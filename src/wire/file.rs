@@ -1,7 +1,7 @@
 //! Files: the reading of those that a user names, within a limit, and the replacing of the program's own.
 
 use std::fs::{File, metadata, rename};
-use std::io::{Error, ErrorKind, Read, Write as _};
+use std::io::{BufWriter, Error, ErrorKind, Read, Write as _};
 use std::path::Path;
 
 use zeroize::Zeroizing;
@@ -64,12 +64,27 @@ pub fn read_at_most(file: &Path, most: u64) -> std::io::Result<Zeroizing<Vec<u8>
 /// # Errors
 /// It can't be written. Then the file is as it was.
 pub fn replace(folder: &Path, name: &str, content: &[u8]) -> std::io::Result<()> {
+    replace_with(folder, name, |file| file.write_all(content)).map(drop)
+}
+
+/// The same with what is written to the file that is given, which may be much. Says how many bytes that was.
+///
+/// # Errors
+/// As those of [`replace`], and that of `write`.
+pub fn replace_with(
+    folder: &Path,
+    name: &str,
+    write: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>,
+) -> std::io::Result<u64> {
     let beside = folder.join(format!("{name}.new"));
-    let mut file = File::create(&beside)?;
-    file.write_all(content)?;
+    let mut file = BufWriter::new(File::create(&beside)?);
+    write(&mut file)?;
+    let file = file.into_inner()?;
     file.sync_all()?;
+    let written = file.metadata()?.len();
     rename(&beside, folder.join(name))?;
-    File::open(folder)?.sync_all()
+    File::open(folder)?.sync_all()?;
+    Ok(written)
 }
 
 /// What is read, if that is no more than `most` bytes. With room for its length, nothing of it is left behind where it

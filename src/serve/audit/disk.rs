@@ -58,15 +58,10 @@ impl<J: Serialize> Kept<J> {
             drilled: None,
         }
     }
-
-    /// As it is written.
-    pub(super) fn content(&self) -> io::Result<Vec<u8>> {
-        serde_json::to_vec(self).map_err(io::Error::other)
-    }
 }
 
 /// The folder of the state.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Disk {
     folder: PathBuf,
 }
@@ -112,13 +107,15 @@ impl Disk {
             .collect())
     }
 
-    /// Keeps it as a whole: when this returns, it survives, and the journal begins anew.
-    pub(super) fn write(&self, content: &[u8]) -> io::Result<()> {
-        wire::file::replace(&self.folder, NAME, content)?;
+    /// Keeps it as a whole, and says how many bytes that takes: when this returns, it survives, and the journal begins anew.
+    pub(super) fn write(&self, kept: &Kept<impl Serialize>) -> io::Result<u64> {
+        // In no more memory than it takes already.
+        let write = |file: &mut _| serde_json::to_writer(file, kept).map_err(io::Error::from);
+        let written = wire::file::replace_with(&self.folder, NAME, write)?;
         // What it still holds after a crash is known as taken before.
         match fs::remove_file(self.folder.join(JOURNAL)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+            _ => Ok(written),
         }
     }
 
@@ -149,7 +146,6 @@ mod tests {
         assert!(disk.read().expect("it can be read").is_none());
         let judge = Judge::default();
         let kept = Kept::new(judge.saved(), Vec::new(), None);
-        let kept = kept.content().expect("JSON");
         disk.write(&kept).expect("it can be written");
         assert!(disk.read().expect("it can be read").is_some());
         fs::write(folder.path().join("audit").join(NAME), "{\"version\":1,").expect("written");
@@ -179,7 +175,6 @@ mod tests {
         );
         let judge = Judge::default();
         let kept = Kept::new(judge.saved(), Vec::new(), None);
-        let kept = kept.content().expect("JSON");
         disk.write(&kept).expect("it can be written");
         assert!(disk.journal().expect("none").is_empty());
     }

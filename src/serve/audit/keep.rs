@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::task::{block_in_place, spawn_blocking};
+use tokio::task::block_in_place;
 use tokio::time::Instant;
 
 use super::Auditor;
@@ -18,8 +18,8 @@ use crate::tail::Receipt;
 const SAVE: Duration = Duration::from_millis(500);
 /// So many batches are acknowledged together where they come faster than that: whoever reads waits for it.
 pub(super) const BATCHES: usize = 8;
-/// How often the whole is written: all that is known, of which some only moves on. It may be much, and takes no more than this
-/// share of the time, unless it is older than that.
+/// How often the whole is written: all that is known, of which some only moves on. As it may be much, writing it takes no more than
+/// a thousandth of the time, unless it is a minute old.
 const RENEW: Duration = Duration::from_secs(10);
 const SHARE: u32 = 1000;
 const OLDEST: Duration = Duration::from_secs(60);
@@ -104,13 +104,13 @@ impl Auditor {
     }
 
     /// Writes what must not be lost, and acknowledges what it holds.
-    pub(super) async fn keep(&mut self, changed: bool, now: Timestamp) {
+    pub(super) fn keep(&mut self, changed: bool, now: Timestamp) {
         self.journal.changed |= changed;
         // The whole would not have what is to be replayed.
         let written = if self.replayed.is_empty() && self.journal.renewal_due(now) {
-            self.renew(now).await
+            self.renew(now)
         } else if self.journal.due(now) || self.receipts.len() >= BATCHES {
-            self.append(now).await
+            self.append(now)
         } else {
             Ok(())
         };
@@ -127,7 +127,7 @@ impl Auditor {
     }
 
     /// Writes the whole.
-    async fn renew(&mut self, now: Timestamp) -> io::Result<()> {
+    fn renew(&mut self, now: Timestamp) -> io::Result<()> {
         let settings = &self.context.settings;
         let old = now.earlier(settings.remember).earlier(settings.grace);
         self.tracker.forget(old);
@@ -137,11 +137,8 @@ impl Auditor {
         let presence: Vec<_> = self.tracker.presence(now).lines().collect();
         let mut kept = Kept::new(self.judge.saved(), presence.clone(), self.tracker.seen());
         kept.drilled = self.board.drilled();
-        // It may be much, and take the time of many a request.
-        let content = block_in_place(|| kept.content())?;
-        let whole = u64::try_from(content.len()).unwrap_or(u64::MAX);
-        let disk = self.disk.clone();
-        written(move || disk.write(&content)).await?;
+        // Nothing is copied for it, as it may be much.
+        let whole = block_in_place(|| self.disk.write(&kept))?;
         self.journal = Journal {
             presence,
             whole,
@@ -154,18 +151,12 @@ impl Auditor {
     }
 
     /// Writes what was taken since.
-    async fn append(&mut self, now: Timestamp) -> io::Result<()> {
+    fn append(&mut self, now: Timestamp) -> io::Result<()> {
         let presence = self.tracker.presence(now).lines().collect();
         self.journal.watched(presence, self.tracker.seen());
         let fresh = std::mem::take(&mut self.journal.fresh);
         let bytes = u64::try_from(fresh.len()).unwrap_or(u64::MAX);
-        let disk = self.disk.clone();
-        let (fresh, done) = written(move || {
-            let done = disk.append(&fresh);
-            Ok((fresh, done))
-        })
-        .await?;
-        if let Err(error) = done {
+        if let Err(error) = block_in_place(|| self.disk.append(&fresh)) {
             // Behind what may be the half of a line.
             self.journal.fresh.push(b'\n');
             self.journal.fresh.extend(fresh);
@@ -175,12 +166,4 @@ impl Auditor {
         self.journal.last = Some(now);
         Ok(())
     }
-}
-
-/// Does it where it may block.
-async fn written<T: Send + 'static>(
-    write: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    let written = spawn_blocking(write).await;
-    written.map_err(io::Error::other).and_then(|done| done)
 }

@@ -50,7 +50,7 @@ impl Auditor {
             self.told = Some(now);
             self.publish(now);
         }
-        self.keep(!changed.is_empty(), now).await;
+        self.keep(!changed.is_empty(), now);
         for finding in &changed {
             self.notice.tell(finding).await;
         }
