@@ -12,16 +12,15 @@ use serde_json::Value;
 use tokio::process::Command;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use super::Cli;
-use super::command;
 use super::server::{Server, megabytes};
+use super::{Cli, command};
 
 /// Lines a second of a busy cluster.
 const RATE: u32 = 50;
-/// Over how many seconds a long log was written.
-const SPAN: u64 = 24 * 3600;
 /// How often a second they are written.
 const BEATS: u32 = 5;
+/// Over how many seconds a long log was written.
+const SPAN: u64 = 24 * 3600;
 /// The operator's role in what is recorded, and somebody else's.
 const ROLE: &str = r#""role":"probe""#;
 const OTHER: &str = r#""role":"other""#;
@@ -31,7 +30,9 @@ const RECORDED: &str = include_str!("../../../../tests/audit/recorded/openbao-op
 /// Requests, one after the other, and their responses: the operator's, or one of ten of them.
 struct Traffic {
     recorded: Vec<Recorded>,
+    /// Whether nine of ten are somebody else's.
     crowd: bool,
+    /// When the operator's token was issued.
     issued: String,
     /// How many requests there were.
     requests: u64,
