@@ -9,9 +9,9 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use super::address;
+use super::key::short_digest;
 use raw::{RawAuth, RawLine, RawMetadata, RawRequest};
 
 /// No text of an entry is kept longer, in bytes: paths and names are compared up to here.
@@ -117,13 +117,7 @@ pub struct TokenId(u64);
 impl TokenId {
     /// That of a token, as a device hashes it.
     pub fn of(hash: &str) -> Self {
-        let digest = Sha256::digest(hash);
-        Self(
-            digest
-                .iter()
-                .take(8)
-                .fold(0, |id, byte| id << 8 | u64::from(*byte)),
-        )
+        Self(short_digest(hash))
     }
 }
 

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use super::finding::{Finding, Hit, Request, SCHEMA, State};
+use super::key::short_digest;
 use crate::model::text::Text;
 
 /// No finding holds more requests; the earliest are kept.
@@ -41,7 +41,7 @@ impl Hits {
 
     /// Whether a request is one of them.
     pub(super) fn has(&self, id: &str) -> bool {
-        self.seen.contains(&digest(id))
+        self.seen.contains(&short_digest(id))
     }
 
     /// Takes in another of the same key.
@@ -49,7 +49,7 @@ impl Hits {
         self.last = self.last.max(hit.at);
         if let Some(request) = hit.request.clone() {
             if self.seen.len() < COUNTED {
-                self.seen.insert(digest(&request.id));
+                self.seen.insert(short_digest(&request.id));
             }
             self.add_request(request);
         }
@@ -135,15 +135,6 @@ mod as_list {
             .map(|request| ((request.time, request.id.clone()), request))
             .collect())
     }
-}
-
-/// What tells one ID from another in little room.
-fn digest(id: &str) -> u64 {
-    let digest = Sha256::digest(id);
-    digest
-        .iter()
-        .take(8)
-        .fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 /// The order of hits, so that it does not matter in which they came.

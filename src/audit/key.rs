@@ -14,12 +14,20 @@ impl Key {
         let digits: String = id.chars().filter(|digit| *digit != '-').collect();
         let number = u128::from_str_radix(&digits, 16).ok();
         let uuid = number.filter(|_| digits.len() == 32 && !digits.starts_with('+'));
-        Self(uuid.unwrap_or_else(|| {
-            let digest = Sha256::digest(id);
-            let first = digest.iter().take(16);
-            first.fold(0, |number, byte| number << 8 | u128::from(*byte))
-        }))
+        Self(uuid.unwrap_or_else(|| digest(id)))
     }
+}
+
+/// The beginning of a text's digest.
+fn digest(text: &str) -> u128 {
+    let digest = Sha256::digest(text);
+    let first = digest.iter().take(16);
+    first.fold(0, |number, byte| number << 8 | u128::from(*byte))
+}
+
+/// A shorter one.
+pub(super) fn short_digest(text: &str) -> u64 {
+    u64::try_from(digest(text) >> 64).unwrap_or_default()
 }
 
 /// As it is saved, and as the ID itself was before.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::audit::Saved;
 use crate::audit::entry::Entry;
@@ -39,16 +40,16 @@ pub(super) struct Kept<J = Saved> {
 /// What came since the whole was written.
 #[derive(Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Note {
+pub(super) enum Note<E = Box<Entry>> {
     /// An entry was taken from a source.
-    Taken(String, Box<Entry>),
+    Taken(String, E),
     /// The operator's Pods were seen last at this time.
     Seen(Timestamp),
     /// When it was there.
     Presence(Vec<Line>),
 }
 
-impl<J: Serialize> Kept<J> {
+impl<J> Kept<J> {
     pub(super) fn new(judge: J, presence: Vec<Line>, seen: Option<Timestamp>) -> Self {
         Self {
             version: VERSION,
@@ -77,17 +78,14 @@ impl Disk {
 
     /// What was kept; `None` if nothing was, or nothing that can be understood: then it is set aside.
     pub(super) fn read(&self) -> io::Result<Option<Kept>> {
-        let path = self.folder.join(NAME);
-        let content = match wire::file::read_at_most(&path, LARGEST) {
-            Ok(content) => content,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
+        let Some(content) = self.content(NAME)? else {
+            return Ok(None);
         };
         match serde_json::from_slice::<Kept>(&content) {
             Ok(kept) if kept.version == VERSION => Ok(Some(kept)),
             Ok(_) | Err(_) => {
                 let aside = self.folder.join(format!("{NAME}.unreadable"));
-                fs::rename(&path, &aside)?;
+                fs::rename(self.folder.join(NAME), &aside)?;
                 tracing::error!(path = %aside.display(), "the audit's state can't be understood: it is set aside, and the audit begins anew");
                 Ok(None)
             }
@@ -96,15 +94,20 @@ impl Disk {
 
     /// What came since. Of a line that is not whole the source knows that it was not kept: it comes again.
     pub(super) fn journal(&self) -> io::Result<Vec<Note>> {
-        let content = match wire::file::read_at_most(&self.folder.join(JOURNAL), LARGEST) {
-            Ok(content) => content,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
+        let content = self.content(JOURNAL)?.unwrap_or_default();
         let lines = content.split(|byte| *byte == b'\n');
         Ok(lines
             .filter_map(|line| serde_json::from_slice(line).ok())
             .collect())
+    }
+
+    /// What a file of the folder holds, if it is there.
+    fn content(&self, name: &str) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+        match wire::file::read_at_most(&self.folder.join(name), LARGEST) {
+            Ok(content) => Ok(Some(content)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Keeps it as a whole, and says how many bytes that takes: when this returns, it survives, and the journal begins anew.

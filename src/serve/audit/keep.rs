@@ -49,21 +49,21 @@ pub(super) struct Journal {
 impl Journal {
     /// Notes what was taken.
     pub(super) fn taken(&mut self, source: &str, entry: &Entry) {
-        self.note(&Note::Taken(source.to_owned(), Box::new(entry.clone())));
+        self.note(&Note::Taken(source.to_owned(), entry));
     }
 
     /// Notes when the operator was there, as far as that is new.
     fn watched(&mut self, presence: Vec<Line>, seen: Option<Timestamp>) {
         if let Some(seen) = seen {
-            self.note(&Note::Seen(seen));
+            self.note(&Note::<&Entry>::Seen(seen));
         }
         if self.presence != presence {
-            self.note(&Note::Presence(presence.clone()));
+            self.note(&Note::<&Entry>::Presence(presence.clone()));
             self.presence = presence;
         }
     }
 
-    fn note(&mut self, note: &Note) {
+    fn note(&mut self, note: &Note<&Entry>) {
         // Into memory, where nothing fails.
         if serde_json::to_writer(&mut self.fresh, note).is_ok() {
             self.fresh.push(b'\n');

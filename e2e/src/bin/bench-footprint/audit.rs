@@ -5,8 +5,9 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use e2e::lab::{Lab, NAMESPACE, free_port};
+use e2e::scenario::eventually;
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::process::Command;
@@ -115,13 +116,7 @@ pub(crate) async fn busy_log(lab: &Lab, cli: &Cli) -> Result<()> {
                 ticks.tick().await;
                 traffic.write(&mut writer, RATE / BEATS, Timestamp::now())?;
             }
-            let cpu = server.cpu()?;
-            println!(
-                "{minute:>6}   {:>5.1} MB   {:.2} % of a core",
-                megabytes(server.memory("VmRSS")?),
-                (cpu - before) / 60.0 * 100.0
-            );
-            before = cpu;
+            before = server.tell_minute(minute, before)?;
         }
         settled(&server, 2 * traffic.requests).await?;
         drop(server);
@@ -166,9 +161,9 @@ fn clear(log: &Path) -> Result<()> {
 
 /// Waits until so many lines were read.
 async fn settled(server: &Server, lines: u64) -> Result<()> {
-    let limit = Duration::from_secs(1800);
-    let begun = Instant::now();
-    loop {
+    let all = async || {
+        // Whoever asks for metrics costs too.
+        sleep(Duration::from_millis(500)).await;
         let metrics = server.get("/metrics").await?;
         let counts = metrics.lines().filter_map(|line| {
             let (_, count) = line
@@ -177,14 +172,9 @@ async fn settled(server: &Server, lines: u64) -> Result<()> {
             count.parse::<u64>().ok()
         });
         let read: u64 = counts.sum();
-        if read >= lines {
-            return Ok(());
-        }
-        if begun.elapsed() > limit {
-            bail!("{read} of {lines} lines were read in {} s", limit.as_secs());
-        }
-        sleep(Duration::from_millis(500)).await;
-    }
+        Ok((read >= lines).then_some(()))
+    };
+    eventually("end of the log", Duration::from_secs(1800), all).await
 }
 
 async fn serve(lab: &Lab, cli: &Cli, log: &Path) -> Result<Server> {

@@ -80,13 +80,7 @@ async fn quiet(lab: &Lab, cli: &Cli) -> Result<()> {
     for minute in 1..=cli.minutes {
         sleep(Duration::from_secs(60)).await;
         server.get("/metrics").await?;
-        let cpu = server.cpu()?;
-        println!(
-            "{minute:>6}   {:>5.1} MB   {:.2} % of a core",
-            megabytes(server.memory("VmRSS")?),
-            (cpu - before) / 60.0 * 100.0
-        );
-        before = cpu;
+        before = server.tell_minute(minute, before)?;
     }
     println!("highest: {:.1} MB", megabytes(server.memory("VmHWM")?));
     Ok(())

@@ -77,6 +77,17 @@ impl Server {
         Ok((user.context("utime")? + system.context("stime")?) / TICKS)
     }
 
+    /// Prints a line of a table of minutes, and returns the CPU time until now.
+    pub(crate) fn tell_minute(&self, minute: u64, before: f64) -> Result<f64> {
+        let cpu = self.cpu()?;
+        println!(
+            "{minute:>6}   {:>5.1} MB   {:.2} % of a core",
+            megabytes(self.memory("VmRSS")?),
+            (cpu - before) / 60.0 * 100.0
+        );
+        Ok(cpu)
+    }
+
     /// The latencies of `create` of the runs that it keeps from then on, the latest first.
     pub(crate) async fn creates(&self, from: Timestamp) -> Result<Vec<f64>> {
         let text = self.get("/api/v1/runs?limit=1000").await?;
