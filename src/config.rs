@@ -180,7 +180,7 @@ pub enum MetricsSource {
         /// How to be let in.
         access: Access,
     },
-    /// Every pod that matches, by its address.
+    /// Every pod of the operator, by its address.
     Pods {
         /// The port.
         port: u16,

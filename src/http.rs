@@ -261,7 +261,7 @@ async fn run_now(
         ),
         Refusal::Following => error(
             StatusCode::CONFLICT,
-            "another replica is the leader and runs the probes; ask that one",
+            "this replica runs no probes; ask the leader",
         ),
     }
 }
@@ -282,7 +282,7 @@ async fn ask<T>(served: &Served, ask: Ask, answer: oneshot::Receiver<T>) -> Resu
 async fn nothing() -> Response {
     error(
         StatusCode::NOT_FOUND,
-        "not found; see /, /metrics, /healthz, /readyz, /api/v1/probes, /api/v1/runs, /api/v1/runs/ID, /findings, /api/v1/audit/findings",
+        "not found; see /, /metrics, /healthz, /readyz, /api/v1/probes, /api/v1/runs, /api/v1/runs/ID, /findings, /api/v1/audit/findings, /api/v1/audit/sources, /api/v1/audit/presence",
     )
 }
 

@@ -35,7 +35,11 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
     let history = Arc::new(History::default());
     let health = Health::default();
     let reporter = Reporter::new(publisher.clone(), history.clone(), health.clone());
-    // Before anyone can ask: every series is there from the first scrape.
+    // Before anyone can ask: every series is there from the first scrape, and none of what another process does.
+    let audits = args.only == Some(Only::Audit);
+    if audits {
+        publisher.publish(Fact::Standing(Standing::Audits));
+    }
     reporter.configured(&config, None);
 
     has_what_it_needs(args.only, &config)?;
@@ -67,10 +71,16 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<Exit, E
     if let Some(auditing) = &mut auditing {
         auditing.begin(&config).await?;
     }
-    let leadership = contend(args.leader_elect, &config, &health).await?;
+    // Who holds the Lease runs the probes.
+    let leadership = contend(args.leader_elect && !audits, &config, &health).await?;
+    let alone = if audits {
+        Standing::Audits
+    } else {
+        Standing::Leads
+    };
     let leading = leadership
         .as_ref()
-        .map_or_else(|| watch::channel(Standing::Leads).1, Leadership::leading);
+        .map_or_else(|| watch::channel(alone).1, Leadership::leading);
     let mut remote_writer = RemoteWriter::default();
     remote_writer
         .configure(&config, &publisher, &health)
@@ -171,8 +181,7 @@ impl Service<'_> {
     fn lead(&mut self) {
         let standing = self.leading.borrow_and_update().clone();
         self.publisher.publish(Fact::Standing(standing.clone()));
-        let probes = self.only != Some(Only::Audit) && standing.leads();
-        self.scheduler.lead(probes, self.term.as_ref());
+        self.scheduler.lead(standing.leads(), self.term.as_ref());
     }
 
     /// Puts a configuration in force, and the files that it names, or keeps the one that is and says why.

@@ -255,7 +255,7 @@ pub(super) struct Metrics {
     /// One URL.
     #[schemars(length(min = 1), extend("examples" = ["http://127.0.0.1:8080/metrics"]))]
     pub(super) url: Option<String>,
-    /// Every pod that `podSelector` matches, by its address, summed.
+    /// Every pod of the operator among those that `podSelector` matches, by its address, summed.
     pub(super) pods: Option<Pods>,
     /// Prometheus, which scrapes the operator already.
     pub(super) prometheus: Option<Prometheus>,

@@ -31,15 +31,21 @@ pub(super) fn render(
         let broken = escaped(&broken.to_string());
         let _ = write!(page, "<p class=failure>{broken}</p>");
     }
-    if let Standing::Follows { leader } = standing {
-        let leader = leader
-            .as_ref()
-            .map_or("nobody yet", |leader| leader.as_str());
-        let leader = escaped(leader);
-        let _ = write!(
-            page,
-            "<p>This replica runs no probe: it follows the leader, {leader}. The leader's page has the latest runs.</p>"
-        );
+    match standing {
+        Standing::Leads => {}
+        Standing::Follows { leader } => {
+            let leader = leader
+                .as_ref()
+                .map_or("nobody yet", |leader| leader.as_str());
+            let leader = escaped(leader);
+            let _ = write!(
+                page,
+                "<p>This replica runs no probe: it follows the leader, {leader}. The leader's page has the latest runs.</p>"
+            );
+        }
+        Standing::Audits => page.push_str(
+            "<p>This replica runs no probe: it judges audit logs, and says what it <a href=findings>found</a>.</p>",
+        ),
     }
     if let Some(run) = runs.first() {
         page.push_str(&labels(run));

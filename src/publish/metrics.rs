@@ -241,10 +241,11 @@ impl State {
                 .iter()
                 .map(|(name, probe)| (of_probe(name), probe.skipped_runs)),
         )?;
+        let leader = (self.standing != Standing::Audits).then(|| self.standing.leads());
         encoder.gauges(
             "vso_prober_leader",
             "Whether this replica is the leader.",
-            [(NO_LABELS, f64::from(u8::from(self.standing.leads())))],
+            leader.map(|leader| (NO_LABELS, f64::from(u8::from(leader)))),
         )?;
         encoder.gauges(
             "vso_prober_config_last_reload_successful",

@@ -98,6 +98,11 @@ impl State {
     }
 
     fn configure(&mut self, probes: &[Probe], operator_metrics: bool) {
+        self.last_reload_successful = true;
+        // Of what another process does, this one has nothing to tell.
+        if self.standing == Standing::Audits {
+            return;
+        }
         self.probes
             .retain(|name, _| probes.iter().any(|probe| *name == *probe.name.as_str()));
         for probe in probes {
@@ -111,7 +116,6 @@ impl State {
         } else {
             self.operator = None;
         }
-        self.last_reload_successful = true;
     }
 
     fn run(&mut self, run: &Run, correlations: BTreeMap<Step, Vec<Coefficient>>) {

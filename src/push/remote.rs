@@ -132,10 +132,10 @@ impl Remote {
                 continue;
             }
             // The others write the same series once they lead.
-            let values = if publisher.standing().leads() {
-                self.values(&publisher)
-            } else {
+            let values = if publisher.standing().follows() {
                 BTreeMap::new()
+            } else {
+                self.values(&publisher)
             };
             let series = known.turn(values, Timestamp::now().as_millisecond());
             // What was refused before comes last, and holds up nothing.

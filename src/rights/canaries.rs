@@ -59,7 +59,6 @@ pub fn operators(config: &Config) -> Vec<Path> {
                     &both,
                     any(),
                 );
-                path(format!("{below}{}/revoke", target.mount), &both, any());
             }
         }
     }

@@ -249,7 +249,7 @@ impl Auditor {
         for piece in &batch.pieces {
             match piece {
                 Piece::Line(line) => self.take_line(&name, line, at),
-                Piece::TooLong { .. } => self.counts.source(&name).torn(Torn::NotWhole),
+                Piece::TooLong { .. } => self.counts.source(&name).torn(Torn::NotWhole, at),
                 Piece::Gap(gap) => self.counts.source(&name).gap(gap.as_str()),
             }
         }
@@ -261,7 +261,7 @@ impl Auditor {
         self.counts.source(name).line(line.len());
         let entry = match parse(line) {
             Ok(entry) => entry,
-            Err(torn) => return self.counts.source(name).torn(torn),
+            Err(torn) => return self.counts.source(name).torn(torn, at),
         };
         if let Entry::Vault(entry) = &entry {
             self.counts.source(name).pair(entry);

@@ -120,16 +120,25 @@ async fn here(scene: &Scene) -> Result<()> {
 /// The probes run in one process, which asks another that judges the logs.
 async fn elsewhere(scene: &Scene) -> Result<()> {
     let prober = auditor(scene, [probe("elsewhere")], &scene.path("state-2")).await?;
-    let judge = prober.clone().serve(&["--only", "audit"]).await?;
+    let judge = prober.clone();
+    let judge = judge.serve(&["--only", "audit", "--leader-elect"]).await?;
     let url = format!("http://{}", judge.address());
     let asking = scene
         .prober([probe("elsewhere")])
         .edit(|config| config["audit"] = json!({"url": url}));
-    let server = asking.serve(&[]).await?;
+    // The judge contends for no Lease, or nobody would probe.
+    let server = asking.serve(&["--leader-elect"]).await?;
     let runs = runs(&server).await?;
     server.stop().await?;
     let told = asking.run(&["doctor"]).await?.exits(0)?;
     ensure!(told.stdout.contains("judges audit logs"), "{told}");
+    // Of what another process does it has nothing to tell, or alerts would fire on what it does not do.
+    let (_, metrics) = judge.get("/metrics").await?;
+    let others = ["vso_probe_", "vso_operator_", "vso_prober_leader"];
+    let mut lines = metrics.lines();
+    let told = lines.find(|line| others.iter().any(|name| line.starts_with(name)));
+    ensure!(told.is_none(), "{told:?}");
+    ensure!(metrics.contains("\nvso_audit_up{"), "{metrics}");
     judge.stop().await?;
     let log = scene.lab().vault_audit()?;
     // The first may have been before the judge knew whose lines are to be heeded.

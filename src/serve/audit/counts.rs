@@ -29,8 +29,8 @@ pub(super) const VOID: Word = "void";
 #[derive(Clone, Debug)]
 pub(super) struct Source {
     figures: SourceFigures,
-    /// Why it can't be relied on, for good.
-    pub(super) spoilt: Option<String>,
+    /// Since when it told nothing that can't be judged, and what that was.
+    spoilt: Option<(Timestamp, Torn)>,
     /// Why it can't be read now.
     pub(super) unread: Option<String>,
     pub(super) last_line: Option<Timestamp>,
@@ -76,15 +76,15 @@ impl Source {
         }
     }
 
-    /// It was none.
-    pub(super) fn torn(&mut self, torn: Torn) {
+    /// It was none, as was seen at `at`.
+    pub(super) fn torn(&mut self, torn: Torn, at: Timestamp) {
         self.count(if torn == Torn::Unhashed {
             "unhashed"
         } else {
             "torn"
         });
         if matches!(torn, Torn::Unhashed | Torn::Jsonx) {
-            self.spoilt = Some(torn.to_string());
+            self.spoilt = Some((at, torn));
         }
     }
 
@@ -108,14 +108,16 @@ impl Source {
         *self.figures.lines.entry(result).or_default() += 1;
     }
 
-    /// Why it can't be relied on, if it can't.
-    pub(super) fn down(&self) -> Option<String> {
-        self.spoilt.clone().or_else(|| self.unread.clone())
+    /// Why it can't be relied on, if it can't. What it told until `since` is forgotten: its device may have been mended.
+    pub(super) fn down(&self, since: Timestamp) -> Option<String> {
+        let spoilt = self.spoilt.filter(|(at, _)| *at >= since);
+        let spoilt = spoilt.map(|(_, torn)| torn.to_string());
+        spoilt.or_else(|| self.unread.clone())
     }
 
-    fn figures(&self, heard: bool) -> SourceFigures {
+    fn figures(&self, heard: bool, since: Timestamp) -> SourceFigures {
         SourceFigures {
-            up: heard && self.down().is_none(),
+            up: heard && self.down(since).is_none(),
             last_line: unix(self.last_line),
             ..self.figures.clone()
         }
@@ -181,7 +183,7 @@ impl Counts {
             open,
             suspects,
             sources: sources
-                .map(|(name, source)| (name.clone(), source.figures(heard)))
+                .map(|(name, source)| (name.clone(), source.figures(heard, now.earlier(remember))))
                 .collect(),
             present,
             mode: mode.name(),
@@ -204,4 +206,20 @@ fn every() -> BTreeMap<(Word, Word), u64> {
         .into_iter()
         .flat_map(|rule| Confidence::ALL.map(|confidence| (rule.name(), confidence.name())));
     pairs.map(|pair| (pair, 0)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_down_until_its_device_was_mended_for_a_while() {
+        let at = |second| Timestamp::from_second(1_800_000_000 + second).expect("a time");
+        let mut source = Source::default();
+        source.torn(Torn::NotWhole, at(0));
+        assert_eq!(source.down(at(0)), None);
+        source.torn(Torn::Unhashed, at(1));
+        assert_eq!(source.down(at(1)), Some(Torn::Unhashed.to_string()));
+        assert_eq!(source.down(at(2)), None);
+    }
 }

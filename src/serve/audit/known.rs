@@ -4,7 +4,7 @@ use crate::audit::address::Mode;
 use crate::audit::context::{Context, Reader, Settings};
 use crate::audit::identity::Person;
 use crate::audit::trap::{Kind, Trap};
-use crate::config::{self, AddressMode, Audit, Config, ReaderBy};
+use crate::config::{self, AddressMode, Audit, Config, MetricsSource, ReaderBy};
 use crate::operator::LoginIdentity;
 use crate::serve::{prober, traps};
 
@@ -56,7 +56,10 @@ pub(super) fn known(config: &Config, audit: &Audit) -> Context {
         traps: traps(config).into_iter().chain(decoys).collect(),
         probers: prober(&config.vault.auth).into_iter().collect(),
         readers: readers.collect(),
-        counts: config.operator.metrics.is_some(),
+        counts: matches!(
+            config.operator.metrics,
+            Some(MetricsSource::Url { .. } | MetricsSource::Pods { .. })
+        ),
         ..Context::default()
     }
 }

@@ -94,8 +94,9 @@ impl Auditor {
             let down = down.as_ref().filter(|_| !idle);
             self.counts.source(name).unread = down.map(Text::to_string);
         }
+        let recent = now.earlier(self.context.settings.remember);
         let kubernetes = self.counts.sources.get(KUBERNETES);
-        let come = kubernetes.is_some_and(|source| source.down().is_none());
+        let come = kubernetes.is_some_and(|source| source.down(recent).is_none());
         let lag = self.context.settings.lag;
         self.context.events_until = come.then(|| now.earlier(lag));
     }
@@ -124,8 +125,9 @@ impl Auditor {
             Some(WAITING.to_owned())
         };
         let offset = self.context.offset;
+        let recent = now.earlier(settings.remember);
         let sources = self.counts.sources.iter().map(|(name, source)| {
-            let reason = source.down().or_else(|| blind.clone());
+            let reason = source.down(recent).or_else(|| blind.clone());
             SourceStatus {
                 name: name.clone(),
                 up: reason.is_none(),

@@ -39,12 +39,14 @@ impl Lab {
         let (key, token) = (text(&begun["keys"][0])?, text(&begun["root_token"])?);
         first.token.clone_from(&token);
         first.write("sys/unseal", json!({"key": key})).await?;
+        first.key = Some(key.clone());
         first.active().await?;
         for other in others {
             other.token.clone_from(&token);
             let join = json!({"leader_api_addr": first.address});
             other.write("sys/storage/raft/join", join).await?;
             other.write("sys/unseal", json!({"key": key})).await?;
+            other.key = Some(key.clone());
             other.active().await?;
         }
         if self.site.options.vault.is_some() {
@@ -87,6 +89,7 @@ impl Vault {
             http: site.http.clone(),
             address,
             token: String::new(),
+            key: None,
             audit: data.join(LOG),
             listeners: None,
         };

@@ -17,7 +17,6 @@ path "kvv1/vso-prober/*" { capabilities = ["read"] }
 path "kvv2/data/vso-prober/*" { capabilities = ["read"] }
 path "database/creds/*" { capabilities = ["read"] }
 path "pki/issue/*" { capabilities = ["create", "update"] }
-path "pki/revoke" { capabilities = ["create", "update"] }
 path "sys/leases/renew" {
   capabilities = ["update"]
   allowed_parameters = { "lease_id" = ["database/creds/*"], "increment" = [] }
