@@ -13,13 +13,14 @@ mod settle;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::audit::context::{Context, Persistence};
 use crate::audit::entry::{Entry, Torn, parse};
@@ -29,10 +30,12 @@ use crate::audit::presence::Presence;
 use crate::audit::tracker::Tracker;
 use crate::audit::{Judge, Taken};
 use crate::config::{self, Audit, Config, KUBERNETES};
+use crate::health::Health;
 use crate::http::AuditBoard;
 use crate::kubernetes;
 use crate::model::name::SourceName;
 use crate::model::record::Obstacle;
+use crate::model::time::Moment as _;
 use crate::operator::LoginIdentity;
 use crate::publish::Publisher;
 use crate::serve::prober;
@@ -51,6 +54,8 @@ use sentry::{News, Sentry};
 
 /// How often what came is judged, kept and acknowledged.
 const TICK: Duration = Duration::from_millis(250);
+/// How long it may take until it is again, at most.
+const STUCK: Duration = Duration::from_secs(60);
 
 /// A judge of audit logs while they are written.
 pub(super) struct Auditor {
@@ -85,8 +90,9 @@ pub(super) struct Auditor {
     weighed: Option<Timestamp>,
     /// What the operator logs in as; `None` if that is not known yet.
     logins: Option<Vec<LoginIdentity>>,
-    /// The accounts that others use; `None` if that is not known.
+    /// The accounts that others use; `None` if that is not known; and whether anybody tried to look.
     shared: Option<BTreeSet<String>>,
+    looked: bool,
     told: Option<Timestamp>,
     home: String,
 }
@@ -150,17 +156,25 @@ impl Auditor {
             folder: audit.state.display().to_string(),
             error,
         })?;
+        let mut context = known(config, audit);
         let was = kept.map(|kept| {
             board.drill_found(kept.drilled);
+            context.workloads = kept.workloads;
             (Judge::resumed(kept.judge), kept.presence, kept.seen)
         });
         let (mut judge, mut presence, mut seen) = was.unwrap_or_default();
         let mut replayed = Vec::new();
+        let mut newer = true;
         for note in journal {
             match note {
                 Note::Taken(source, entry) => replayed.push((source, *entry)),
-                Note::Seen(at) => seen = Some(at),
-                Note::Presence(lines) => presence = lines,
+                // What was to go once the whole was written may still be there.
+                Note::Seen(at) => {
+                    newer = seen.is_none_or(|seen| at >= seen);
+                    seen = seen.max(Some(at));
+                }
+                Note::Presence(lines) if newer => presence = lines,
+                Note::Presence(_) => {}
             }
         }
         let tracker = Tracker::resumed(&Presence::new(presence), seen);
@@ -172,7 +186,7 @@ impl Auditor {
             counts.sources.entry(source.name.to_string()).or_default();
         }
         let mut auditor = Self {
-            context: known(config, audit),
+            context,
             config: audit.clone(),
             judge,
             tracker,
@@ -201,6 +215,7 @@ impl Auditor {
                 config::Identities::Listed(_) => Some(Vec::new()),
             },
             shared: None,
+            looked: false,
             told: None,
             home: config.kubernetes.namespace.clone(),
         };
@@ -209,7 +224,13 @@ impl Auditor {
     }
 
     /// Judges what comes until the sources end, or the shutdown.
-    pub(super) async fn run(mut self, mut batches: mpsc::Receiver<Batch>, shutdown: Shutdown) {
+    pub(super) async fn run(
+        mut self,
+        mut batches: mpsc::Receiver<Batch>,
+        health: Health,
+        shutdown: Shutdown,
+    ) {
+        let heart = health.promise("the judge of audit logs", STUCK);
         if let Some(sentry) = self.sentry.take() {
             self.tasks.spawn(sentry.keep_watch());
         }
@@ -224,23 +245,32 @@ impl Auditor {
                     };
                     self.take(batch);
                     if self.receipts.len() >= BATCHES {
-                        self.settle().await;
+                        self.settle();
                     }
                 }
                 Some(news) = self.news.recv() => self.heed(news),
-                _ = ticks.tick() => self.settle().await,
+                _ = ticks.tick() => self.settle(),
+                Some(ended) = self.tasks.join_next() => {
+                    // Without what it looks at, nothing can be judged: the program ends, and says why.
+                    if let Err(error) = ended && let Ok(panic) = error.try_into_panic() {
+                        resume_unwind(panic);
+                    }
+                }
                 () = shutdown.wait() => break,
             }
+            heart.renew(Instant::now().later(STUCK));
         }
         self.journal.end();
-        self.settle().await;
+        self.settle();
         self.tasks.shutdown().await;
         self.vault.log_out().await;
+        self.notice.end().await;
     }
 
-    /// Whether it is known what the operator logs in as, and where it is: by a look of its own, for what was kept may be old.
+    /// Whether it is known what the operator logs in as, where it is, and who uses the same: by looks of its own, for what was
+    /// kept may be old.
     fn ready(&self) -> bool {
-        self.sight != Sight::None && self.logins.is_some()
+        self.sight != Sight::None && self.logins.is_some() && self.looked
     }
 
     fn take(&mut self, batch: Batch) {
@@ -260,7 +290,12 @@ impl Auditor {
     fn take_line(&mut self, name: &str, line: &[u8], at: Timestamp) {
         self.counts.source(name).line(line.len());
         let entry = match parse(line) {
-            Ok(entry) => entry,
+            Ok(entry) if matches!(entry, Entry::Kube(_)) == (name == KUBERNETES) => entry,
+            // Who may tell the one must not tell the other.
+            Ok(_) => {
+                let source = self.counts.source(name);
+                return source.torn(Torn::NotAnEntry, at);
+            }
             Err(torn) => return self.counts.source(name).torn(torn, at),
         };
         if let Entry::Vault(entry) = &entry {
@@ -299,17 +334,9 @@ impl Auditor {
                 self.identify();
             }
             News::Accounts(accounts) => {
-                let at = Timestamp::now();
-                self.shared = accounts.map(|accounts| {
-                    for (account, addresses) in &accounts {
-                        let identities = &self.context.identities;
-                        // At first it may not be known yet whose accounts they are.
-                        if identities.is_empty() || identities.of_account(account).is_some() {
-                            let addresses = addresses.iter();
-                            addresses
-                                .for_each(|from| self.context.workloads.see(account, *from, at));
-                        }
-                    }
+                self.looked = true;
+                self.shared = accounts.map(|(at, accounts)| {
+                    self.context.see_workloads(&accounts, at);
                     accounts.into_keys().collect()
                 });
                 self.identify();
