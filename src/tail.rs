@@ -11,6 +11,7 @@ mod outlet;
 pub mod packed;
 mod position;
 pub mod sources;
+mod store;
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
