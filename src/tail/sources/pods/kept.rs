@@ -61,6 +61,11 @@ impl Kept {
         self.0.get(|marks| marks.pods.get(uid).cloned())
     }
 
+    /// The UIDs of the Pods whose containers were read.
+    pub(super) fn uids(&self) -> Vec<String> {
+        self.0.get(|marks| marks.pods.keys().cloned().collect())
+    }
+
     /// Saves a mark, or forgets that of a Pod that is gone, so that it survives a loss of power.
     pub(super) fn save(&self, uid: &str, mark: Option<Mark>) -> io::Result<()> {
         self.0.change(|marks| {
