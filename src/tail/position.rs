@@ -95,6 +95,9 @@ mod tests {
             .unwrap();
         let again = Positions::open(&folder).unwrap();
         assert_eq!(again.of(&source), Some(position));
+        let text = fs::read_to_string(folder.join(NAME)).unwrap();
+        let form = r#"{"schema":"vso-prober/positions/v1","sources":{"vault-0":{"mark":{"device":"#;
+        assert!(text.starts_with(form), "{text}");
         // A half-written one beside it is none.
         fs::write(folder.join("positions.json.new"), "{").unwrap();
         assert!(Positions::open(&folder).is_ok());
