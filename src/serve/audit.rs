@@ -6,47 +6,43 @@ mod disk;
 mod keep;
 mod known;
 mod notice;
+mod open;
 mod own;
 mod readings;
 mod sentry;
 mod settle;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::audit::context::{Context, Persistence};
 use crate::audit::entry::{Entry, Torn, parse};
 use crate::audit::finding::Finding;
 use crate::audit::identity::{Identities, Identity, fits};
-use crate::audit::presence::Presence;
 use crate::audit::tracker::Tracker;
 use crate::audit::{Judge, Taken};
-use crate::config::{self, Audit, Config, KUBERNETES};
+use crate::config::{self, Audit, KUBERNETES};
 use crate::health::Health;
 use crate::http::AuditBoard;
-use crate::kubernetes;
 use crate::model::name::SourceName;
-use crate::model::record::Obstacle;
 use crate::model::time::Moment as _;
 use crate::operator::LoginIdentity;
 use crate::publish::Publisher;
-use crate::serve::prober;
 use crate::shutdown::Shutdown;
 use crate::tail::{Batch, Piece, Receipt, Status};
 use crate::vault::Vault;
 use counts::{Counts, VOID};
 use decoys::Decoys;
-use disk::{Disk, Note};
+use disk::Disk;
 use keep::{BATCHES, Journal};
-use known::{known, login};
+use known::login;
 use notice::Notice;
 use own::Own;
 use readings::Readings;
@@ -108,121 +104,7 @@ enum Sight {
     Lost,
 }
 
-/// Why there is no auditor.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Unopened {
-    /// A client can't be made.
-    #[error("{}", .0.text)]
-    Client(Obstacle),
-    /// The state can't be used.
-    #[error("tried to open {folder}, the `audit.state`: {error}")]
-    State {
-        /// The folder.
-        folder: String,
-        /// Why not.
-        error: io::Error,
-    },
-}
-
 impl Auditor {
-    /// An auditor, as it was when it last ran.
-    ///
-    /// # Errors
-    /// Its state can't be read, or a client can't be made.
-    pub(super) async fn open(
-        config: &Config,
-        audit: &Audit,
-        statuses: BTreeMap<SourceName, watch::Receiver<Status>>,
-        board: Arc<AuditBoard>,
-        publisher: Arc<Publisher>,
-    ) -> Result<Self, Unopened> {
-        let (teller, news) = mpsc::channel(64);
-        let client = kubernetes::connect(&config.kubernetes).await;
-        let client = client.map_err(Unopened::Client)?;
-        let notice = Notice::new(client.clone(), &config.operator.namespace);
-        let sentry = Sentry::new(config, client, teller).await;
-        let sentry = sentry.map_err(Unopened::Client)?;
-        let folder = audit.state.clone();
-        let opened = spawn_blocking(move || {
-            let disk = Disk::open(&folder)?;
-            let (kept, journal) = (disk.read()?, disk.journal()?);
-            io::Result::Ok((disk, kept, journal))
-        });
-        let opened = opened
-            .await
-            .map_err(io::Error::other)
-            .and_then(|opened| opened);
-        let (disk, kept, journal) = opened.map_err(|error| Unopened::State {
-            folder: audit.state.display().to_string(),
-            error,
-        })?;
-        let mut context = known(config, audit);
-        let was = kept.map(|kept| {
-            board.drill_found(kept.drilled);
-            context.workloads = kept.workloads;
-            (Judge::resumed(kept.judge), kept.presence, kept.seen)
-        });
-        let (mut judge, mut presence, mut seen) = was.unwrap_or_default();
-        let mut replayed = Vec::new();
-        let mut newer = true;
-        for note in journal {
-            match note {
-                Note::Taken(source, entry) => replayed.push((source, *entry)),
-                // What was to go once the whole was written may still be there.
-                Note::Seen(at) => {
-                    newer = seen.is_none_or(|seen| at >= seen);
-                    seen = seen.max(Some(at));
-                }
-                Note::Presence(lines) if newer => presence = lines,
-                Note::Presence(_) => {}
-            }
-        }
-        let tracker = Tracker::resumed(&Presence::new(presence), seen);
-        let mut counts = Counts::default();
-        if audit.sources.iter().any(|source| source.name == KUBERNETES) {
-            judge.watch_events(Timestamp::now());
-        }
-        for source in &audit.sources {
-            counts.sources.entry(source.name.to_string()).or_default();
-        }
-        let mut auditor = Self {
-            context,
-            config: audit.clone(),
-            judge,
-            tracker,
-            counts,
-            statuses,
-            disk,
-            board,
-            publisher,
-            decoys: Some(Decoys::new(sentry.vault(), &audit.decoys)),
-            tasks: JoinSet::new(),
-            vault: sentry.vault(),
-            sentry: Some(sentry),
-            news,
-            notice,
-            sight: Sight::None,
-            judged: None,
-            changed: Vec::new(),
-            journal: Journal::default(),
-            replayed,
-            receipts: Vec::new(),
-            readings: Readings::default(),
-            weighed: None,
-            own: Own::new(prober(&config.vault.auth).into_iter().collect()),
-            logins: match audit.identities {
-                config::Identities::Auto => None,
-                config::Identities::Listed(_) => Some(Vec::new()),
-            },
-            shared: None,
-            looked: false,
-            told: None,
-            home: config.kubernetes.namespace.clone(),
-        };
-        auditor.identify();
-        Ok(auditor)
-    }
-
     /// Judges what comes until the sources end, or the shutdown.
     pub(super) async fn run(
         mut self,
@@ -279,8 +161,11 @@ impl Auditor {
         for piece in &batch.pieces {
             match piece {
                 Piece::Line(line) => self.take_line(&name, line, at),
-                Piece::TooLong { .. } => self.counts.source(&name).torn(Torn::NotWhole, at),
-                Piece::Gap(gap) => self.counts.source(&name).gap(gap.as_str()),
+                Piece::TooLong { .. } => self.torn(&name, Torn::NotWhole, at),
+                Piece::Gap(gap) => {
+                    self.counts.source(&name).gap(gap.as_str());
+                    self.missed(&name, at);
+                }
             }
         }
         self.changed.extend(self.judge.make_room(&self.context));
@@ -292,11 +177,8 @@ impl Auditor {
         let entry = match parse(line) {
             Ok(entry) if matches!(entry, Entry::Kube(_)) == (name == KUBERNETES) => entry,
             // Who may tell the one must not tell the other.
-            Ok(_) => {
-                let source = self.counts.source(name);
-                return source.torn(Torn::NotAnEntry, at);
-            }
-            Err(torn) => return self.counts.source(name).torn(torn, at),
+            Ok(_) => return self.torn(name, Torn::NotAnEntry, at),
+            Err(torn) => return self.torn(name, torn, at),
         };
         if let Entry::Vault(entry) = &entry {
             self.counts.source(name).pair(entry);
@@ -311,6 +193,18 @@ impl Auditor {
             self.journal.taken(name, entry);
         }
         self.counts.source(name).entry(time, &taken, at);
+    }
+
+    fn torn(&mut self, name: &str, torn: Torn, at: Timestamp) {
+        self.counts.source(name).torn(torn, at);
+        self.missed(name, at);
+    }
+
+    /// Lines of a source may be missing. What the API server's log does not hold is no proof then.
+    fn missed(&mut self, name: &str, at: Timestamp) {
+        if name == KUBERNETES {
+            self.judge.events_missed(at);
+        }
     }
 
     fn heed(&mut self, news: News) {
