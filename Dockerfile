@@ -18,6 +18,8 @@ LABEL org.opencontainers.image.title="vso-prober" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.source="https://github.com/vso-prober/vso-prober" \
       org.opencontainers.image.licenses="Apache-2.0"
+# glibc: one arena, and large pieces given back at once. Who reads logs fast has twice the memory that it needs otherwise.
+ENV MALLOC_ARENA_MAX=1 MALLOC_MMAP_THRESHOLD_=131072 MALLOC_TRIM_THRESHOLD_=131072
 COPY --from=build /vso-prober /usr/bin/vso-prober
 USER 65532:65532
 ENTRYPOINT ["/usr/bin/vso-prober"]

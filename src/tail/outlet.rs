@@ -7,7 +7,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use super::{Batch, Piece, Receipt, SourceName, Status};
 
 /// How many bytes of lines are in memory at once, of all sources, beyond one batch.
-const ROOM: u32 = 8 << 20;
+const ROOM: u32 = 4 << 20;
 /// How many batches wait to be taken.
 const WAITING: usize = 64;
 

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
+use e2e::image::ENVIRONMENT;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -185,6 +186,10 @@ fn configuration(layer: &str) -> Result<Value> {
         "--exclude=*",
     ])?;
     let created = git(&["show", "--no-patch", "--format=%cI", "HEAD"])?;
+    let environment = ENVIRONMENT.map(|(name, value)| format!("{name}={value}"));
+    let environment: Vec<_> = std::iter::once("PATH=/usr/bin".to_owned())
+        .chain(environment)
+        .collect();
     Ok(json!({
         "created": created.trim(),
         "architecture": match ARCH { "x86_64" => "amd64", "aarch64" => "arm64", other => other },
@@ -192,7 +197,7 @@ fn configuration(layer: &str) -> Result<Value> {
         "config": {
             "User": USER,
             "Entrypoint": ["/usr/bin/vso-prober"],
-            "Env": ["PATH=/usr/bin"],
+            "Env": environment,
             "Labels": {
                 "org.opencontainers.image.title": NAME,
                 "org.opencontainers.image.version": VERSION,

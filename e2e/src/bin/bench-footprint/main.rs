@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use e2e::image::ENVIRONMENT;
 use e2e::lab::{Lab, NAMESPACE, Options, free_port};
 use jiff::Timestamp;
 use tokio::process::Command;
@@ -223,6 +224,8 @@ fn command(lab: &Lab, cli: &Cli, config: &Path) -> Command {
         .env("VSO_PROBER_CONFIG", config)
         .env("KUBECONFIG", lab.prober_kubeconfig())
         .env("VAULT_TOKEN", lab.vault().token())
+        // As it is shipped.
+        .envs(ENVIRONMENT)
         .env_remove("RUST_LOG")
         .stdin(Stdio::null())
         .kill_on_drop(true);
