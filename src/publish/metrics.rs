@@ -9,6 +9,7 @@ use super::label::{
 };
 use super::state::State;
 use crate::model::name::ProbeId;
+use crate::model::standing::Standing;
 
 impl State {
     /// Writes every metric. The order is that of the probes' names and of the steps, so that the same facts give the

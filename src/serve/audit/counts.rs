@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_source_is_down_until_its_device_was_mended_for_a_while() {
-        let at = |second| Timestamp::from_second(1_800_000_000 + second).expect("a time");
+        let at = |second: i64| Timestamp::from_second(1_800_000_000 + second).expect("a time");
         let mut source = Source::default();
         source.torn(Torn::NotWhole, at(0));
         assert_eq!(source.down(at(0)), None);
