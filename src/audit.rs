@@ -177,6 +177,8 @@ impl Judge {
             self.open.remove(&id);
             self.settled.insert((time, id));
         }
+        let remembered = now.earlier(settings.remember);
+        self.ledger.close(remembered.earlier(settings.grace));
     }
 
     /// Forgets what is too old to matter.

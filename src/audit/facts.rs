@@ -18,6 +18,8 @@ use super::trap::{Kind, Touch};
 const SAMPLES: usize = 20;
 /// No more tokens, or tokens of ServiceAccounts, are remembered: the earliest are forgotten.
 const LONGEST: usize = 20_000;
+/// No more addresses of a token are remembered: those that it was used from first, which are its owner's.
+const ADDRESSES: usize = 32;
 
 /// From when to when.
 type Times = (Timestamp, Timestamp);
@@ -56,13 +58,14 @@ impl Facts {
         }
         let at = context.corrected(entry.time);
         if let (Some(token), Some(address)) = (entry.token, entry.address) {
-            let times = self
-                .tokens
-                .entry(token)
-                .or_default()
-                .entry(address)
-                .or_insert((at, at));
+            let uses = self.tokens.entry(token).or_default();
+            let times = uses.entry(address).or_insert((at, at));
             *times = (times.0.min(at), times.1.max(at));
+            if uses.len() > ADDRESSES {
+                let first = |(address, times): (&IpAddr, &Times)| (times.0, *address);
+                let last = uses.iter().map(first).max();
+                last.and_then(|(_, address)| uses.remove(&address));
+            }
             if self.tokens.len() > LONGEST {
                 self.forget_half();
             }
