@@ -227,6 +227,17 @@ impl Judge {
         }
     }
 
+    /// Events of the API server's may have been missed up to `at`, by the cluster's clock: only from then on, that its log holds
+    /// none says something.
+    pub fn events_missed(&mut self, at: Timestamp) {
+        self.facts.missed(at);
+    }
+
+    /// The API server's log is not read: what it held before says nothing of what comes.
+    pub fn unwatch_events(&mut self) {
+        self.facts.unwatched();
+    }
+
     /// What many entries say together.
     pub fn facts(&self) -> &Facts {
         &self.facts

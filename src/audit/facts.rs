@@ -31,6 +31,9 @@ pub struct Facts {
     tokens: BTreeMap<TokenId, BTreeMap<IpAddr, Times>>,
     issued: BTreeMap<String, BTreeSet<Timestamp>>,
     events: Option<Times>,
+    /// Until when events may have been missed.
+    #[serde(default)]
+    missed: Option<Timestamp>,
     canaries: BTreeSet<(Timestamp, IpAddr)>,
     requesters: BTreeSet<(Timestamp, IpAddr)>,
     logins: Book,
@@ -120,6 +123,17 @@ impl Facts {
         self.events = Some((first.min(at), last.max(at)));
     }
 
+    /// Events may have been missed up to `at`.
+    pub(super) fn missed(&mut self, at: Timestamp) {
+        self.watched(at);
+        self.missed = self.missed.max(Some(at));
+    }
+
+    /// The API server's log is not read.
+    pub(super) fn unwatched(&mut self) {
+        self.events = None;
+    }
+
     fn learn_event(&mut self, event: &KubeEntry, context: &Context) {
         self.watched(event.time);
         let Some(account) = event
@@ -176,9 +190,15 @@ impl Facts {
         times.is_some_and(|times| times.range(from..=to).next().is_some())
     }
 
-    /// From when to when events of the API server were seen.
+    /// From when to when all events of the API server were seen.
     pub(super) fn events(&self) -> Option<Times> {
-        self.events
+        let (first, last) = self.events?;
+        Some((self.missed.map_or(first, |missed| first.max(missed)), last))
+    }
+
+    /// Whether the API server's log holds the operator's requests for tokens: its policy may leave them out.
+    pub(super) fn shows_requests(&self) -> bool {
+        !self.requesters.is_empty()
     }
 
     /// How many logins and reads there were between two moments, without those of workloads that share an identity.

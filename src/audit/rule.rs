@@ -246,19 +246,20 @@ fn agent(case: &Case<'_>) -> Said {
 pub fn off(facts: &Facts, context: &Context) -> Vec<(RuleName, &'static str)> {
     let mode = facts.mode(context);
     let presence = context.presence.is_empty();
-    let checks: [(RuleName, bool, &str); 12] = [
+    let checks: [(RuleName, bool, &str); 15] = [
         (
             RuleName::Honey,
             context.traps.is_empty() || context.identities.is_empty(),
             "no canary and no decoy is known, or not who reads canaries for the prober",
         ),
+        (
+            RuleName::Honey,
+            context.probers.is_empty(),
+            "it is not known yet who the prober is",
+        ),
         (RuleName::Absent, context.identities.is_empty(), NO_IDENTITY),
         (RuleName::Absent, presence, NO_PRESENCE),
-        (
-            RuleName::Absent,
-            context.offset.is_none(),
-            "how far Vault's clock is from the cluster's is not known",
-        ),
+        (RuleName::Absent, context.offset.is_none(), NO_CLOCK),
         (RuleName::Address, presence || !mode.tells(), NO_ADDRESS),
         (RuleName::Moved, presence || !mode.tells(), NO_ADDRESS),
         (RuleName::Revenant, presence, NO_PRESENCE),
@@ -267,6 +268,12 @@ pub fn off(facts: &Facts, context: &Context) -> Vec<(RuleName, &'static str)> {
             context.persistence != Some(super::context::Persistence::None),
             "the operator keeps its tokens in Secrets, or whether it does is not known",
         ),
+        (
+            RuleName::Unbacked,
+            !facts.shows_requests(),
+            "the API server's log has not shown yet that the operator asked for a token",
+        ),
+        (RuleName::Unbacked, context.offset.is_none(), NO_CLOCK),
         (
             RuleName::Unbacked,
             facts.events().is_none() || context.account.is_none(),
@@ -294,6 +301,7 @@ pub fn off(facts: &Facts, context: &Context) -> Vec<(RuleName, &'static str)> {
 }
 
 const NO_IDENTITY: &str = "no identity is known that only the operator takes";
+const NO_CLOCK: &str = "how far Vault's clock is from the cluster's is not known";
 const NO_PRESENCE: &str = "the operator's presence is not known";
 const NO_ADDRESS: &str = "no address tells the operator from others, or which does is not known";
 
