@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::address::Mode;
 use super::context::Context;
-use super::entry::{Entry, Half, KubeEntry, VaultEntry};
+use super::entry::{Entry, Half, KubeEntry, VaultEntry, Who};
 use super::facts::{self, Facts};
 use super::finding::{Confidence, Hit, Operator, Request, RuleName};
 use super::identity::{Identity, Shown};
@@ -70,7 +70,7 @@ impl Case<'_> {
                 "`{}` asked to {} `{}`",
                 who.name(),
                 entry.operation,
-                entry.path
+                entry.full_path()
             )
         }
     }
@@ -158,7 +158,7 @@ fn of_request(
                 } else {
                     entry.operation.as_str().into()
                 },
-                path: entry.path.as_str().into(),
+                path: entry.full_path().into(),
                 granted: entry.half == Half::Response && !entry.refused,
                 address: entry.address,
                 token: entry.token.map(|token| token.to_string()),
@@ -180,24 +180,19 @@ fn of_event(
 ) -> Hit {
     let account = event.token_of.clone().unwrap_or_default();
     let identity = context.identities.of_account(&account);
-    let shown = Shown {
-        mount: identity
-            .map(|identity| format!("auth/{}/", identity.mount.trim_matches('/')))
-            .unwrap_or_default()
-            .into(),
+    let who = Who {
         role: identity
-            .map(|identity| identity.role.as_str())
-            .unwrap_or_default()
-            .into(),
-        service_account: account.as_str().into(),
-        ..Shown::default()
+            .map(|identity| identity.role.clone())
+            .unwrap_or_default(),
+        service_account: account.clone(),
+        ..Who::default()
     };
     Hit {
         rule: RuleName::Issuer,
         confidence,
         shared: false,
         source: source.into(),
-        identity: shown,
+        identity: Shown::new(&who, identity),
         at: event.time,
         request: Some(Request {
             id: event.id.as_str().into(),
@@ -270,15 +265,15 @@ pub fn off(facts: &Facts, context: &Context) -> Vec<(RuleName, &'static str)> {
         ),
         (
             RuleName::Unbacked,
+            facts.events().is_none() || context.account.is_none(),
+            "there is no audit log of the API server, or the operator's ServiceAccount is not known",
+        ),
+        (
+            RuleName::Unbacked,
             !facts.shows_requests(),
             "the API server's log has not shown yet that the operator asked for a token",
         ),
         (RuleName::Unbacked, context.offset.is_none(), NO_CLOCK),
-        (
-            RuleName::Unbacked,
-            facts.events().is_none() || context.account.is_none(),
-            "there is no audit log of the API server, or the operator's ServiceAccount is not known",
-        ),
         (
             RuleName::Issuer,
             presence || !facts.requesters_tell(context),

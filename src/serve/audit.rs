@@ -195,7 +195,7 @@ impl Auditor {
             receipts: Vec::new(),
             readings: Readings::default(),
             weighed: None,
-            own: Own::new(prober(&config.vault.auth).into_iter().collect()),
+            own: Own::new(prober(&config.vault).into_iter().collect()),
             logins: match audit.identities {
                 config::Identities::Auto => None,
                 config::Identities::Listed(_) => Some(Vec::new()),
@@ -360,6 +360,7 @@ impl Auditor {
                 mount: login.mount,
                 role: login.role,
                 service_account: login.service_account,
+                namespace: login.namespace,
             }
         });
         self.context.identities = Identities::new(all);
