@@ -4,10 +4,11 @@ mod audit;
 mod guard;
 mod page;
 mod sent;
-mod server;
 
+use std::future::ready;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
@@ -25,6 +26,7 @@ use crate::health::Health;
 use crate::history::History;
 use crate::model::run::Run;
 use crate::publish::{ProbeStatus, Publisher};
+use crate::server;
 use crate::shutdown::Shutdown;
 pub use audit::{AuditBoard, AuditNews, RuleOff, SourceStatus};
 pub use guard::Names;
@@ -88,6 +90,8 @@ pub struct Served {
 const SEND_BUFFER: u32 = 64 * 1024;
 /// How many connections the system keeps for the server to take.
 const BACKLOG: u32 = 128;
+/// How long a request's head may take.
+const HEAD: Duration = Duration::from_secs(10);
 
 /// Listens on `address`.
 ///
@@ -127,7 +131,7 @@ pub async fn serve(listener: TcpListener, served: Served, shutdown: Shutdown) {
         .fallback(nothing)
         .layer(middleware::from_fn_with_state(names, guard::watch))
         .with_state(served);
-    server::run(listener, router, shutdown).await;
+    server::run(listener, router, HEAD, |stream| ready(Ok(stream)), shutdown).await;
 }
 
 async fn page(State(served): State<Served>) -> Response {

@@ -30,6 +30,7 @@ pub mod round;
 pub mod schedule;
 pub mod scrape;
 pub mod serve;
+pub mod server;
 pub mod shutdown;
 pub mod tail;
 pub mod telemetry;

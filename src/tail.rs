@@ -11,8 +11,10 @@ mod outlet;
 pub mod packed;
 mod position;
 pub mod sources;
+mod store;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::model::name::SourceName;
@@ -58,6 +60,9 @@ pub struct Status {
     pub absent: bool,
     /// How far its file was read, in bytes of what was written; none if it is not a file.
     pub offset: Option<u64>,
+    /// Up to when all that was written to its file has been handed on and acknowledged, by the clock of this machine; none
+    /// if that can't be told: it is not a file, or was not read to its end since the start.
+    pub whole_until: Option<Timestamp>,
     /// How many bytes of lines it has told since the start.
     pub bytes: u64,
 }

@@ -1,5 +1,6 @@
 //! The context of the logs: the operator's presence, its identities, the traps, the clocks.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ use crate::model::name::ObjectRef;
 
 /// So long before it is first seen, and after it is last seen, a Pod of others may have been where it is.
 const LOOK: Duration = Duration::from_secs(60);
+
+/// By ServiceAccount, `namespace/name`: the addresses of the Pods that use it, and since when each Pod is there.
+pub type Accounts = BTreeMap<String, BTreeMap<IpAddr, Timestamp>>;
 
 /// How findings are made of what is known.
 #[derive(Clone, Debug, PartialEq)]
@@ -137,9 +141,31 @@ impl Context {
 
     /// Whether an address was that of a workload which uses a ServiceAccount, and not the operator's.
     pub(super) fn workload(&self, account: &str, address: IpAddr, at: Timestamp) -> bool {
-        let slack = self.settings.grace.max(LOOK).saturating_add(self.error());
-        self.workloads.have(account, address, at, slack)
+        self.workloads.have(account, address, at, self.look())
             && !self.presence.owns(address, at, self.error())
+    }
+
+    /// Whether it can't be told who made a request with an identity that others share: nobody looked at their Pods then.
+    pub(super) fn unsure(&self, at: Timestamp) -> bool {
+        self.workloads.unseen(at, self.look())
+    }
+
+    /// So long before and after a look, what it showed holds.
+    fn look(&self) -> Duration {
+        self.settings.grace.max(LOOK).saturating_add(self.error())
+    }
+
+    /// Takes in the Pods of others that use these ServiceAccounts, as they are at `at`: their addresses, and since when each is there.
+    pub fn see_workloads(&mut self, accounts: &Accounts, at: Timestamp) {
+        for (account, addresses) in accounts {
+            // At first it may not be known yet whose accounts they are.
+            if self.identities.is_empty() || self.identities.of_account(account).is_some() {
+                for (address, from) in addresses {
+                    self.workloads.see(account, *address, *from, at);
+                }
+            }
+        }
+        self.workloads.look(at, self.look());
     }
 
     /// The trap that a request touches, and how.

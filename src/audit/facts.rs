@@ -217,7 +217,9 @@ impl Facts {
     ) -> Counted {
         let own = |request: Key| {
             let shared = self.shared.get(&request);
-            shared.is_none_or(|(at, account, address)| !context.workload(account, *address, *at))
+            shared.is_none_or(|(at, account, address)| {
+                !context.workload(account, *address, *at) && !context.unsure(*at)
+            })
         };
         let count = |book: &Book| {
             let times = book.since(from, own);

@@ -125,12 +125,15 @@ fn of_request(
         mode,
         now,
     };
+    let shared = identity.is_some_and(|identity| identity.shared);
+    let unsure = shared && context.unsure(at);
     let said: Vec<_> = RULES
         .iter()
+        // A canary tells by itself.
+        .filter(|(rule, _)| !unsure || *rule == RuleName::Honey)
         .filter_map(|(rule, asked)| Some((*rule, asked(&case)?)))
         .collect();
     let agent = said.iter().any(|(rule, _)| *rule == RuleName::Agent);
-    let shared = identity.is_some_and(|identity| identity.shared);
     let hit = |(rule, (confidence, text)): (RuleName, (Confidence, String))| {
         let raised = if agent && rule != RuleName::Agent {
             confidence.higher()

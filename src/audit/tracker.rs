@@ -57,10 +57,6 @@ impl Tracker {
     /// One that goes on from what was known at `seen`: nobody watched since. Without that, it is not known what was before.
     pub fn resumed(presence: &Presence, seen: Option<Timestamp>) -> Self {
         let ended = |line: Line| match line {
-            Line::Stay(stay) => Line::Stay(Stay {
-                to: stay.to.or(seen),
-                ..stay
-            }),
             Line::Lease { lease } => Line::Lease {
                 lease: Span {
                     to: lease.to.or(seen),
@@ -91,6 +87,12 @@ impl Tracker {
                 to: Some(at),
             };
             self.past.push(Line::Gap { gap });
+            // Of those that were there before, nobody knows when they went.
+            for line in &mut self.past {
+                if let Line::Stay(stay) = line {
+                    stay.to.get_or_insert(at);
+                }
+            }
         }
         let gone: Vec<_> = self
             .pods
@@ -293,6 +295,12 @@ mod tests {
                 && presence.known(at(61), at(70))
         );
         assert!(has(&presence, "10.0.0.1", 5) && has(&presence, "10.0.0.1", 65));
+        // When it went, if it went, nobody knows.
+        let mut rolled = Tracker::resumed(&tracker.presence(at(10)), tracker.seen());
+        rolled.see(at(60), &[pod("b", "10.0.0.2", 40)], None, false);
+        let presence = rolled.presence(at(0));
+        assert!(has(&presence, "10.0.0.1", 59) && !has(&presence, "10.0.0.1", 61));
+        assert!(has(&presence, "10.0.0.2", 59) && !has(&presence, "10.0.0.2", 39));
         resumed.forget(at(70));
         assert!(
             has(&resumed.presence(at(0)), "10.0.0.1", 65)

@@ -4,7 +4,8 @@
 //! moves, the other does. Nor is all that moves with a latency worth a name: every signal is of work or of
 //! trouble, so only what rises with the latency can have to do with it. What falls does so because the latency is
 //! the time that it is told over: one reconcile over a long step is a low rate. And what is counted over the latency is the
-//! more the longer that takes: a count is named only if the slower half has more of it than its time explains.
+//! more the longer that takes: a count is named only if the slower half has more of it than its time explains. A wait that is
+//! longer in long windows by a millisecond has not made them longer by a second: it is named only if it explains its part.
 
 mod statistics;
 
@@ -16,7 +17,7 @@ use crate::model::name::ProbeId;
 use crate::model::run::{Run, StepReport};
 use crate::model::signal::Signal;
 use crate::model::{Step, Verdict};
-use statistics::{ONE_PERCENT, Related, differences, excess, relate};
+use statistics::{ONE_PERCENT, Related, differences, excess, part, relate};
 
 /// How many samples a window holds.
 pub const WINDOW: usize = 240;
@@ -27,6 +28,9 @@ const FALSE_DISCOVERIES: f64 = 0.05;
 /// How far the latencies must lie apart (from the 10th to the 90th percentile) to be worth explaining, as a
 /// share of the step's threshold: below it all is well whatever they move with.
 const MATTERS: f64 = 0.02;
+/// The least share of what slow steps take longer by which a wait is longer in them, to be worth a name. In the lab, a crowded queue and
+/// a slow Vault make more than half of it; what goes on beside a step, a thousandth.
+const PART: f64 = 0.1;
 /// In how many runs in a row a signal must be strong to be named: a window that slides is looked at again with each run,
 /// and one look in a hundred is deceived.
 const IN_A_ROW: u32 = 3;
@@ -130,7 +134,7 @@ fn coefficients(window: &VecDeque<Sample>, within: f64) -> Vec<Coefficient> {
 /// coefficient. Strong is one above 0 whose interval excludes it with all signals considered (Benjamini-Hochberg), whose
 /// changes from one sample to the next move alike (two that drift have no such changes in common), where the latencies are at
 /// least `matters` seconds apart. A count is strong where the slower half of the samples has more of it than its share of
-/// the time explains.
+/// the time explains, a wait where it is longer there by a tenth at least of what the latencies are.
 pub fn correlate(
     measured: &[f64],
     times: &[f64],
@@ -154,8 +158,12 @@ pub fn correlate(
                 changes.spearman.signum() == related.spearman.signum()
                     && changes.chance() <= FALSE_DISCOVERIES
             });
-            let more = || excess(measured, times, values).is_some_and(|z| z > ONE_PERCENT);
-            Some((*signal, related, alike && (!signal.is_count() || more())))
+            let explains = if signal.is_count() {
+                excess(measured, times, values).is_some_and(|z| z > ONE_PERCENT)
+            } else {
+                !signal.is_wait() || part(&pairs) >= PART
+            };
+            Some((*signal, related, alike && explains))
         })
         .partition(|(signal, ..): &(Signal, Related, bool)| signal.is_count());
     related.sort_by(|(_, a, _), (_, b, _)| a.chance().total_cmp(&b.chance()));

@@ -62,6 +62,14 @@ impl Signal {
         }
     }
 
+    /// Whether it is a time that a step waits for: then it can make the step longer by no more than it is longer itself.
+    pub const fn is_wait(self) -> bool {
+        matches!(
+            self,
+            Self::ReconcileSeconds | Self::QueueSeconds | Self::VaultReadSeconds
+        )
+    }
+
     /// The one spelling, used as label and JSON value.
     pub const fn as_str(self) -> &'static str {
         match self {

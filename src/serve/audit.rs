@@ -6,44 +6,43 @@ mod disk;
 mod keep;
 mod known;
 mod notice;
+mod open;
 mod own;
 mod readings;
 mod sentry;
 mod settle;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::audit::context::{Context, Persistence};
 use crate::audit::entry::{Entry, Torn, parse};
 use crate::audit::finding::Finding;
 use crate::audit::identity::{Identities, Identity, fits};
-use crate::audit::presence::Presence;
 use crate::audit::tracker::Tracker;
 use crate::audit::{Judge, Taken};
-use crate::config::{self, Audit, Config, KUBERNETES};
+use crate::config::{self, Audit, KUBERNETES};
+use crate::health::Health;
 use crate::http::AuditBoard;
-use crate::kubernetes;
 use crate::model::name::SourceName;
-use crate::model::record::Obstacle;
+use crate::model::time::Moment as _;
 use crate::operator::LoginIdentity;
 use crate::publish::Publisher;
-use crate::serve::prober;
 use crate::shutdown::Shutdown;
 use crate::tail::{Batch, Piece, Receipt, Status};
 use crate::vault::Vault;
 use counts::{Counts, VOID};
 use decoys::Decoys;
-use disk::{Disk, Note};
+use disk::Disk;
 use keep::{BATCHES, Journal};
-use known::{known, login};
+use known::login;
 use notice::Notice;
 use own::Own;
 use readings::Readings;
@@ -51,6 +50,8 @@ use sentry::{News, Sentry};
 
 /// How often what came is judged, kept and acknowledged.
 const TICK: Duration = Duration::from_millis(250);
+/// How long it may take until it is again, at most.
+const STUCK: Duration = Duration::from_secs(60);
 
 /// A judge of audit logs while they are written.
 pub(super) struct Auditor {
@@ -85,8 +86,9 @@ pub(super) struct Auditor {
     weighed: Option<Timestamp>,
     /// What the operator logs in as; `None` if that is not known yet.
     logins: Option<Vec<LoginIdentity>>,
-    /// The accounts that others use; `None` if that is not known.
+    /// The accounts that others use; `None` if that is not known; and whether anybody tried to look.
     shared: Option<BTreeSet<String>>,
+    looked: bool,
     told: Option<Timestamp>,
     home: String,
 }
@@ -102,114 +104,15 @@ enum Sight {
     Lost,
 }
 
-/// Why there is no auditor.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Unopened {
-    /// A client can't be made.
-    #[error("{}", .0.text)]
-    Client(Obstacle),
-    /// The state can't be used.
-    #[error("tried to open {folder}, the `audit.state`: {error}")]
-    State {
-        /// The folder.
-        folder: String,
-        /// Why not.
-        error: io::Error,
-    },
-}
-
 impl Auditor {
-    /// An auditor, as it was when it last ran.
-    ///
-    /// # Errors
-    /// Its state can't be read, or a client can't be made.
-    pub(super) async fn open(
-        config: &Config,
-        audit: &Audit,
-        statuses: BTreeMap<SourceName, watch::Receiver<Status>>,
-        board: Arc<AuditBoard>,
-        publisher: Arc<Publisher>,
-    ) -> Result<Self, Unopened> {
-        let (teller, news) = mpsc::channel(64);
-        let client = kubernetes::connect(&config.kubernetes).await;
-        let client = client.map_err(Unopened::Client)?;
-        let notice = Notice::new(client.clone(), &config.operator.namespace);
-        let sentry = Sentry::new(config, client, teller).await;
-        let sentry = sentry.map_err(Unopened::Client)?;
-        let folder = audit.state.clone();
-        let opened = spawn_blocking(move || {
-            let disk = Disk::open(&folder)?;
-            let (kept, journal) = (disk.read()?, disk.journal()?);
-            io::Result::Ok((disk, kept, journal))
-        });
-        let opened = opened
-            .await
-            .map_err(io::Error::other)
-            .and_then(|opened| opened);
-        let (disk, kept, journal) = opened.map_err(|error| Unopened::State {
-            folder: audit.state.display().to_string(),
-            error,
-        })?;
-        let was = kept.map(|kept| {
-            board.drill_found(kept.drilled);
-            (Judge::resumed(kept.judge), kept.presence, kept.seen)
-        });
-        let (mut judge, mut presence, mut seen) = was.unwrap_or_default();
-        let mut replayed = Vec::new();
-        for note in journal {
-            match note {
-                Note::Taken(source, entry) => replayed.push((source, *entry)),
-                Note::Seen(at) => seen = Some(at),
-                Note::Presence(lines) => presence = lines,
-            }
-        }
-        let tracker = Tracker::resumed(&Presence::new(presence), seen);
-        let mut counts = Counts::default();
-        if audit.sources.iter().any(|source| source.name == KUBERNETES) {
-            judge.watch_events(Timestamp::now());
-        }
-        for source in &audit.sources {
-            counts.sources.entry(source.name.to_string()).or_default();
-        }
-        let mut auditor = Self {
-            context: known(config, audit),
-            config: audit.clone(),
-            judge,
-            tracker,
-            counts,
-            statuses,
-            disk,
-            board,
-            publisher,
-            decoys: Some(Decoys::new(sentry.vault(), &audit.decoys)),
-            tasks: JoinSet::new(),
-            vault: sentry.vault(),
-            sentry: Some(sentry),
-            news,
-            notice,
-            sight: Sight::None,
-            judged: None,
-            changed: Vec::new(),
-            journal: Journal::default(),
-            replayed,
-            receipts: Vec::new(),
-            readings: Readings::default(),
-            weighed: None,
-            own: Own::new(prober(&config.vault).into_iter().collect()),
-            logins: match audit.identities {
-                config::Identities::Auto => None,
-                config::Identities::Listed(_) => Some(Vec::new()),
-            },
-            shared: None,
-            told: None,
-            home: config.kubernetes.namespace.clone(),
-        };
-        auditor.identify();
-        Ok(auditor)
-    }
-
     /// Judges what comes until the sources end, or the shutdown.
-    pub(super) async fn run(mut self, mut batches: mpsc::Receiver<Batch>, shutdown: Shutdown) {
+    pub(super) async fn run(
+        mut self,
+        mut batches: mpsc::Receiver<Batch>,
+        health: Health,
+        shutdown: Shutdown,
+    ) {
+        let heart = health.promise("the judge of audit logs", STUCK);
         if let Some(sentry) = self.sentry.take() {
             self.tasks.spawn(sentry.keep_watch());
         }
@@ -224,23 +127,32 @@ impl Auditor {
                     };
                     self.take(batch);
                     if self.receipts.len() >= BATCHES {
-                        self.settle().await;
+                        self.settle();
                     }
                 }
                 Some(news) = self.news.recv() => self.heed(news),
-                _ = ticks.tick() => self.settle().await,
+                _ = ticks.tick() => self.settle(),
+                Some(ended) = self.tasks.join_next() => {
+                    // Without what it looks at, nothing can be judged: the program ends, and says why.
+                    if let Err(error) = ended && let Ok(panic) = error.try_into_panic() {
+                        resume_unwind(panic);
+                    }
+                }
                 () = shutdown.wait() => break,
             }
+            heart.renew(Instant::now().later(STUCK));
         }
         self.journal.end();
-        self.settle().await;
+        self.settle();
         self.tasks.shutdown().await;
         self.vault.log_out().await;
+        self.notice.end().await;
     }
 
-    /// Whether it is known what the operator logs in as, and where it is: by a look of its own, for what was kept may be old.
+    /// Whether it is known what the operator logs in as, where it is, and who uses the same: by looks of its own, for what was
+    /// kept may be old.
     fn ready(&self) -> bool {
-        self.sight != Sight::None && self.logins.is_some()
+        self.sight != Sight::None && self.logins.is_some() && self.looked
     }
 
     fn take(&mut self, batch: Batch) {
@@ -249,8 +161,11 @@ impl Auditor {
         for piece in &batch.pieces {
             match piece {
                 Piece::Line(line) => self.take_line(&name, line, at),
-                Piece::TooLong { .. } => self.counts.source(&name).torn(Torn::NotWhole, at),
-                Piece::Gap(gap) => self.counts.source(&name).gap(gap.as_str()),
+                Piece::TooLong { .. } => self.torn(&name, Torn::NotWhole, at),
+                Piece::Gap(gap) => {
+                    self.counts.source(&name).gap(gap.as_str());
+                    self.missed(&name, at);
+                }
             }
         }
         self.changed.extend(self.judge.make_room(&self.context));
@@ -260,8 +175,10 @@ impl Auditor {
     fn take_line(&mut self, name: &str, line: &[u8], at: Timestamp) {
         self.counts.source(name).line(line.len());
         let entry = match parse(line) {
-            Ok(entry) => entry,
-            Err(torn) => return self.counts.source(name).torn(torn, at),
+            Ok(entry) if matches!(entry, Entry::Kube(_)) == (name == KUBERNETES) => entry,
+            // Who may tell the one must not tell the other.
+            Ok(_) => return self.torn(name, Torn::NotAnEntry, at),
+            Err(torn) => return self.torn(name, torn, at),
         };
         if let Entry::Vault(entry) = &entry {
             self.counts.source(name).pair(entry);
@@ -276,6 +193,18 @@ impl Auditor {
             self.journal.taken(name, entry);
         }
         self.counts.source(name).entry(time, &taken, at);
+    }
+
+    fn torn(&mut self, name: &str, torn: Torn, at: Timestamp) {
+        self.counts.source(name).torn(torn, at);
+        self.missed(name, at);
+    }
+
+    /// Lines of a source may be missing. What the API server's log does not hold is no proof then.
+    fn missed(&mut self, name: &str, at: Timestamp) {
+        if name == KUBERNETES {
+            self.judge.events_missed(at);
+        }
     }
 
     fn heed(&mut self, news: News) {
@@ -299,17 +228,9 @@ impl Auditor {
                 self.identify();
             }
             News::Accounts(accounts) => {
-                let at = Timestamp::now();
-                self.shared = accounts.map(|accounts| {
-                    for (account, addresses) in &accounts {
-                        let identities = &self.context.identities;
-                        // At first it may not be known yet whose accounts they are.
-                        if identities.is_empty() || identities.of_account(account).is_some() {
-                            let addresses = addresses.iter();
-                            addresses
-                                .for_each(|from| self.context.workloads.see(account, *from, at));
-                        }
-                    }
+                self.looked = true;
+                self.shared = accounts.map(|(at, accounts)| {
+                    self.context.see_workloads(&accounts, at);
                     accounts.into_keys().collect()
                 });
                 self.identify();

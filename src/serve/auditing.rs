@@ -70,10 +70,10 @@ impl Auditing {
         let (board, publisher) = (self.board.clone(), self.publisher.clone());
         let auditor = Auditor::open(config, audit, statuses, board, publisher).await?;
         let judging = {
-            let over = over.clone();
+            let (health, over) = (self.health.clone(), over.clone());
             async move {
                 let intake = OptionFuture::from(intake);
-                tokio::join!(auditor.run(batches, over), intake);
+                tokio::join!(auditor.run(batches, health, over), intake);
                 sources.end().await;
             }
         };

@@ -38,6 +38,8 @@ pub(super) struct Step {
     pub(super) pieces: Vec<Piece>,
     /// Where it ends.
     pub(super) position: Position,
+    /// Whether all that was written before it has been told by now.
+    pub(super) whole: bool,
     /// Whether more may be there at once.
     pub(super) more: bool,
 }
@@ -71,14 +73,15 @@ impl Follower {
                 Ok(file) => (Open::of(file, false), None),
                 Err(nothing) => {
                     self.current = Current::Closed(Some(nothing.clone()));
-                    return Ok(idle(nothing));
+                    return Ok(idle(nothing, true));
                 }
             },
             Some(position) => {
                 let Some(found) = self.resume(&position)? else {
                     // A path that leads nowhere is told; an empty file is not.
                     self.path.metadata()?;
-                    return Ok(idle(position));
+                    let whole = position.mark.is_none();
+                    return Ok(idle(position, whole));
                 };
                 found
             }
@@ -88,6 +91,7 @@ impl Follower {
         Ok(Step {
             pieces: gap.map(Piece::Gap).into_iter().collect(),
             position,
+            whole: false,
             more: true,
         })
     }
@@ -158,10 +162,11 @@ impl Follower {
     }
 }
 
-fn idle(position: Position) -> Step {
+fn idle(position: Position, whole: bool) -> Step {
     Step {
         pieces: Vec::new(),
         position,
+        whole,
         more: false,
     }
 }
@@ -195,7 +200,7 @@ impl Open {
                 return Ok(self.went(rest.into_iter().chain(gap).collect()));
             }
             if !self.rotated(path)? {
-                return Ok(idle(self.file.position()));
+                return Ok(idle(self.file.position(), self.file.is_whole()));
             }
             // Once more: the last lines may have come since the end was seen.
         }
@@ -205,6 +210,7 @@ impl Open {
         Step {
             pieces,
             position: self.file.position(),
+            whole: false,
             more: true,
         }
     }
@@ -248,7 +254,7 @@ impl Open {
                 let next = after(path, &family, self.file.modified(), self.file.first());
                 match first_with_lines(&next)? {
                     Some(next) => next,
-                    None => return Ok(idle(self.file.position())),
+                    None => return Ok(idle(self.file.position(), false)),
                 }
             }
         };

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use flate2::Compression;
@@ -79,39 +80,38 @@ impl Forwarder {
     /// The intake refuses the source or the credential.
     pub async fn run(&self, mut batches: mpsc::Receiver<Batch>) -> Result<(), Refused> {
         while let Some(batch) = batches.recv().await {
-            self.send(&batch.pieces).await?;
+            self.send(batch.pieces.into()).await?;
             batch.receipt.acknowledge();
         }
         Ok(())
     }
 
     /// Sends pieces, in halves where they are too large, until they are taken.
-    async fn send(&self, pieces: &[Piece]) -> Result<(), Refused> {
-        let mut parts = vec![pieces.to_vec()];
+    async fn send(&self, pieces: Arc<[Piece]>) -> Result<(), Refused> {
+        let mut parts = vec![pieces];
         let mut retry = Retry::default();
         let mut failing: Option<String> = None;
         while let Some(part) = parts.pop() {
-            match self.post(&part).await? {
+            match self.post(part.clone()).await? {
                 Sent::Taken => {
                     if failing.take().is_some() {
                         tracing::info!("audit lines are taken again");
                     }
                     retry.reset();
                 }
-                Sent::TooLarge => match part.as_slice() {
+                Sent::TooLarge => match &*part {
                     [Piece::Line(line)] => {
                         let bytes = line.len() as u64;
                         tracing::warn!(
                             bytes,
                             "a line is too long for the intake: telling so in its place"
                         );
-                        parts.push(vec![Piece::TooLong { bytes }]);
+                        parts.push([Piece::TooLong { bytes }].into());
                     }
                     [] | [_] => {}
                     several => {
                         let (first, second) = several.split_at(several.len() / 2);
-                        parts.push(second.to_vec());
-                        parts.push(first.to_vec());
+                        parts.extend([second.into(), first.into()]);
                     }
                 },
                 Sent::Later(why) => {
@@ -129,8 +129,7 @@ impl Forwarder {
     }
 
     /// Posts once.
-    async fn post(&self, pieces: &[Piece]) -> Result<Sent, Refused> {
-        let pieces = pieces.to_vec();
+    async fn post(&self, pieces: Arc<[Piece]>) -> Result<Sent, Refused> {
         let Ok(Ok(body)) = spawn_blocking(move || packed(&pieces)).await else {
             return Ok(Sent::Later("could not compress them".to_owned()));
         };

@@ -1,7 +1,6 @@
 //! The HTTP intake of audit lines: `POST /api/v1/audit/NAME`. What is answered with 204 survives a crash.
 
 pub(in crate::tail) mod body;
-mod server;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -21,21 +20,25 @@ use http_body_util::{BodyExt as _, Limited};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
+use tokio_util::either::Either;
 
 use super::outlet::Outlet;
 use super::packed::Packing;
 use super::{SourceName, Status};
 use crate::config::AuditServer;
+use crate::server;
 use crate::shutdown::Shutdown;
 use crate::wire::http::credential_aside;
 use body::LARGEST;
 
 /// How many bodies are in memory at once.
 const BODIES: usize = 2;
+/// How long the head of a request may take, from when the last was answered: a sender keeps its connection.
+const HEAD: Duration = Duration::from_secs(60);
 /// How long a sender may wait for its turn, and how long its body may take.
 const TURN: Duration = Duration::from_secs(5);
 const BODY: Duration = Duration::from_secs(30);
@@ -116,9 +119,19 @@ impl Intake {
         shutdown: Shutdown,
     ) -> io::Result<impl Future<Output = ()> + Send + use<>> {
         let acceptor = server.tls.clone().map(tls::Acceptor::new).transpose()?;
+        let acceptor = acceptor.map(Arc::new);
+        let open = move |stream: TcpStream| {
+            let acceptor = acceptor.clone();
+            async move {
+                Ok(match acceptor {
+                    Some(acceptor) => Either::Left(acceptor.accept(stream).await?),
+                    None => Either::Right(stream),
+                })
+            }
+        };
         let listener = TcpListener::bind(server.listen).await?;
         let router = self.router(server.bearer_token_file.clone());
-        Ok(server::run(listener, router, acceptor, shutdown))
+        Ok(server::run(listener, router, HEAD, open, shutdown))
     }
 
     fn router(&self, token: Option<PathBuf>) -> Router {

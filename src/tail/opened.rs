@@ -185,6 +185,11 @@ impl Opened {
         Ok(taken)
     }
 
+    /// Whether all that was read of it was handed on: else it ends in the midst of a line, whose end is still to come.
+    pub(super) fn is_whole(&self) -> bool {
+        self.read == self.mark.offset
+    }
+
     /// What there is of a line whose end will not come.
     pub(super) fn rest(&mut self) -> Option<Piece> {
         self.lines.rest()

@@ -1,16 +1,14 @@
 //! The positions up to which files were read and acknowledged, in one file that survives a restart.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::identity::Place;
+use super::store::Store;
 use crate::model::name::SourceName;
-use crate::wire::file;
 
 /// The name of the file.
 const NAME: &str = "positions.json";
@@ -38,14 +36,10 @@ pub(super) struct Mark {
 }
 
 /// The positions of all sources.
-pub(super) struct Positions {
-    folder: PathBuf,
-    known: Mutex<BTreeMap<SourceName, Position>>,
-}
+pub(super) struct Positions(Store<Sources>);
 
-#[derive(Deserialize, Serialize)]
-struct Saved {
-    schema: String,
+#[derive(Clone, Default, Deserialize, Serialize)]
+struct Sources {
     sources: BTreeMap<SourceName, Position>,
 }
 
@@ -55,55 +49,28 @@ impl Positions {
     /// # Errors
     /// The folder or the file can't be read, or the file is of another form.
     pub(super) fn open(folder: &Path) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
-        let known = match fs::read(folder.join(NAME)) {
-            Ok(text) => {
-                let saved: Saved = serde_json::from_slice(&text)?;
-                if saved.schema != SCHEMA {
-                    let why = format!("{NAME} has the schema {:?}, not {SCHEMA:?}", saved.schema);
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, why));
-                }
-                saved.sources
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(error) => return Err(error),
-        };
-        Ok(Self {
-            folder: folder.to_owned(),
-            known: Mutex::new(known),
-        })
+        Store::open(folder, NAME.to_owned(), SCHEMA, Sources::default).map(Self)
     }
 
     pub(super) fn of(&self, source: &SourceName) -> Option<Position> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(source).cloned()
+        self.0.get(|known| known.sources.get(source).cloned())
     }
 
     /// Saves one, so that it survives a loss of power.
     pub(super) fn save(&self, source: &SourceName, position: Position) -> io::Result<()> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.get(source) == Some(&position) {
+        if self.of(source).as_ref() == Some(&position) {
             return Ok(());
         }
-        let before = known.insert(source.clone(), position);
-        let saved = Saved {
-            schema: SCHEMA.to_owned(),
-            sources: known.clone(),
-        };
-        let written = file::replace(&self.folder, NAME, &serde_json::to_vec(&saved)?);
-        if written.is_err() {
-            // It counts as not saved, so that it is tried again.
-            match before {
-                Some(before) => known.insert(source.clone(), before),
-                None => known.remove(source),
-            };
-        }
-        written
+        self.0.change(|known| {
+            known.sources.insert(source.clone(), position);
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -128,6 +95,9 @@ mod tests {
             .unwrap();
         let again = Positions::open(&folder).unwrap();
         assert_eq!(again.of(&source), Some(position));
+        let text = fs::read_to_string(folder.join(NAME)).unwrap();
+        let form = r#"{"schema":"vso-prober/positions/v1","sources":{"vault-0":{"mark":{"device":"#;
+        assert!(text.starts_with(form), "{text}");
         // A half-written one beside it is none.
         fs::write(folder.join("positions.json.new"), "{").unwrap();
         assert!(Positions::open(&folder).is_ok());

@@ -3,6 +3,7 @@
 mod forwarding;
 mod log;
 mod storms;
+mod whole;
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -163,20 +164,51 @@ fn what_has_vanished_is_told() {
 }
 
 #[test]
+fn a_file_that_was_cut_and_deleted_is_not_read_to_its_end() {
+    let mut log = Log::new();
+    log.write(2);
+    log.read_all();
+    assert!(log.whole);
+    log.writer.set_len(0).unwrap();
+    fs::remove_file(log.path()).unwrap();
+    log.read_all();
+    assert!(!log.whole, "that lines are missing is not told yet");
+    log.reopen();
+    log.write(1);
+    log.read_all();
+    assert_eq!(log.gaps, [Gap::Truncated]);
+    assert!(log.whole);
+    // The same of one that is gone when reading begins anew.
+    log.kill(usize::MAX);
+    fs::remove_file(log.path()).unwrap();
+    File::create(log.path()).unwrap();
+    log.read_all();
+    assert!(!log.whole);
+    log.reopen();
+    log.write(1);
+    log.read_all();
+    assert_eq!(log.gaps, [Gap::Truncated, Gap::Vanished]);
+    assert!(log.whole);
+}
+
+#[test]
 fn torn_line() {
     let mut log = Log::new();
     log.write(1);
     log.write_torn();
     log.read_all();
     assert_eq!((log.read.as_slice(), log.torn), ([0, 1].as_slice(), 1));
+    assert!(log.whole);
     // Half a line has no end yet, and is not handed on.
     let line = log.line();
     log.writer.write_all(&line.as_bytes()[..5]).unwrap();
     log.read_all();
     assert_eq!(log.read.len(), 2);
+    assert!(!log.whole, "a line is under way");
     log.writer.write_all(&line.as_bytes()[5..]).unwrap();
     log.read_all();
     assert_eq!(log.read, [0, 1, 2]);
+    assert!(log.whole);
 }
 
 #[test]

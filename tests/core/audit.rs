@@ -276,11 +276,29 @@ fn what_a_workload_does_from_its_own_pods_is_no_finding_but_of_canaries() {
                     && let Some(address) = entry.address
                 {
                     let account = &entry.who.service_account;
-                    context.workloads.see(account, address, entry.time);
+                    context
+                        .workloads
+                        .see(account, address, entry.time, entry.time);
                 }
             }
             assert_eq!(of_rule(&context), 0, "{name}");
+            // Nobody looked then, so that it may have been one of them.
+            context.workloads = Workloads::default();
+            let before = lines[0].time() - SignedDuration::from_hours(1);
+            context.workloads.look(before, Duration::ZERO);
+            assert_eq!(of_rule(&context), 0, "{name}");
         }
+    }
+}
+
+#[test]
+fn a_canary_tells_although_nobody_knows_who_shares_the_identity() {
+    for (name, lines) in files("honey", "positive") {
+        let mut context = context("honey");
+        let found = findings(lines.clone(), &context).len();
+        let before = lines[0].time() - SignedDuration::from_hours(1);
+        context.workloads.look(before, Duration::ZERO);
+        assert_eq!(findings(lines, &context).len(), found, "{name}");
     }
 }
 

@@ -277,6 +277,20 @@ fn a_background_of_events_is_hardly_ever_named() {
     }
 }
 
+/// A wait of milliseconds that is the longer the longer it is looked at has not made a step longer by half a second.
+#[test]
+fn a_wait_is_named_only_if_it_explains_its_part() {
+    let rng = &mut StdRng::seed_from_u64(13);
+    let latencies: Vec<f64> = (0..WINDOW).map(|_| rng.random_range(0.1..1.0)).collect();
+    for (share, strong) in [(0.002, false), (0.05, false), (0.3, true)] {
+        let mut wait = |latency: &f64| Some(share * latency * rng.random_range(0.9..1.1));
+        let waits = latencies.iter().map(&mut wait).collect();
+        let found = related(&latencies, &[(Signal::QueueSeconds, waits)], ANY)[0];
+        assert_eq!(found.strong, strong, "{share}: {found:?}");
+        assert!(found.spearman > 0.8, "{found:?}");
+    }
+}
+
 /// Each run looks at the window again: what was strong in one look alone is not named.
 #[test]
 fn a_name_is_told_once_it_has_held() {

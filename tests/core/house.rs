@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("panic", &[]),
     ("schedule", &["model"]),
+    ("server", &["model", "shutdown"]),
     ("health", &["model", "panic"]),
     ("exposition", &[]),
     ("config", &["model"]),
@@ -39,6 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "kubernetes",
             "model",
             "retry",
+            "server",
             "shutdown",
             "wire",
         ],
@@ -121,7 +123,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "http",
-        &["audit", "health", "history", "model", "publish", "shutdown"],
+        &[
+            "audit", "health", "history", "model", "publish", "server", "shutdown",
+        ],
     ),
     (
         "serve",

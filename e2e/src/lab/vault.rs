@@ -23,8 +23,6 @@ pub struct Vault {
     http: reqwest::Client,
     address: String,
     token: String,
-    /// What unseals a node of a cluster; the dev server prints its own.
-    key: Option<String>,
     audit: PathBuf,
     listeners: Option<Listeners>,
 }
@@ -83,7 +81,6 @@ impl Vault {
             http: site.http.clone(),
             address,
             token,
-            key: None,
             audit,
             listeners,
         };
@@ -225,13 +222,12 @@ impl Vault {
         self.write("sys/seal", json!({})).await.map(drop)
     }
 
-    /// Unseals it again.
+    /// Unseals it again, with the key that the dev server printed.
     pub async fn unseal(&self) -> Result<()> {
         let log = self.process.log();
-        let printed = log
+        let key = log
             .lines()
             .find_map(|line| line.trim().strip_prefix("Unseal Key:"));
-        let key = self.key.as_deref().or(printed);
         let key = key
             .context("the dev server printed no `Unseal Key:`")?
             .trim();

@@ -1,5 +1,6 @@
 //! Trials of `serve` that judges Vault's audit log: honest work is never a confirmed finding.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
@@ -188,20 +189,17 @@ async fn raft_failover(scene: &Scene) -> Result<()> {
     });
     let server = prober.serve(&[]).await?;
     knows_all(&server, "pod", 4).await?;
-    let active = async || {
-        let address = asked.active().await?;
-        let node = nodes.iter().find(|node| node.address() == address);
-        node.context("an active node")
-    };
-    active().await?.write("sys/step-down", json!({})).await?;
-    tokio::time::sleep(Duration::from_secs(10)).await;
-    // HashiCorp Vault chooses the node that steps down again, but no node that is sealed.
-    let sealed = active().await?;
-    sealed.seal().await?;
-    tokio::time::sleep(Duration::from_secs(10)).await;
-    sealed.unseal().await?;
-    let address = active().await?.address();
-    ensure!(address != sealed.address(), "{address} remained active");
+    let mut were_active = BTreeSet::new();
+    for _ in 0..2 {
+        let active = asked.active().await?;
+        let node = nodes.iter().find(|node| node.address() == active);
+        let node = node.context("an active node")?;
+        were_active.insert(active);
+        node.write("sys/step-down", json!({})).await?;
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    }
+    were_active.insert(asked.active().await?);
+    ensure!(were_active.len() > 1, "one node remained active");
     knows_all(&server, "pod", 4).await?;
     innocent(server).await?;
     let cleaner = prober.run(&["cleanup", "--all"]).await?;

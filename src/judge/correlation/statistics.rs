@@ -100,6 +100,19 @@ pub(super) fn excess(measured: &[f64], times: &[f64], counts: &[Option<f64>]) ->
     z.is_finite().then_some(z)
 }
 
+/// By how much the second is larger on average in the half of the pairs whose first is larger, as a share of what that is larger by.
+pub(super) fn part(pairs: &[(f64, f64)]) -> f64 {
+    let mut pairs = pairs.to_vec();
+    pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (fast, slow) = pairs.split_at(pairs.len() / 2);
+    let means = |half: &[(f64, f64)]| {
+        let (first, second): (Vec<_>, Vec<_>) = half.iter().copied().unzip();
+        (mean(&first), mean(&second))
+    };
+    let (fast, slow) = (means(fast), means(slow));
+    (slow.1 - fast.1) / (slow.0 - fast.0)
+}
+
 /// The rank of each value, from 1; equal ones share the mean of theirs.
 fn ranks(values: &[f64]) -> Vec<f64> {
     let mut order: Vec<_> = (0..values.len()).collect();

@@ -20,6 +20,9 @@ const REASONS: [Word; 3] = ["truncated", "vanished", UNPAIRED];
 /// A request's line without that of its response, or the reverse.
 const UNPAIRED: Word = "unpaired";
 
+/// For so long after a line came, its lateness is that of the source: twice as long as the alert on it waits.
+const FRESH: Duration = Duration::from_secs(600);
+
 /// How a window of the books comes out: how much more Vault's log holds than the operator counted.
 const WINDOWS: [Word; 4] = ["balanced", "over", "under", VOID];
 /// A window that can't be compared, as the operator began anew in it.
@@ -34,6 +37,8 @@ pub(super) struct Source {
     /// Why it can't be read now.
     pub(super) unread: Option<String>,
     pub(super) last_line: Option<Timestamp>,
+    /// When that came.
+    came: Option<Timestamp>,
     pairs: Pairs,
 }
 
@@ -49,6 +54,7 @@ impl Default for Source {
             spoilt: None,
             unread: None,
             last_line: None,
+            came: None,
             pairs: Pairs::default(),
         }
     }
@@ -73,6 +79,7 @@ impl Source {
         if !matches!(taken, Taken::Duplicate) {
             self.last_line = self.last_line.max(Some(time));
             self.figures.lag_seconds = at.duration_since(time).as_secs_f64().max(0.0);
+            self.came = Some(at);
         }
     }
 
@@ -115,10 +122,13 @@ impl Source {
         spoilt.or_else(|| self.unread.clone())
     }
 
-    fn figures(&self, heard: bool, since: Timestamp) -> SourceFigures {
+    fn figures(&self, heard: bool, now: Timestamp, since: Timestamp) -> SourceFigures {
+        // How late a line was says nothing once no others come.
+        let fresh = self.came.is_some_and(|came| came.later(FRESH) >= now);
         SourceFigures {
             up: heard && self.down(since).is_none(),
             last_line: unix(self.last_line),
+            lag_seconds: if fresh { self.figures.lag_seconds } else { 0.0 },
             ..self.figures.clone()
         }
     }
@@ -183,7 +193,12 @@ impl Counts {
             open,
             suspects,
             sources: sources
-                .map(|(name, source)| (name.clone(), source.figures(heard, now.earlier(remember))))
+                .map(|(name, source)| {
+                    (
+                        name.clone(),
+                        source.figures(heard, now, now.earlier(remember)),
+                    )
+                })
                 .collect(),
             present,
             mode: mode.name(),

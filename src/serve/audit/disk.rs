@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use crate::audit::Saved;
 use crate::audit::entry::Entry;
 use crate::audit::presence::Line;
+use crate::audit::workload::Workloads;
 use crate::wire;
 
 /// The form of the file.
@@ -35,6 +36,9 @@ pub(super) struct Kept<J = Saved> {
     /// When a drill was last found.
     #[serde(default)]
     pub(super) drilled: Option<Timestamp>,
+    /// Who else used the operator's ServiceAccounts.
+    #[serde(default)]
+    pub(super) workloads: Workloads,
 }
 
 /// What came since the whole was written.
@@ -57,6 +61,7 @@ impl<J> Kept<J> {
             presence,
             seen,
             drilled: None,
+            workloads: Workloads::default(),
         }
     }
 }
@@ -96,9 +101,19 @@ impl Disk {
     pub(super) fn journal(&self) -> io::Result<Vec<Note>> {
         let content = self.content(JOURNAL)?.unwrap_or_default();
         let lines = content.split(|byte| *byte == b'\n');
-        Ok(lines
-            .filter_map(|line| serde_json::from_slice(line).ok())
-            .collect())
+        let (mut notes, mut strange) = (Vec::new(), 0_u64);
+        for line in lines.filter(|line| !line.is_empty()) {
+            match serde_json::from_slice(line) {
+                Ok(note) => notes.push(note),
+                Err(error) if error.is_eof() => {}
+                Err(_) => strange += 1,
+            }
+        }
+        if strange > 0 {
+            let path = self.folder.join(JOURNAL);
+            tracing::error!(path = %path.display(), lines = strange, "lines of the audit's journal can't be understood: what they told is lost");
+        }
+        Ok(notes)
     }
 
     /// What a file of the folder holds, if it is there.

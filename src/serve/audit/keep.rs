@@ -137,6 +137,7 @@ impl Auditor {
         let presence: Vec<_> = self.tracker.presence(now).lines().collect();
         let mut kept = Kept::new(self.judge.saved(), presence.clone(), self.tracker.seen());
         kept.drilled = self.board.drilled();
+        kept.workloads = self.context.workloads.clone();
         // Nothing is copied for it, as it may be much.
         let whole = block_in_place(|| self.disk.write(&kept))?;
         self.journal = Journal {

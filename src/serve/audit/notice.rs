@@ -1,16 +1,26 @@
 //! Events about findings, on the operator's Deployment.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::Client;
 use kube::api::{Api, PostParams};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::audit::finding::{Finding, State};
 use crate::kubernetes;
 
 /// Who reports the events.
 const COMPONENT: &str = "vso-prober";
+/// So many wait to be written; what comes then is told by no event.
+const WAITING: usize = 64;
+/// How long the API server may take for one, and for the last ones at the end.
+const LIMIT: Duration = Duration::from_secs(10);
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// What events are about.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -20,23 +30,26 @@ pub(super) struct About {
     pub(super) name: String,
 }
 
-/// The writer of events.
+/// The way of events to the API server, for which nobody waits.
 pub(super) struct Notice {
-    events: Api<Event>,
+    queue: mpsc::Sender<Event>,
+    writer: JoinSet<()>,
     namespace: String,
     about: Option<About>,
-    /// Whether the last could not be written.
-    troubled: bool,
 }
 
 impl Notice {
     /// One for the operator's namespace.
     pub(super) fn new(client: Client, namespace: &str) -> Self {
+        let (queue, waiting) = mpsc::channel(WAITING);
+        let mut writer = JoinSet::new();
+        let events = Api::namespaced(client, namespace);
+        writer.spawn(write(events, namespace.to_owned(), waiting));
         Self {
-            events: Api::namespaced(client, namespace),
+            queue,
+            writer,
             namespace: namespace.to_owned(),
             about: None,
-            troubled: false,
         }
     }
 
@@ -45,8 +58,8 @@ impl Notice {
         self.about = about.or(self.about.take());
     }
 
-    /// Writes an event about a finding that is confirmed. That it can't is told once.
-    pub(super) async fn tell(&mut self, finding: &Finding) {
+    /// Has an event written about a finding that is confirmed.
+    pub(super) fn tell(&self, finding: &Finding) {
         let Some(about) = self
             .about
             .clone()
@@ -85,16 +98,42 @@ impl Notice {
             count: Some(1),
             ..Event::default()
         };
-        let written = self.events.create(&PostParams::default(), &event).await;
-        match written {
-            Err(kube::Error::Api(status)) if status.code == 409 => {}
-            Err(error) if !std::mem::replace(&mut self.troubled, true) => {
-                let what = format!("create an event in `{}`", self.namespace);
-                let error = kubernetes::obstacle(&what, &error).text;
-                tracing::warn!(%error, "a finding is not told by an event");
-            }
-            Err(_) => {}
-            Ok(_) => self.troubled = false,
+        if self.queue.try_send(event).is_err() {
+            tracing::warn!(finding = %finding.id, "a finding is not told by an event: too many wait for the API server");
         }
+    }
+
+    /// Waits a moment for what is to be written still.
+    pub(super) async fn end(self) {
+        let Self {
+            queue, mut writer, ..
+        } = self;
+        drop(queue);
+        let _ = timeout(CLOSING, writer.join_next()).await;
+    }
+}
+
+/// Writes what comes. That it can't is told once.
+async fn write(events: Api<Event>, namespace: String, mut waiting: mpsc::Receiver<Event>) {
+    let mut troubled = false;
+    while let Some(event) = waiting.recv().await {
+        let params = PostParams::default();
+        let error = match timeout(LIMIT, events.create(&params, &event)).await {
+            Ok(Ok(_)) => None,
+            Ok(Err(kube::Error::Api(status))) if status.code == 409 => None,
+            Ok(Err(error)) => {
+                let what = format!("create an event in `{namespace}`");
+                Some(kubernetes::obstacle(&what, &error).text.to_string())
+            }
+            Err(_) => Some(format!(
+                "tried to create an event in `{namespace}`: no answer within {LIMIT:?}"
+            )),
+        };
+        if let Some(error) = &error
+            && !troubled
+        {
+            tracing::warn!(error, "a finding is not told by an event");
+        }
+        troubled = error.is_some();
     }
 }

@@ -3,8 +3,6 @@
 
 mod seen;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +15,7 @@ use kube::{Client, ResourceExt as _};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use crate::audit::context::Accounts;
 use crate::audit::tracker::{SeenLease, SeenPod};
 use crate::config::{Config, Identities};
 use crate::kubernetes::{self, read};
@@ -58,9 +57,8 @@ pub(super) enum News {
     Unseen,
     /// What the operator logs in as.
     Identities(Vec<LoginIdentity>),
-    /// The accounts, `namespace/name`, that Pods use which are not the operator's, and those Pods' addresses; `None` if that can't be
-    /// told.
-    Accounts(Option<BTreeMap<String, BTreeSet<IpAddr>>>),
+    /// The accounts that Pods use which are not the operator's, as they were at this time; `None` if that can't be told.
+    Accounts(Option<(Timestamp, Accounts)>),
     /// The operator's metrics, asked for and come.
     Metrics {
         asked: Timestamp,
@@ -323,7 +321,9 @@ impl Sentry {
 
     async fn accounts(&self) -> Result<News, Obstacle> {
         let pods: Api<Pod> = Api::all(self.client.clone());
-        let mut accounts: BTreeMap<String, BTreeSet<IpAddr>> = BTreeMap::new();
+        // What happens while the answer is under way is not in it.
+        let at = Timestamp::now();
+        let mut accounts = Accounts::new();
         let operators = &self.namespace;
         let take = |pod: UsingPod| {
             let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
@@ -331,12 +331,17 @@ impl Sentry {
                 && namespace != operators
             {
                 let account = format!("{namespace}/{name}");
-                accounts.entry(account).or_default().extend(pod.addresses());
+                let addresses = accounts.entry(account).or_default();
+                let created = pod.metadata.creation_timestamp.unwrap_or(at);
+                for address in pod.addresses() {
+                    let from = addresses.entry(address).or_insert(created);
+                    *from = created.min(*from);
+                }
             }
         };
         let listed = read::each(&self.client, &pods, &ListParams::default(), false, take).await;
         listed.map_err(|error| kubernetes::obstacle("list pods of all namespaces", &error))?;
-        Ok(News::Accounts(Some(accounts)))
+        Ok(News::Accounts(Some((at, accounts))))
     }
 
     async fn line(&self) -> Result<News, Obstacle> {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::Auditor;
 use super::counts::{VOID, unix};
-use super::{Auditor, Sight};
 use crate::audit::finding::{Finding, State};
 use crate::audit::rule::{self, books};
 use crate::config::KUBERNETES;
@@ -27,7 +27,7 @@ const WAITING: &str =
 
 impl Auditor {
     /// Judges, keeps, acknowledges and tells.
-    pub(super) async fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         let now = Timestamp::now();
         self.look_at_sources(now);
         self.place_decoys();
@@ -52,7 +52,7 @@ impl Auditor {
         }
         self.keep(!changed.is_empty(), now);
         for finding in &changed {
-            self.notice.tell(finding).await;
+            self.notice.tell(finding);
         }
     }
 
@@ -97,14 +97,19 @@ impl Auditor {
         let recent = now.earlier(self.context.settings.remember);
         let kubernetes = self.counts.sources.get(KUBERNETES);
         let come = kubernetes.is_some_and(|source| source.down(recent).is_none());
+        let read = self
+            .statuses
+            .iter()
+            .find(|(name, _)| name.as_str() == KUBERNETES);
+        let read = read.and_then(|(_, status)| status.borrow().whole_until);
         let lag = self.context.settings.lag;
-        self.context.events_until = come.then(|| now.earlier(lag));
+        self.context.events_until = read.filter(|_| come).map(|read| read.earlier(lag));
     }
 
     /// Why it is not known where the operator is, if it was not seen within `lag`.
     fn unseen(&self, now: Timestamp) -> Option<String> {
         let seen = self.tracker.seen()?;
-        let late = self.sight == Sight::Lost && seen.later(self.context.settings.lag) < now;
+        let late = seen.later(self.context.settings.lag) < now;
         late.then(|| format!("the operator's Pods could not be looked at since {seen}"))
     }
 

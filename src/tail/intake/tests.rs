@@ -1,6 +1,7 @@
 //! Tests of the intake: what shippers send, and what is answered.
 
 use axum::http::Request;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tower::ServiceExt as _;
 
@@ -266,4 +267,53 @@ async fn nobody_is_heard_without_the_secret_or_for_a_source_that_is_not_there() 
         .await
         .expect("never fails");
     assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+}
+
+/// Whoever has no secret is answered at once, and may be sent away for another.
+#[tokio::test]
+async fn a_crowd_without_the_secret_keeps_no_sender_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let token = folder.path().join("token");
+    std::fs::write(&token, "s3cret").expect("written");
+    let (outlet, batches) = Outlet::new();
+    let mut intake = Intake::new(outlet);
+    intake.add(&SourceName::from("vault-1"), None);
+    let taken = acknowledge(batches);
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+    let server = AuditServer {
+        listen: free.expect("an address"),
+        tls: None,
+        bearer_token_file: Some(token),
+    };
+    let shutdown = Shutdown::default();
+    let serving = intake.listen(&server, shutdown.clone()).await;
+    let serving = tokio::spawn(serving.expect("it listens"));
+    let connect = async || TcpStream::connect(server.listen).await.expect("it listens");
+    let request = |token: &str| {
+        let length = LINE.len();
+        format!(
+            "POST /api/v1/audit/vault-1 HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\nContent-Length: {length}\r\n\r\n"
+        )
+    };
+    let mut crowd = Vec::new();
+    for number in 0..200 {
+        let mut idle = connect().await;
+        if number % 2 == 0 {
+            // Its body never comes.
+            let asks = request("guess");
+            idle.write_all(asks.as_bytes()).await.expect("written");
+        }
+        crowd.push(idle);
+    }
+    let mut sender = connect().await;
+    let asks = request("s3cret") + LINE;
+    sender.write_all(asks.as_bytes()).await.expect("written");
+    let mut answer = [0; 12];
+    let read = timeout(Duration::from_secs(10), sender.read_exact(&mut answer));
+    read.await.expect("an answer").expect("read");
+    assert_eq!(&answer, b"HTTP/1.1 204");
+    shutdown.ask();
+    drop((crowd, sender, intake));
+    serving.await.expect("it ends");
+    assert_eq!(taken.await.expect("it ends"), [Piece::Line(LINE.into())]);
 }

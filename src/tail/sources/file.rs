@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
@@ -45,12 +46,14 @@ pub(super) struct FileSource {
 struct Sent {
     kept: Option<oneshot::Receiver<()>>,
     position: Position,
+    /// With it, all has been handed on that was written by then.
+    whole: Option<Timestamp>,
 }
 
 /// What has become of what was handed on.
 enum Settled {
     /// It is acknowledged up to here, where there is news.
-    UpTo(Option<Position>),
+    UpTo(Option<Sent>),
     /// It has to be sent again.
     Dropped,
 }
@@ -68,6 +71,7 @@ impl FileSource {
         let mut polls = interval(POLL);
         polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !shutdown.asked() {
+            let begun = Timestamp::now();
             let stepped = spawn_blocking(move || {
                 let step = follower.step().map_err(|error| {
                     let absent = wire::file::is_absent(follower.path(), &error);
@@ -82,10 +86,16 @@ impl FileSource {
             let more = match step {
                 Ok(step) => {
                     failures = 0;
-                    let more = step.more;
+                    let (more, whole) = (step.more, step.whole);
                     tokio::select! {
                         handed = self.hand_on(step, &mut sent, known.as_ref()) => if !handed { break },
                         () = shutdown.wait() => break,
+                    }
+                    if whole {
+                        match sent.back_mut() {
+                            Some(last) => last.whole = Some(begun),
+                            None => self.whole(begun),
+                        }
                     }
                     more
                 }
@@ -99,8 +109,11 @@ impl FileSource {
             };
             match settle(&mut sent) {
                 Settled::UpTo(None) => {}
-                Settled::UpTo(position) => {
-                    known = position;
+                Settled::UpTo(Some(last)) => {
+                    if let Some(until) = last.whole {
+                        self.whole(until);
+                    }
+                    known = Some(last.position);
                     unsaved = true;
                 }
                 Settled::Dropped => {
@@ -153,6 +166,7 @@ impl FileSource {
         sent.push_back(Sent {
             kept,
             position: step.position,
+            whole: None,
         });
         self.up(offset);
         true
@@ -192,8 +206,14 @@ impl FileSource {
         self.status.send_if_modified(|status| {
             let changed = status.down.take().is_some() || status.offset != offset;
             status.offset = offset;
+            status.absent = false;
             changed
         });
+    }
+
+    fn whole(&self, until: Timestamp) {
+        self.status
+            .send_modify(|status| status.whole_until = Some(until));
     }
 
     fn down(&self, error: &io::Error, absent: bool) {
@@ -213,13 +233,19 @@ impl FileSource {
 
 /// Takes what is acknowledged, in its order.
 fn settle(sent: &mut VecDeque<Sent>) -> Settled {
-    let mut position = None;
+    let mut last: Option<Sent> = None;
     while let Some(first) = sent.front_mut() {
         match first.kept.as_mut().map(oneshot::Receiver::try_recv) {
-            None | Some(Ok(())) => position = sent.pop_front().map(|sent| sent.position),
+            None | Some(Ok(())) => {
+                let whole = last.and_then(|last| last.whole);
+                last = sent.pop_front().map(|sent| Sent {
+                    whole: sent.whole.or(whole),
+                    ..sent
+                });
+            }
             Some(Err(TryRecvError::Empty)) => break,
             Some(Err(TryRecvError::Closed)) => return Settled::Dropped,
         }
     }
-    Settled::UpTo(position)
+    Settled::UpTo(last)
 }

@@ -3,6 +3,9 @@
 mod container;
 mod cut;
 mod kept;
+#[cfg(test)]
+mod tests;
+mod way;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -12,7 +15,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
-use kube::{Client, ResourceExt as _};
+use kube::{Client, ResourceExt};
 use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
@@ -26,6 +29,7 @@ use crate::retry::Retry;
 use crate::shutdown::Shutdown;
 use container::Container;
 use kept::Kept;
+use way::Way;
 
 /// How often the Pods are looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -96,8 +100,21 @@ impl PodLogs {
             }
             retry.wait().await;
         };
+        let way = Way {
+            source: self.source.clone(),
+            kept,
+            outlet: self.outlet.clone(),
+            status: self.status.clone(),
+        };
+        self.look(&client, &way, troubles).await;
+    }
+
+    /// Looks for Pods, and has each read that is there.
+    async fn look(&self, client: &Client, way: &Way, troubles: &Troubles) {
         let mut tasks = JoinSet::new();
         let mut followed = BTreeSet::new();
+        // Those that were there before the start, until a look shows which of them still are.
+        let mut before = way.kept.uids();
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -114,7 +131,7 @@ impl PodLogs {
                     continue;
                 }
             }
-            let pods = match self.pods(&client).await {
+            let pods = match self.pods(client).await {
                 Ok(pods) => pods,
                 Err(why) => {
                     troubles.say("", Some(why));
@@ -122,31 +139,32 @@ impl PodLogs {
                 }
             };
             let mut trouble = pods.is_empty().then(|| self.nobody());
+            let there: BTreeSet<_> = pods.iter().filter_map(ResourceExt::uid).collect();
+            let gone = std::mem::take(&mut before).into_iter();
+            for uid in gone.filter(|uid| !there.contains(uid)) {
+                if let Err(why) = way.end(&uid, false).await {
+                    before.push(uid);
+                    trouble = Some(why);
+                }
+            }
             for pod in pods {
-                let Some(uid) = pod
-                    .metadata
-                    .uid
-                    .clone()
-                    .filter(|uid| !followed.contains(uid))
-                else {
+                let uid = pod.uid().filter(|uid| !followed.contains(uid));
+                let Some(uid) = uid else {
                     continue;
                 };
                 match Container::of(&pod, self.container.as_deref()) {
                     Ok(name) => {
                         let container = Container {
-                            source: self.source.clone(),
                             pods: Api::namespaced(client.clone(), &self.namespace),
                             pod: pod.name_any(),
                             uid: uid.clone(),
                             name,
-                            kept: kept.clone(),
-                            outlet: self.outlet.clone(),
-                            status: self.status.clone(),
+                            way: way.clone(),
+                            troubles: troubles.clone(),
                         };
-                        let troubles = troubles.clone();
                         followed.insert(uid.clone());
                         tasks.spawn(async move {
-                            container.follow(&troubles).await;
+                            container.follow().await;
                             uid
                         });
                     }

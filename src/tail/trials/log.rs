@@ -27,6 +27,10 @@ pub(super) struct Log {
     pub(super) read: Vec<u64>,
     pub(super) torn: usize,
     pub(super) gaps: Vec<Gap>,
+    /// Whether the last step said that all was read.
+    pub(super) whole: bool,
+    /// Whether lines were missing, and no gap told, when all was said to be read.
+    pub(super) untold: bool,
     /// Whether it was killed before the file that it read had a whole line.
     pub(super) young: bool,
 }
@@ -48,6 +52,8 @@ impl Log {
             read: Vec::new(),
             torn: 0,
             gaps: Vec::new(),
+            whole: false,
+            untold: false,
             young: false,
             folder,
         };
@@ -180,6 +186,8 @@ impl Log {
             }
         }
         self.positions.push(step.position);
+        self.whole = step.whole;
+        self.untold |= step.whole && self.gaps.is_empty() && !self.missing().is_empty();
         step.more
     }
 

@@ -65,6 +65,11 @@ fn storm(seed: u64, kills: bool, losses: bool) {
     log.reopen();
     log.write(1);
     log.read_all();
+    assert!(log.whole, "seed {seed}: it is read to its end");
+    assert!(
+        !log.untold,
+        "seed {seed}: not all was read that was said to be"
+    );
     let missing = log.missing();
     if losses {
         assert!(

@@ -39,16 +39,24 @@ impl Lab {
         let (key, token) = (text(&begun["keys"][0])?, text(&begun["root_token"])?);
         first.token.clone_from(&token);
         first.write("sys/unseal", json!({"key": key})).await?;
-        first.key = Some(key.clone());
         first.active().await?;
         for other in others {
             other.token.clone_from(&token);
             let join = json!({"leader_api_addr": first.address});
             other.write("sys/storage/raft/join", join).await?;
             other.write("sys/unseal", json!({"key": key})).await?;
-            other.key = Some(key.clone());
             other.active().await?;
         }
+        // HashiCorp Vault lets a node vote once it has been stable for a while: until then it takes over from none.
+        let voting = async || {
+            let told = first.read("sys/storage/raft/configuration").await?;
+            let servers = told["data"]["config"]["servers"].as_array();
+            let voters =
+                servers.map(|servers| servers.iter().all(|server| server["voter"] == true));
+            ensure!(voters == Some(true), "not every node votes: {told}");
+            Ok(())
+        };
+        first.process.ready(READY, voting).await?;
         if self.site.options.vault.is_some() {
             first.log_requests(Path::new(LOG)).await?;
         }
@@ -89,7 +97,6 @@ impl Vault {
             http: site.http.clone(),
             address,
             token: String::new(),
-            key: None,
             audit: data.join(LOG),
             listeners: None,
         };

@@ -58,8 +58,10 @@ impl UsingPod {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct UsingMetadata {
     pub(super) namespace: Option<String>,
+    pub(super) creation_timestamp: Option<Timestamp>,
 }
 
 #[derive(Default, Deserialize)]

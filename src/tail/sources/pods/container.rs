@@ -1,51 +1,51 @@
 //! A container whose log is read as it grows, over its restarts.
 
-use std::io;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::AsyncBufReadExt as _;
+use futures::{AsyncBufRead, AsyncBufReadExt as _};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams, LogParams};
-use tokio::sync::watch;
-use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::Troubles;
 use super::cut::{Cut, Line};
-use super::kept::{Kept, Mark};
+use super::kept::Mark;
+use super::way::Way;
 use crate::kubernetes;
 use crate::model::text::Text;
 use crate::retry::Retry;
-use crate::tail::outlet::Outlet;
-use crate::tail::{Gap, Piece, SourceName, Status};
+use crate::tail::{Gap, Piece};
 
 /// How long lines are gathered, and how many bytes, before they are handed on.
 const GATHER: Duration = Duration::from_millis(100);
 const ENOUGH: usize = 1 << 20;
 /// How often a log that has ended is opened again, at most.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How long a log may take to be refused. Of one that has no lines yet, the kubelet says nothing until the first.
+const REFUSAL: Duration = Duration::from_secs(5);
 
 /// A container of a Pod.
 pub(super) struct Container {
-    pub(super) source: SourceName,
     pub(super) pods: Api<Pod>,
     pub(super) pod: String,
     pub(super) uid: String,
     pub(super) name: String,
-    pub(super) kept: Arc<Kept>,
-    pub(super) outlet: Outlet,
-    pub(super) status: Arc<watch::Sender<Status>>,
+    pub(super) way: Way,
+    pub(super) troubles: Troubles,
 }
 
 /// What has become of it.
 enum Is {
-    /// It may go on.
-    There,
+    /// It was read to its end, as far as it goes.
+    Read,
+    /// The connection broke before.
+    Cut,
+    /// It has no container now.
+    Idle,
     /// Its Pod is gone.
     Gone,
 }
@@ -70,23 +70,26 @@ impl Container {
     }
 
     /// Reads it until its Pod is gone.
-    pub(super) async fn follow(&self, troubles: &Troubles) {
+    pub(super) async fn follow(&self) {
         let mut retry = Retry::default();
         let mut openings = interval(AGAIN);
         openings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut whole = false;
         loop {
             openings.tick().await;
-            match self.read_on().await {
-                Ok(Is::There) => {
+            let is = match self.read_on().await {
+                Ok(Is::Gone) => self.way.end(&self.uid, whole).await.map(|()| Is::Gone),
+                is => is,
+            };
+            self.troubles.say(&self.uid, is.as_ref().err().cloned());
+            match is {
+                Ok(Is::Gone) => return,
+                Ok(is) => {
+                    whole = matches!(is, Is::Read) || (whole && matches!(is, Is::Idle));
                     retry.reset();
-                    troubles.say(&self.uid, None);
                 }
-                Ok(Is::Gone) => {
-                    troubles.say(&self.uid, None);
-                    return;
-                }
-                Err(why) => {
-                    troubles.say(&self.uid, Some(why));
+                Err(_) => {
+                    whole = false;
                     retry.wait().await;
                 }
             }
@@ -104,7 +107,6 @@ impl Container {
         })?;
         let own = |pod: &Pod| pod.metadata.uid.as_ref() == Some(&self.uid);
         let Some(pod) = found.items.into_iter().find(own) else {
-            self.save(None).await?;
             return Ok(Is::Gone);
         };
         let status = pod.status.unwrap_or_default();
@@ -114,29 +116,30 @@ impl Container {
             let id = status.container_id.clone().filter(|id| !id.is_empty())?;
             Some((id, status))
         }) else {
-            return Ok(Is::There);
+            return Ok(Is::Idle);
         };
-        let mark = match self.kept.of(&self.uid) {
+        let mark = match self.way.kept.of(&self.uid) {
             Some(mark) if mark.container == now => mark,
-            Some(mark) => {
-                self.read_rest(mark, &status).await?;
-                self.anew(now).await?
-            }
+            Some(mark) => match self.read_rest(mark, &status).await? {
+                Is::Read => self.anew(now).await?,
+                cut => return Ok(cut),
+            },
             None => self.anew(now).await?,
         };
-        self.read(mark, false).await?;
-        Ok(Is::There)
+        self.read(mark, false).await
     }
 
     /// Reads the rest of what was written before the container began anew, if that is there still.
-    async fn read_rest(&self, mark: Mark, status: &ContainerStatus) -> Result<(), Text> {
+    async fn read_rest(&self, mark: Mark, status: &ContainerStatus) -> Result<Is, Text> {
         let last = status.last_state.as_ref();
         let last = last.and_then(|state| state.terminated.as_ref());
         let last = last.and_then(|ended| ended.container_id.as_deref());
         if last == Some(mark.container.as_str()) {
             return self.read(mark, true).await;
         }
-        self.hand_on(vec![Piece::Gap(Gap::Vanished)], None).await
+        let gap = vec![Piece::Gap(Gap::Vanished)];
+        self.way.hand_on(&self.uid, gap, None).await?;
+        Ok(Is::Read)
     }
 
     /// The container with this ID is read from its beginning.
@@ -145,13 +148,12 @@ impl Container {
             container,
             ..Mark::default()
         };
-        self.save(Some(mark.clone())).await?;
+        self.way.save(&self.uid, Some(mark.clone())).await?;
         Ok(mark)
     }
 
-    /// Reads from the mark on, and hands on.
-    async fn read(&self, mark: Mark, previous: bool) -> Result<(), Text> {
-        let since = mark.time.unwrap_or_else(|| self.kept.since());
+    /// Opens the log where it is to be read on. That is no trouble any more once it is open, however long it is read then.
+    async fn open(&self, since: Timestamp, previous: bool) -> Result<impl AsyncBufRead, Text> {
         let params = LogParams {
             container: Some(self.name.clone()),
             follow: true,
@@ -161,10 +163,25 @@ impl Container {
             since_time: Timestamp::from_second(since.as_second()).ok(),
             ..LogParams::default()
         };
-        let what = format!("read the log of the Pod `{}`", self.pod);
-        let failed = |error: &kube::Error| kubernetes::obstacle(&what, error).text;
-        let stream = self.pods.log_stream(&self.pod, &params).await;
-        let mut stream = pin!(stream.map_err(|error| failed(&error))?);
+        let mut opening = pin!(self.pods.log_stream(&self.pod, &params));
+        let opened = if let Ok(opened) = timeout(REFUSAL, &mut opening).await {
+            opened
+        } else {
+            self.troubles.say(&self.uid, None);
+            opening.await
+        };
+        let opened = opened.map_err(|error| {
+            let what = format!("read the log of the Pod `{}`", self.pod);
+            kubernetes::obstacle(&what, &error).text
+        })?;
+        self.troubles.say(&self.uid, None);
+        Ok(opened)
+    }
+
+    /// Reads from the mark on, and hands on.
+    async fn read(&self, mark: Mark, previous: bool) -> Result<Is, Text> {
+        let since = mark.time.unwrap_or_else(|| self.way.kept.since());
+        let mut stream = pin!(self.open(since, previous).await?);
         let mut cut = Cut::new(mark);
         let mut line = Vec::new();
         let mut pieces = Vec::new();
@@ -180,10 +197,13 @@ impl Container {
                 // What was read of a line by then stays in it.
                 bytes = 0;
                 let pieces = std::mem::take(&mut pieces);
-                self.hand_on(pieces, Some(cut.mark())).await?;
+                self.way
+                    .hand_on(&self.uid, pieces, Some(cut.mark()))
+                    .await?;
                 continue;
             };
-            let ended = read.is_err() || !line.ends_with(b"\n");
+            let whole = read.is_ok();
+            let ended = !whole || !line.ends_with(b"\n");
             let text = line.strip_suffix(b"\n").filter(|_| !ended);
             match text.map(|text| cut.take(text)) {
                 None | Some(Line::Old) => {}
@@ -200,34 +220,14 @@ impl Container {
             if ended || bytes >= ENOUGH {
                 bytes = 0;
                 let pieces = std::mem::take(&mut pieces);
-                self.hand_on(pieces, Some(cut.mark())).await?;
+                self.way
+                    .hand_on(&self.uid, pieces, Some(cut.mark()))
+                    .await?;
             }
             if ended {
                 // Where the connection broke, it is opened again, and only that can fail.
-                return Ok(());
+                return Ok(if whole { Is::Read } else { Is::Cut });
             }
         }
-    }
-
-    /// Hands lines on, and saves how far they go once they are acknowledged.
-    async fn hand_on(&self, pieces: Vec<Piece>, mark: Option<&Mark>) -> Result<(), Text> {
-        if pieces.is_empty() {
-            return Ok(());
-        }
-        let lost = || Text::from("its lines were not acknowledged; reading them again");
-        let sent = self.outlet.send(&self.source, pieces, &self.status).await;
-        let kept = sent.map_err(|_| lost())?;
-        kept.await.map_err(|_| lost())?;
-        match mark {
-            Some(mark) => self.save(Some(mark.clone())).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn save(&self, mark: Option<Mark>) -> Result<(), Text> {
-        let (kept, uid) = (self.kept.clone(), self.uid.clone());
-        let saved = spawn_blocking(move || kept.save(&uid, mark)).await;
-        let saved = saved.map_err(io::Error::other).and_then(|saved| saved);
-        saved.map_err(|error| format!("tried to save how far a log was read: {error}").into())
     }
 }

@@ -1,16 +1,14 @@
 //! The marks up to which the logs of a source's containers were read, in a file that survives a restart.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::path::Path;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::super::super::SourceName;
-use crate::wire::file;
+use crate::tail::SourceName;
+use crate::tail::store::Store;
 
 /// The version of the file's form.
 const SCHEMA: &str = "vso-prober/pod-positions/v1";
@@ -27,15 +25,10 @@ pub(super) struct Mark {
 }
 
 /// The marks of all containers of a source.
-pub(super) struct Kept {
-    folder: PathBuf,
-    name: String,
-    state: Mutex<Saved>,
-}
+pub(super) struct Kept(Store<Marks>);
 
-#[derive(Clone, Debug, Deserialize, Serialize)]
-struct Saved {
-    schema: String,
+#[derive(Clone, Deserialize, Serialize)]
+struct Marks {
     /// The very first start: what was written before is not read.
     since: Timestamp,
     /// By the UIDs of the Pods.
@@ -48,62 +41,39 @@ impl Kept {
     /// # Errors
     /// The file can't be read or written, or is of another form.
     pub(super) fn open(folder: &Path, source: &SourceName) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
-        let name = format!("pods-{source}.json");
-        let saved = match fs::read(folder.join(&name)) {
-            Ok(text) => {
-                let saved: Saved = serde_json::from_slice(&text)?;
-                if saved.schema != SCHEMA {
-                    let why = format!("{name} has the schema {:?}, not {SCHEMA:?}", saved.schema);
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, why));
-                }
-                saved
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Saved {
-                schema: SCHEMA.to_owned(),
-                since: Timestamp::now(),
-                pods: BTreeMap::new(),
-            },
-            Err(error) => return Err(error),
+        let begin = || Marks {
+            since: Timestamp::now(),
+            pods: BTreeMap::new(),
         };
-        let kept = Self {
-            folder: folder.to_owned(),
-            name,
-            state: Mutex::new(saved.clone()),
-        };
-        kept.write(&saved)?;
-        Ok(kept)
+        let store = Store::open(folder, format!("pods-{source}.json"), SCHEMA, begin)?;
+        // It must be known after a crash when the source began.
+        store.change(|_| {})?;
+        Ok(Self(store))
     }
 
     /// When the source began.
     pub(super) fn since(&self) -> Timestamp {
-        self.locked().since
+        self.0.get(|marks| marks.since)
     }
 
     /// How far the container of a Pod was read.
     pub(super) fn of(&self, uid: &str) -> Option<Mark> {
-        self.locked().pods.get(uid).cloned()
+        self.0.get(|marks| marks.pods.get(uid).cloned())
+    }
+
+    /// The UIDs of the Pods whose containers were read.
+    pub(super) fn uids(&self) -> Vec<String> {
+        self.0.get(|marks| marks.pods.keys().cloned().collect())
     }
 
     /// Saves a mark, or forgets that of a Pod that is gone, so that it survives a loss of power.
     pub(super) fn save(&self, uid: &str, mark: Option<Mark>) -> io::Result<()> {
-        let mut state = self.locked();
-        let mut next = state.clone();
-        match mark {
-            Some(mark) => next.pods.insert(uid.to_owned(), mark),
-            None => next.pods.remove(uid),
-        };
-        self.write(&next)?;
-        *state = next;
-        Ok(())
-    }
-
-    fn write(&self, saved: &Saved) -> io::Result<()> {
-        file::replace(&self.folder, &self.name, &serde_json::to_vec(saved)?)
-    }
-
-    fn locked(&self) -> std::sync::MutexGuard<'_, Saved> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.change(|marks| {
+            match mark {
+                Some(mark) => marks.pods.insert(uid.to_owned(), mark),
+                None => marks.pods.remove(uid),
+            };
+        })
     }
 }
 

@@ -1,8 +1,9 @@
-//! The HTTP server's connections: a limited number, none of which waits for its peer for long.
+//! The connections of an HTTP server: a limited number, none of which waits for its peer for long.
 
 mod patient;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -27,9 +29,9 @@ use patient::Patient;
 /// How many connections there are at most, and which share of the files that the process may open.
 const PLACES: usize = 64;
 const SHARE: usize = 4;
-/// How long a request's head may take, from when the connection stands or the last answer is given.
-const HEAD_LIMIT: Duration = Duration::from_secs(10);
-/// How large it may be.
+/// How long a connection may take to stand: a handshake is a part of that.
+const OPEN_LIMIT: Duration = Duration::from_secs(5);
+/// How large a request's head may be.
 const HEAD_BYTES: usize = 128 * 1024;
 /// How long one that has to go may take to do so.
 const LEAVE_LIMIT: Duration = Duration::from_millis(100);
@@ -82,9 +84,21 @@ fn files() -> Option<usize> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Answers until the shutdown; requests under way are finished.
-pub(super) async fn run(listener: TcpListener, router: Router, shutdown: Shutdown) {
+/// Answers until the shutdown; requests under way are finished. Each connection is made ready by `open`. A request's head may
+/// take as long as `head`, from when the connection stands or the last answer is given.
+pub async fn run<Open, Opening, Stream>(
+    listener: TcpListener,
+    router: Router,
+    head: Duration,
+    open: Open,
+    shutdown: Shutdown,
+) where
+    Open: Fn(TcpStream) -> Opening,
+    Opening: Future<Output = io::Result<Stream>> + Send + 'static,
+    Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let places = places(files());
+    let port = listener.local_addr().map_or(0, |listens| listens.port());
     let free = Arc::new(Semaphore::new(places));
     let taken = Places::default();
     let mut tasks = JoinSet::new();
@@ -99,7 +113,9 @@ pub(super) async fn run(listener: TcpListener, router: Router, shutdown: Shutdow
         let taken_in = match accepted {
             Ok((stream, _)) => match place(&free, &taken).await {
                 Some(permit) => {
-                    let answered = answer(stream, router.clone(), taken.clone(), shutdown.clone());
+                    let (router, taken, shutdown) =
+                        (router.clone(), taken.clone(), shutdown.clone());
+                    let answered = answer(open(stream), router, head, taken, shutdown);
                     tasks.spawn(async move {
                         answered.await;
                         drop(permit);
@@ -120,7 +136,7 @@ pub(super) async fn run(listener: TcpListener, router: Router, shutdown: Shutdow
             turned_away += 1;
             if told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
                 told = Some(Instant::now());
-                tracing::warn!(turned_away, places, "too many connections");
+                tracing::warn!(port, turned_away, places, "too many connections");
             }
         }
     }
@@ -141,8 +157,25 @@ async fn place(free: &Arc<Semaphore>, taken: &Places) -> Option<OwnedSemaphorePe
 }
 
 /// Answers what comes on one connection.
-async fn answer(stream: TcpStream, router: Router, places: Places, shutdown: Shutdown) {
+async fn answer<Stream: AsyncRead + AsyncWrite + Unpin>(
+    opening: impl Future<Output = io::Result<Stream>>,
+    router: Router,
+    head: Duration,
+    places: Places,
+    shutdown: Shutdown,
+) {
     let (seat, cut) = places.take();
+    let opened = tokio::select! {
+        biased;
+        opened = timeout(OPEN_LIMIT, opening) => opened,
+        () = cut.cancelled() => return,
+        () = shutdown.wait() => return,
+    };
+    let stream = match opened {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return tracing::debug!(%error, "a handshake failed"),
+        Err(_) => return tracing::debug!("a handshake took too long"),
+    };
     let id = seat.id;
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let (router, places) = (router.clone(), places.clone());
@@ -155,7 +188,7 @@ async fn answer(stream: TcpStream, router: Router, places: Places, shutdown: Shu
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_LIMIT)
+        .header_read_timeout(head)
         .max_buf_size(HEAD_BYTES)
         .serve_connection(TokioIo::new(Patient::new(stream)), service);
     let mut connection = std::pin::pin!(connection);
@@ -221,6 +254,8 @@ impl Places {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
 
     #[test]
@@ -244,5 +279,42 @@ mod tests {
         assert!(places.cut() && first.is_cancelled() && !second.is_cancelled());
         assert!(places.cut() && second.is_cancelled());
         assert!(!places.cut() && !busy_cut.is_cancelled());
+    }
+
+    /// A crowd that says nothing, before its connections stand or after, keeps nobody out.
+    #[tokio::test]
+    async fn who_has_something_to_say_is_answered_whoever_else_waits() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().route("/", axum::routing::get(async || "hello"));
+        // As a handshake does, it waits for the peer to begin.
+        let open = async |stream: TcpStream| {
+            stream.peek(&mut [0]).await?;
+            Ok(stream)
+        };
+        let shutdown = Shutdown::default();
+        let head = Duration::from_secs(60);
+        let serving = tokio::spawn(run(listener, router, head, open, shutdown.clone()));
+        let mut crowd = Vec::new();
+        for number in 0..2 * PLACES {
+            let mut idle = TcpStream::connect(address).await.unwrap();
+            if number % 2 == 0 {
+                idle.write_all(b"GET").await.unwrap();
+            }
+            crowd.push(idle);
+        }
+        let mut heard = TcpStream::connect(address).await.unwrap();
+        let request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        heard.write_all(request).await.unwrap();
+        let mut answer = String::new();
+        let read = timeout(Duration::from_secs(10), heard.read_to_string(&mut answer));
+        read.await.expect("an answer").unwrap();
+        assert!(answer.ends_with("hello"), "{answer}");
+        drop(crowd);
+        shutdown.ask();
+        timeout(Duration::from_secs(10), serving)
+            .await
+            .expect("it ends")
+            .unwrap();
     }
 }
