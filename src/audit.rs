@@ -177,6 +177,8 @@ impl Judge {
             self.open.remove(&id);
             self.settled.insert((time, id));
         }
+        let remembered = now.earlier(settings.remember);
+        self.ledger.close(remembered.earlier(settings.grace));
     }
 
     /// Forgets what is too old to matter.
@@ -223,6 +225,17 @@ impl Judge {
         if self.facts.events().is_none() {
             self.facts.watched(at);
         }
+    }
+
+    /// Events of the API server's may have been missed up to `at`, by the cluster's clock: only from then on, that its log holds
+    /// none says something.
+    pub fn events_missed(&mut self, at: Timestamp) {
+        self.facts.missed(at);
+    }
+
+    /// The API server's log is not read: what it held before says nothing of what comes.
+    pub fn unwatch_events(&mut self) {
+        self.facts.unwatched();
     }
 
     /// What many entries say together.

@@ -27,6 +27,10 @@ const PREFIX: usize = 256;
 const HASHED: &str = "hmac-";
 
 /// An entry, without anything that its writer meant to be hashed.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all that are kept are Vault's"
+)]
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub enum Entry {
     /// A line of Vault's audit log.
@@ -82,9 +86,12 @@ pub struct VaultEntry {
     pub id: String,
     /// What was asked: `read`, `update`, …
     pub operation: String,
-    /// The path, without a leading slash.
+    /// Vault's namespace, with its trailing slash; empty for the root one.
+    #[serde(default)]
+    pub namespace: String,
+    /// The path in it, without a leading slash.
     pub path: String,
-    /// The mount, with its trailing slash; empty where the version does not say.
+    /// The mount, with its namespace before it and a trailing slash; empty where the version does not say.
     pub mount: String,
     /// From where; `None` if the address can't be read.
     pub address: Option<IpAddr>,
@@ -106,6 +113,17 @@ impl VaultEntry {
     /// Whether it has a token that Vault does not know, or no longer, or could not look up: it says of nobody that it was them.
     pub fn of_nobody(&self) -> bool {
         self.token.is_some() && self.who == Who::default()
+    }
+
+    /// The path with its namespace before it.
+    pub fn full_path(&self) -> String {
+        format!("{}{}", self.namespace, self.path)
+    }
+
+    /// The mount in its namespace.
+    pub(super) fn own_mount(&self) -> &str {
+        let mount = self.mount.strip_prefix(&self.namespace);
+        mount.unwrap_or(&self.mount).trim_end_matches('/')
     }
 }
 
@@ -257,6 +275,12 @@ fn vault(raw: &RawLine<'_>, request: &RawRequest<'_>) -> Result<VaultEntry, Torn
         half,
         id: kept(id),
         operation: kept(request.operation.as_ref()),
+        namespace: kept(
+            request
+                .namespace
+                .as_ref()
+                .and_then(|namespace| namespace.path.as_ref()),
+        ),
         path: kept(request.path.as_ref()),
         mount: kept(request.mount_point.as_ref()),
         address: request.remote_address.as_deref().and_then(address::parse),

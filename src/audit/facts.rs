@@ -18,6 +18,8 @@ use super::trap::{Kind, Touch};
 const SAMPLES: usize = 20;
 /// No more tokens, or tokens of ServiceAccounts, are remembered: the earliest are forgotten.
 const LONGEST: usize = 20_000;
+/// No more addresses of a token are remembered: those that it was used from first, which are its owner's.
+const ADDRESSES: usize = 32;
 
 /// From when to when.
 type Times = (Timestamp, Timestamp);
@@ -29,6 +31,9 @@ pub struct Facts {
     tokens: BTreeMap<TokenId, BTreeMap<IpAddr, Times>>,
     issued: BTreeMap<String, BTreeSet<Timestamp>>,
     events: Option<Times>,
+    /// Until when events may have been missed.
+    #[serde(default)]
+    missed: Option<Timestamp>,
     canaries: BTreeSet<(Timestamp, IpAddr)>,
     requesters: BTreeSet<(Timestamp, IpAddr)>,
     logins: Book,
@@ -56,13 +61,14 @@ impl Facts {
         }
         let at = context.corrected(entry.time);
         if let (Some(token), Some(address)) = (entry.token, entry.address) {
-            let times = self
-                .tokens
-                .entry(token)
-                .or_default()
-                .entry(address)
-                .or_insert((at, at));
+            let uses = self.tokens.entry(token).or_default();
+            let times = uses.entry(address).or_insert((at, at));
             *times = (times.0.min(at), times.1.max(at));
+            if uses.len() > ADDRESSES {
+                let first = |(address, times): (&IpAddr, &Times)| (times.0, *address);
+                let last = uses.iter().map(first).max();
+                last.and_then(|(_, address)| uses.remove(&address));
+            }
             if self.tokens.len() > LONGEST {
                 self.forget_half();
             }
@@ -115,6 +121,17 @@ impl Facts {
     pub(super) fn watched(&mut self, at: Timestamp) {
         let (first, last) = self.events.unwrap_or((at, at));
         self.events = Some((first.min(at), last.max(at)));
+    }
+
+    /// Events may have been missed up to `at`.
+    pub(super) fn missed(&mut self, at: Timestamp) {
+        self.watched(at);
+        self.missed = self.missed.max(Some(at));
+    }
+
+    /// The API server's log is not read.
+    pub(super) fn unwatched(&mut self) {
+        self.events = None;
     }
 
     fn learn_event(&mut self, event: &KubeEntry, context: &Context) {
@@ -173,9 +190,15 @@ impl Facts {
         times.is_some_and(|times| times.range(from..=to).next().is_some())
     }
 
-    /// From when to when events of the API server were seen.
+    /// From when to when all events of the API server were seen.
     pub(super) fn events(&self) -> Option<Times> {
-        self.events
+        let (first, last) = self.events?;
+        Some((self.missed.map_or(first, |missed| first.max(missed)), last))
+    }
+
+    /// Whether the API server's log holds the operator's requests for tokens: its policy may leave them out.
+    pub(super) fn shows_requests(&self) -> bool {
+        !self.requesters.is_empty()
     }
 
     /// How many logins and reads there were between two moments, without those of workloads that share an identity.

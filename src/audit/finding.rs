@@ -235,8 +235,12 @@ pub type Key = (RuleName, Shown, Option<IpAddr>);
 impl Hit {
     /// What its finding is known by.
     pub fn key(&self) -> Key {
-        let address = self.request.as_ref().and_then(|request| request.address);
-        (self.rule, self.identity.clone(), address)
+        (self.rule, self.identity.clone(), self.address())
+    }
+
+    /// From where the request was made.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.request.as_ref()?.address
     }
 }
 

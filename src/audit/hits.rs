@@ -11,7 +11,7 @@ use crate::model::text::Text;
 
 /// No finding holds more requests; the earliest are kept.
 const REQUESTS: usize = 10;
-/// So many are kept for it, and so many are counted: whoever floods the log must not fill the memory.
+/// So many are kept for it as long as others may come, and so many are counted: whoever floods the log must not fill the memory.
 const KEPT: usize = 32;
 const COUNTED: usize = 100_000;
 
@@ -23,8 +23,11 @@ pub(super) struct Hits {
     /// The earliest requests, by time and ID.
     #[serde(with = "as_list")]
     requests: BTreeMap<(Timestamp, Text), Request>,
-    /// All of them, by the digests of their IDs.
+    /// All of them, by the digests of their IDs, as long as they are counted.
     seen: BTreeSet<u64>,
+    /// How many they were when the count was closed.
+    #[serde(default)]
+    closed: Option<usize>,
 }
 
 impl Hits {
@@ -33,6 +36,7 @@ impl Hits {
             last: hit.at,
             requests: BTreeMap::new(),
             seen: BTreeSet::new(),
+            closed: None,
             first: hit.clone(),
         };
         new.add(hit);
@@ -48,12 +52,30 @@ impl Hits {
     pub(super) fn add(&mut self, hit: Hit) {
         self.last = self.last.max(hit.at);
         if let Some(request) = hit.request.clone() {
-            if self.seen.len() < COUNTED {
+            if self.counts() {
                 self.seen.insert(short_digest(&request.id));
             }
             self.add_request(request);
         }
         self.begin(hit);
+    }
+
+    fn counts(&self) -> bool {
+        self.closed.is_none() && self.seen.len() < COUNTED
+    }
+
+    /// How many digests it takes to count them.
+    pub(super) fn digests(&self) -> usize {
+        self.seen.len()
+    }
+
+    /// Counts no more of them: what is kept is what is shown.
+    pub(super) fn close(&mut self) {
+        self.closed.get_or_insert(self.seen.len());
+        self.seen = BTreeSet::new();
+        while self.requests.len() > REQUESTS {
+            self.requests.pop_last();
+        }
     }
 
     fn add_request(&mut self, mut request: Request) {
@@ -84,7 +106,7 @@ impl Hits {
     /// Takes in others of the same key.
     pub(super) fn join(&mut self, mut other: Self) {
         self.last = self.last.max(other.last);
-        if self.seen.len() < COUNTED {
+        if self.counts() {
             self.seen.append(&mut other.seen);
         }
         for (_, request) in other.requests {
@@ -96,6 +118,7 @@ impl Hits {
     /// The finding that they make.
     pub(super) fn finding(&self, id: String, state: State) -> Finding {
         let first = &self.first;
+        let count = self.closed.unwrap_or(self.seen.len()).max(1);
         let requests = self.requests.values().take(REQUESTS).cloned();
         Finding {
             schema: SCHEMA.to_owned(),
@@ -106,7 +129,7 @@ impl Hits {
             shared: first.shared,
             first: first.at,
             last: self.last,
-            count: u64::try_from(self.seen.len()).unwrap_or(u64::MAX).max(1),
+            count: u64::try_from(count).unwrap_or(u64::MAX),
             source: first.source.clone(),
             identity: first.identity.clone(),
             requests: requests.collect(),

@@ -27,6 +27,9 @@ pub struct Identity {
     /// Whether other workloads use the ServiceAccount.
     #[serde(default)]
     pub shared: bool,
+    /// Vault's namespace of the mount; empty for the root one.
+    #[serde(default)]
+    pub namespace: String,
 }
 
 impl Identity {
@@ -39,16 +42,45 @@ impl Identity {
         {
             return false;
         }
-        let mount = self.mount.trim_matches('/');
-        let mount = mount.strip_prefix(AUTH).unwrap_or(mount);
         if entry.login && !entry.mount.is_empty() {
-            let of = entry.mount.trim_end_matches('/');
-            return of.strip_prefix(AUTH).unwrap_or(of) == mount;
+            return entry.mount.trim_end_matches('/') == self.mount_path();
         }
-        // Vault names it `<mount>-<what the method says>`.
-        let rest = who.display_name.strip_prefix(&mount.replace('/', "-"));
+        let source = source(&self.namespace, &self.mount);
+        if let Some(named) = named_after(who) {
+            return named == source;
+        }
+        let rest = who.display_name.strip_prefix(&source);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
     }
+
+    /// The path of the mount, e.g. `auth/kubernetes`, with its namespace before it.
+    fn mount_path(&self) -> String {
+        mount_path(&self.namespace, &self.mount)
+    }
+}
+
+/// The path of a mount of an auth method, e.g. `auth/kubernetes`, with its namespace before it.
+fn mount_path(namespace: &str, mount: &str) -> String {
+    let mount = mount.trim_matches('/');
+    let mount = mount.strip_prefix(AUTH).unwrap_or(mount);
+    match namespace.trim_matches('/') {
+        "" => format!("{AUTH}{mount}"),
+        namespace => format!("{namespace}/{AUTH}{mount}"),
+    }
+}
+
+/// How Vault's names for those begin who log in at a mount: with its path, less `auth/` in the root namespace.
+pub fn source(namespace: &str, mount: &str) -> String {
+    let path = mount_path(namespace, mount);
+    path.strip_prefix(AUTH).unwrap_or(&path).replace('/', "-")
+}
+
+/// What stands before the ServiceAccount in a name that ends in it, as the method `kubernetes` has it: whose mount's name begins
+/// so may be another's, as `kubernetes-2` is.
+pub(super) fn named_after(who: &Who) -> Option<&str> {
+    let account = who.service_account.replace('/', "-");
+    let before = who.display_name.strip_suffix(&account)?;
+    before.strip_suffix('-').filter(|_| !account.is_empty())
 }
 
 /// The identities that only the operator takes. There may be thousands, and every line is looked at by them.
@@ -152,6 +184,24 @@ pub struct Person {
 }
 
 impl Person {
+    /// Somebody, by what a line says of them.
+    pub fn of(who: &Who) -> Self {
+        let set = |text: &String| (!text.is_empty()).then(|| text.clone());
+        let (role, entity) = (set(&who.role), set(&who.entity));
+        // Every token that was made with another has the name `token`: its policies tell more.
+        let mut policies = who.policies.iter();
+        let policy = policies.find(|policy| *policy != "default");
+        Self {
+            display_name: set(&who.display_name),
+            policy: policy
+                .filter(|_| role.is_none() && entity.is_none())
+                .cloned(),
+            role,
+            service_account: set(&who.service_account),
+            entity,
+        }
+    }
+
     /// Whether it is them. One of whom nothing is set is nobody.
     pub fn is(&self, who: &Who) -> bool {
         let own = [
@@ -193,7 +243,7 @@ pub fn fits(pattern: &str, text: &str) -> bool {
 /// Who made the requests of a finding, as it is shown.
 #[derive(Clone, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Shown {
-    /// The mount of the login, e.g. `auth/kubernetes/`.
+    /// The mount of the login, e.g. `auth/kubernetes/`, with its namespace before it.
     pub mount: Text,
     /// The role.
     pub role: Text,
@@ -208,7 +258,7 @@ pub struct Shown {
 impl Shown {
     /// Who made a request, and with which of the operator's identities.
     pub fn new(who: &Who, identity: Option<&Identity>) -> Self {
-        let mount = |identity: &Identity| format!("{AUTH}{}/", identity.mount.trim_matches('/'));
+        let mount = |identity: &Identity| format!("{}/", identity.mount_path());
         Self {
             mount: identity.map(mount).unwrap_or_default().into(),
             role: who.role.as_str().into(),
@@ -265,6 +315,21 @@ mod tests {
             by(Some("kubernetes-backup-*"), None).is(&who) && by(None, Some("backup")).is(&who)
         );
         assert!(!by(Some("kubernetes-backup-*"), Some("admin")).is(&who));
+    }
+
+    #[test]
+    fn one_without_a_role_and_an_entity_is_known_by_a_policy_too() {
+        let who = |role: &str, policies: &[&str]| Who {
+            display_name: "token".to_owned(),
+            role: role.to_owned(),
+            policies: policies.iter().copied().map(str::to_owned).collect(),
+            ..Who::default()
+        };
+        let own = Person::of(&who("", &["default", "vso-prober"]));
+        assert!(own.is(&who("", &["default", "more", "vso-prober"])));
+        assert!(!own.is(&who("", &["ci", "default"])), "another token");
+        let by_role = Person::of(&who("prober", &["default", "vso-prober"]));
+        assert!(by_role.is(&who("prober", &["another-one-by-now"])));
     }
 
     #[test]

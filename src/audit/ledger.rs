@@ -14,6 +14,8 @@ use crate::model::time::Moment as _;
 
 /// No more findings are kept: the oldest that is not a suspect goes first.
 const LONGEST: usize = 1000;
+/// No more requests of all findings are told apart: 4 MB of state.
+const COUNTED: usize = 200_000;
 
 /// The book. Its entries are told apart by what they were first seen as, so that an ID stays.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -27,6 +29,9 @@ struct Item {
     id: String,
     state: State,
     hits: Hits,
+    /// When a rule said something of it last.
+    #[serde(default)]
+    said: Option<Timestamp>,
 }
 
 impl Ledger {
@@ -41,7 +46,11 @@ impl Ledger {
         let (mut current, mut changed) = self.gather(hits, settings);
         for (place, item) in self.entries.iter_mut().enumerate() {
             let before = item.state;
-            match current.remove(&place) {
+            let hits = current.remove(&place);
+            if hits.is_some() {
+                item.said = now;
+            }
+            match hits {
                 Some(hits) if item.state == State::Confirmed => item.hits.join(hits),
                 Some(hits) => {
                     let due = hits.first.at.later(settings.grace);
@@ -86,24 +95,29 @@ impl Ledger {
         mut hits: Vec<Hit>,
         settings: &Settings,
     ) -> (BTreeMap<usize, Hits>, Vec<usize>) {
-        hits.sort_by(|one, other| {
-            let keys = (one.key(), other.key());
-            let one = (one.at, keys.0, request(one), &one.text);
-            one.cmp(&(other.at, keys.1, request(other), &other.text))
-        });
+        hits.sort_by(|one, other| order(one).cmp(&order(other)));
+        let mut places: BTreeMap<Key, Vec<usize>> = BTreeMap::new();
+        if !hits.is_empty() {
+            for (place, item) in self.entries.iter().enumerate() {
+                places.entry(item.hits.first.key()).or_default().push(place);
+            }
+        }
         let mut current: BTreeMap<usize, Hits> = BTreeMap::new();
         let mut fresh = Vec::new();
         for hit in hits {
-            let key = hit.key();
-            let place = self.place(&key, &hit, &current, settings);
+            let same = places.entry(hit.key()).or_default();
+            let place = self.place(same, &hit, &current, settings);
             let place = place.unwrap_or_else(|| {
+                let place = self.entries.len();
                 self.entries.push(Item {
                     id: id(&hit),
                     state: State::Suspect,
                     hits: Hits::new(hit.clone()),
+                    said: None,
                 });
-                fresh.push(self.entries.len() - 1);
-                self.entries.len() - 1
+                fresh.push(place);
+                same.push(place);
+                place
             });
             match current.get_mut(&place) {
                 Some(known) => known.add(hit),
@@ -121,10 +135,11 @@ impl Ledger {
         findings
     }
 
-    /// Where the finding of such a hit is, if there is one: of the same request, or in the time for which it is remembered.
+    /// Which of the places with the same key is that of a hit's finding, if one is: that of the same request, or one in the time
+    /// for which it is remembered.
     fn place(
         &self,
-        key: &Key,
+        same: &[usize],
         hit: &Hit,
         current: &BTreeMap<usize, Hits>,
         settings: &Settings,
@@ -133,20 +148,31 @@ impl Ledger {
             let now = current.get(&place);
             request(hit).is_some_and(|id| item.hits.has(id) || now.is_some_and(|hits| hits.has(id)))
         };
+        let same = || same.iter().map(|place| (*place, &self.entries[*place]));
         let near = |item: &Item| {
             let first = item.hits.first.at;
             hit.at >= first.earlier(settings.remember) && hit.at <= first.later(settings.remember)
-        };
-        let same = || {
-            self.entries
-                .iter()
-                .enumerate()
-                .filter(|(_, item)| item.hits.first.key() == *key)
         };
         let found = same().find(|(place, item)| own(*place, item));
         found
             .or_else(|| same().find(|(_, item)| near(item)))
             .map(|(place, _)| place)
+    }
+
+    /// Closes the counts of the findings of which nothing was said since `before`, and of the earliest of more than there is room
+    /// for. A suspect's may still change.
+    pub(super) fn close(&mut self, before: Timestamp) {
+        let certain = |item: &&mut Item| item.state != State::Suspect && item.hits.digests() > 0;
+        let mut counted: usize = self.entries.iter().map(|item| item.hits.digests()).sum();
+        let mut open: Vec<_> = self.entries.iter_mut().filter(certain).collect();
+        open.sort_by_key(|item| item.hits.last);
+        for item in open {
+            let over = item.said.max(Some(item.hits.last)) < Some(before);
+            if over || counted > COUNTED {
+                counted -= item.hits.digests();
+                item.hits.close();
+            }
+        }
     }
 
     fn forget(&mut self) {
@@ -173,6 +199,12 @@ impl Item {
     fn finding(&self) -> Finding {
         self.hits.finding(self.id.clone(), self.state)
     }
+}
+
+/// The order of hits, so that it does not matter in which they came.
+fn order(hit: &Hit) -> impl Ord {
+    let key = (hit.rule, &hit.identity, hit.address());
+    (hit.at, key, request(hit), &hit.text)
 }
 
 fn request(hit: &Hit) -> Option<&str> {
@@ -209,4 +241,48 @@ fn id(hit: &Hit) -> String {
         .iter()
         .take(8)
         .fold(String::new(), |id, byte| id + &format!("{byte:02x}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_more_requests_than_there_is_room_for_the_earliest_findings_are_counted_no_further() {
+        let at = |second: i64| Timestamp::from_second(1_800_000_000 + second).expect("a time");
+        // As the version before wrote it.
+        let item = |state: &str, last: i64, digests: usize| {
+            let seen: Vec<_> = (0..digests).collect();
+            let first = serde_json::json!({
+                "rule": "moved", "confidence": "high", "shared": false, "source": "vault-0",
+                "identity": {"mount": "", "role": "", "service_account": "", "entity": "", "display_name": ""},
+                "at": at(0), "request": null, "text": "",
+                "operator": {"present": false, "pods": [], "address_mode": "pod"},
+            });
+            let hits =
+                serde_json::json!({"first": first, "last": at(last), "requests": [], "seen": seen});
+            serde_json::json!({"id": last.to_string(), "state": state, "hits": hits})
+        };
+        let ledger = serde_json::json!([
+            item("suspect", 1, 10),
+            item("confirmed", 3, COUNTED / 2),
+            item("confirmed", 2, COUNTED / 2),
+            item("dismissed", 4, 20),
+        ]);
+        let mut ledger: Ledger = serde_json::from_value(ledger).expect("a ledger");
+        let digests = |ledger: &Ledger| -> Vec<_> {
+            let items = ledger.entries.iter();
+            items.map(|item| item.hits.digests()).collect()
+        };
+        let counts = |ledger: &Ledger| -> Vec<_> {
+            let items = ledger.entries.iter();
+            items.map(|item| item.finding().count).collect()
+        };
+        let before = counts(&ledger);
+        ledger.close(at(0));
+        assert_eq!(digests(&ledger), [10, COUNTED / 2, 0, 20]);
+        ledger.close(at(4));
+        assert_eq!(digests(&ledger), [10, 0, 0, 20]);
+        assert_eq!(counts(&ledger), before);
+    }
 }

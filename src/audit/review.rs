@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::address::Mode;
 use super::context::Context;
-use super::entry::{Entry, VaultEntry};
+use super::entry::{Entry, VaultEntry, Who};
 use super::facts::Facts;
 use super::finding::{Finding, Hit, RuleName};
-use super::identity::{Identities, Identity, Person};
+use super::identity::{Identities, Identity, Person, named_after};
 use super::ledger::Ledger;
 use super::rule;
 use super::rule::books::Weighed;
@@ -30,9 +30,9 @@ pub struct Learner {
     own: BTreeSet<Identity>,
     /// Those that wrote to a KV engine, which the operator never does.
     writers: BTreeSet<(String, String)>,
-    /// The folders of canaries, and who wrote there.
-    folders: BTreeSet<(String, String)>,
-    probers: BTreeSet<(String, String, String)>,
+    /// The folders of canaries, each with its namespace and its mount, and who wrote there.
+    folders: BTreeSet<(String, String, String)>,
+    probers: BTreeSet<Who>,
     /// Accounts that had tokens of other accounts issued, and how often.
     accounts: BTreeMap<ObjectRef, u64>,
 }
@@ -70,7 +70,7 @@ impl Learner {
         {
             return;
         }
-        let Some((mount, folder)) = canary(entry) else {
+        let Some(place) = canary(entry) else {
             if entry.path.contains("/data/") && self.writers.len() < LONGEST {
                 self.writers
                     .insert((who.role.clone(), who.service_account.clone()));
@@ -80,12 +80,8 @@ impl Learner {
         if self.folders.len() < LONGEST && self.probers.len() < LONGEST {
             self.writers
                 .insert((who.role.clone(), who.service_account.clone()));
-            self.folders.insert((mount, folder));
-            self.probers.insert((
-                who.display_name.clone(),
-                who.role.clone(),
-                who.service_account.clone(),
-            ));
+            self.folders.insert(place);
+            self.probers.insert(who.clone());
         }
     }
 
@@ -101,25 +97,19 @@ impl Learner {
                 Identities::new(self.own.into_iter().filter(|identity| !wrote(identity)));
         }
         if context.traps.is_empty() {
-            let traps = self.folders.into_iter().map(|(mount, path)| Trap {
-                mount,
-                path,
-                kind: Kind::Canary,
-            });
+            let traps = self
+                .folders
+                .into_iter()
+                .map(|(namespace, mount, path)| Trap {
+                    mount,
+                    path,
+                    kind: Kind::Canary,
+                    namespace,
+                });
             context.traps = traps.collect();
         }
         if context.probers.is_empty() {
-            let set = |text: String| (!text.is_empty()).then_some(text);
-            let probers = self
-                .probers
-                .into_iter()
-                .map(|(display_name, role, service_account)| Person {
-                    display_name: set(display_name),
-                    role: set(role),
-                    service_account: set(service_account),
-                    ..Person::default()
-                });
-            context.probers = probers.collect();
+            context.probers = self.probers.iter().map(Person::of).collect();
         }
         if context.account.is_none() {
             let mut accounts: Vec<_> = self.accounts.into_iter().collect();
@@ -143,32 +133,38 @@ fn used_by_operator(entry: &VaultEntry, context: &Context) -> Option<Identity> {
     if !own || context.own(entry) {
         return None;
     }
-    // Vault's name for it is the mount's, and then what the method says: the namespace and the name of the account.
-    let account = who.service_account.replace('/', "-");
-    let mount = who.display_name.strip_suffix(&account)?.strip_suffix('-')?;
-    (!account.is_empty() && !who.role.is_empty()).then(|| Identity {
+    let named = named_after(who)?;
+    // A login says where its mount is; in a name, dashes stand for the slashes.
+    let mount = entry.own_mount().strip_prefix("auth/");
+    let (namespace, mount) = match mount.filter(|_| entry.login) {
+        Some(mount) => (entry.namespace.as_str(), mount),
+        None => ("", named),
+    };
+    (!who.role.is_empty()).then(|| Identity {
         mount: mount.to_owned(),
         role: who.role.clone(),
         service_account: who.service_account.clone(),
         probe: true,
         shared: false,
+        namespace: namespace.to_owned(),
     })
 }
 
-/// The mount and the folder of a canary that a request is about.
-fn canary(entry: &VaultEntry) -> Option<(String, String)> {
+/// The namespace, the mount and the folder of a canary that a request is about.
+fn canary(entry: &VaultEntry) -> Option<(String, String, String)> {
     let (folder, name) = entry.path.rsplit_once('/')?;
     let run = name.strip_prefix(CANARY.0)?.rsplit('-').next()?;
     if run.len() != CANARY.1 {
         return None;
     }
-    let mount = entry.mount.trim_matches('/');
+    let mount = entry.own_mount();
     let inner = folder.strip_prefix(mount)?.trim_start_matches('/');
     let inner = inner
         .strip_prefix("data/")
         .or_else(|| inner.strip_prefix("metadata/"))
         .unwrap_or(inner);
-    (!mount.is_empty() && !inner.is_empty()).then(|| (mount.to_owned(), inner.to_owned()))
+    let place = [&entry.namespace, mount, inner].map(str::to_owned);
+    (!mount.is_empty() && !inner.is_empty()).then(|| place.into())
 }
 
 /// What the rules say of whole logs, with all that was learnt from them before.

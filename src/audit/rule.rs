@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::address::Mode;
 use super::context::Context;
-use super::entry::{Entry, Half, KubeEntry, VaultEntry};
+use super::entry::{Entry, Half, KubeEntry, VaultEntry, Who};
 use super::facts::{self, Facts};
 use super::finding::{Confidence, Hit, Operator, Request, RuleName};
 use super::identity::{Identity, Shown};
@@ -70,7 +70,7 @@ impl Case<'_> {
                 "`{}` asked to {} `{}`",
                 who.name(),
                 entry.operation,
-                entry.path
+                entry.full_path()
             )
         }
     }
@@ -161,7 +161,7 @@ fn of_request(
                 } else {
                     entry.operation.as_str().into()
                 },
-                path: entry.path.as_str().into(),
+                path: entry.full_path().into(),
                 granted: entry.half == Half::Response && !entry.refused,
                 address: entry.address,
                 token: entry.token.map(|token| token.to_string()),
@@ -183,24 +183,19 @@ fn of_event(
 ) -> Hit {
     let account = event.token_of.clone().unwrap_or_default();
     let identity = context.identities.of_account(&account);
-    let shown = Shown {
-        mount: identity
-            .map(|identity| format!("auth/{}/", identity.mount.trim_matches('/')))
-            .unwrap_or_default()
-            .into(),
+    let who = Who {
         role: identity
-            .map(|identity| identity.role.as_str())
-            .unwrap_or_default()
-            .into(),
-        service_account: account.as_str().into(),
-        ..Shown::default()
+            .map(|identity| identity.role.clone())
+            .unwrap_or_default(),
+        service_account: account.clone(),
+        ..Who::default()
     };
     Hit {
         rule: RuleName::Issuer,
         confidence,
         shared: false,
         source: source.into(),
-        identity: shown,
+        identity: Shown::new(&who, identity),
         at: event.time,
         request: Some(Request {
             id: event.id.as_str().into(),
@@ -249,19 +244,20 @@ fn agent(case: &Case<'_>) -> Said {
 pub fn off(facts: &Facts, context: &Context) -> Vec<(RuleName, &'static str)> {
     let mode = facts.mode(context);
     let presence = context.presence.is_empty();
-    let checks: [(RuleName, bool, &str); 12] = [
+    let checks: [(RuleName, bool, &str); 15] = [
         (
             RuleName::Honey,
             context.traps.is_empty() || context.identities.is_empty(),
             "no canary and no decoy is known, or not who reads canaries for the prober",
         ),
+        (
+            RuleName::Honey,
+            context.probers.is_empty(),
+            "it is not known yet who the prober is",
+        ),
         (RuleName::Absent, context.identities.is_empty(), NO_IDENTITY),
         (RuleName::Absent, presence, NO_PRESENCE),
-        (
-            RuleName::Absent,
-            context.offset.is_none(),
-            "how far Vault's clock is from the cluster's is not known",
-        ),
+        (RuleName::Absent, context.offset.is_none(), NO_CLOCK),
         (RuleName::Address, presence || !mode.tells(), NO_ADDRESS),
         (RuleName::Moved, presence || !mode.tells(), NO_ADDRESS),
         (RuleName::Revenant, presence, NO_PRESENCE),
@@ -275,6 +271,12 @@ pub fn off(facts: &Facts, context: &Context) -> Vec<(RuleName, &'static str)> {
             facts.events().is_none() || context.account.is_none(),
             "there is no audit log of the API server, or the operator's ServiceAccount is not known",
         ),
+        (
+            RuleName::Unbacked,
+            !facts.shows_requests(),
+            "the API server's log has not shown yet that the operator asked for a token",
+        ),
+        (RuleName::Unbacked, context.offset.is_none(), NO_CLOCK),
         (
             RuleName::Issuer,
             presence || !facts.requesters_tell(context),
@@ -297,6 +299,7 @@ pub fn off(facts: &Facts, context: &Context) -> Vec<(RuleName, &'static str)> {
 }
 
 const NO_IDENTITY: &str = "no identity is known that only the operator takes";
+const NO_CLOCK: &str = "how far Vault's clock is from the cluster's is not known";
 const NO_PRESENCE: &str = "the operator's presence is not known";
 const NO_ADDRESS: &str = "no address tells the operator from others, or which does is not known";
 

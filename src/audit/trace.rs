@@ -104,6 +104,7 @@ mod tests {
                 mount: "kvv2".into(),
                 path: "vso-prober/default".into(),
                 kind: Kind::Canary,
+                namespace: String::new(),
             }],
             ..Context::default()
         };
@@ -144,6 +145,7 @@ mod tests {
                 mount: "kvv2".into(),
                 path: "vso-prober".into(),
                 kind: Kind::Canary,
+                namespace: String::new(),
             }],
             ..Context::default()
         };

@@ -21,6 +21,9 @@ pub struct Trap {
     pub path: String,
     /// Which of the two.
     pub kind: Kind,
+    /// Vault's namespace of the mount; empty for the root one.
+    #[serde(default)]
+    pub namespace: String,
 }
 
 /// Which kind of trap.
@@ -45,6 +48,9 @@ pub enum Touch {
 impl Trap {
     /// How a request touches it, if it does: granted or refused.
     pub fn touched(&self, entry: &VaultEntry) -> Option<Touch> {
+        if self.namespace.trim_matches('/') != entry.namespace.trim_matches('/') {
+            return None;
+        }
         let mount = self.mount.trim_matches('/');
         let rest = entry.path.strip_prefix(mount)?.strip_prefix('/')?;
         let inner = rest.split_once('/').filter(|(part, _)| KV2.contains(part));
@@ -90,16 +96,20 @@ mod tests {
             mount: "kvv2".into(),
             path: "vso-prober/default".into(),
             kind: Kind::Canary,
+            namespace: String::new(),
         };
         let decoy = Trap {
             mount: "team/kv".into(),
             path: "aws/prod-root".into(),
             kind: Kind::Decoy,
+            namespace: "team-a".into(),
         };
         let check = |trap: &Trap, operation: &str, path: &str, expected| {
+            let namespace = path.strip_prefix("team-a/").map(|_| "team-a/");
+            let path = path.trim_start_matches("team-a/");
             let line = serde_json::json!({
                 "time": "2026-01-01T00:00:00Z", "type": "request",
-                "request": {"id": "a", "operation": operation, "path": path},
+                "request": {"id": "a", "operation": operation, "path": path, "namespace": {"id": "x", "path": namespace}},
             });
             let entry = super::super::entry::parse(line.to_string().as_bytes()).expect("an entry");
             let super::super::entry::Entry::Vault(entry) = entry else {
@@ -117,7 +127,7 @@ mod tests {
             check(
                 &decoy,
                 "update",
-                &format!("team/kv/{part}/aws/prod-root"),
+                &format!("team-a/team/kv/{part}/aws/prod-root"),
                 Some(Touch::Secret),
             );
         }
@@ -152,8 +162,20 @@ mod tests {
             "kvv22/data/vso-prober/default/vsop-a",
             None,
         );
-        check(&decoy, "list", "team/kv/metadata/aws/", Some(Touch::Folder));
-        check(&decoy, "read", "team/kv/data/aws/prod-root-2", None);
+        check(
+            &decoy,
+            "list",
+            "team-a/team/kv/metadata/aws/",
+            Some(Touch::Folder),
+        );
+        check(&decoy, "read", "team-a/team/kv/data/aws/prod-root-2", None);
+        check(&decoy, "read", "team/kv/data/aws/prod-root", None);
+        check(
+            &canaries,
+            "read",
+            "team-a/kvv2/data/vso-prober/default/vsop-a",
+            None,
+        );
         check(&decoy, "read", "sys/leases/lookup", None);
     }
 }

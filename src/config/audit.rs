@@ -137,6 +137,8 @@ pub struct Identity {
     pub role: String,
     /// The `ServiceAccount`.
     pub service_account: ObjectRef,
+    /// The Vault namespace of the mount: the prober's own.
+    pub namespace: Option<String>,
 }
 
 /// What the addresses in the log are.

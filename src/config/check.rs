@@ -186,7 +186,7 @@ impl Checker {
         let history = raw.history.and_then(|history| self.history(&history));
         let audit_url = raw.audit.as_ref().and_then(|audit| self.audit_url(audit));
         let judges = raw.audit.filter(|audit| audit.url.is_none());
-        let audit = judges.and_then(|audit| self.audit(&audit));
+        let audit = judges.and_then(|audit| self.audit(&audit, shared.vault.as_ref()));
         let instance = self.by_or(
             "instance",
             raw.instance.as_deref(),

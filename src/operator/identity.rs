@@ -13,6 +13,8 @@ pub struct LoginIdentity {
     pub role: String,
     /// The ServiceAccount, `namespace/name`, of which the namespace may be `*`; empty where the method has none.
     pub service_account: String,
+    /// Vault's namespace of the mount; empty for the root one.
+    pub namespace: String,
 }
 
 /// The identities of the VaultAuth `namespace/name`, which names no VaultAuthGlobal any more: one for each namespace whose resources
@@ -34,6 +36,7 @@ pub fn identities_of(
         mount: mount.clone(),
         role: role.clone(),
         service_account,
+        namespace: auth.namespace.clone().unwrap_or_default(),
     };
     let account = with
         .service_account
@@ -110,7 +113,10 @@ mod tests {
             let found = identities_of(&spec, reference, "vso");
             let found: Vec<_> = found
                 .iter()
-                .map(|one| format!("{} {} {}", one.mount, one.role, one.service_account))
+                .map(|one| {
+                    let place = format!("{}{}", one.namespace, one.mount);
+                    format!("{place} {} {}", one.role, one.service_account)
+                })
                 .collect();
             assert_eq!(found, expected, "{told}");
         };
@@ -127,9 +133,9 @@ mod tests {
             &["k8s app b/sa", "k8s app team/sa"],
         );
         check(
-            json!({"mount": "k8s", "kubernetes": with, "allowedNamespaces": ["*"]}),
+            json!({"namespace": "a/b/", "mount": "k8s", "kubernetes": with, "allowedNamespaces": ["*"]}),
             own,
-            &["k8s app */sa"],
+            &["a/b/k8s app */sa"],
         );
         check(
             json!({"mount": "k8s", "kubernetes": with}),

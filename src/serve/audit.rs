@@ -281,6 +281,7 @@ impl Auditor {
                 mount: login.mount,
                 role: login.role,
                 service_account: login.service_account,
+                namespace: login.namespace,
             }
         });
         self.context.identities = Identities::new(all);

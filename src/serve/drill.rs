@@ -4,7 +4,7 @@ use kube::Client;
 use kube::api::Api;
 
 use crate::audit::finding::RuleName;
-use crate::config::{Audit, Config, KvPath};
+use crate::config::{Audit, Config, Decoy, KvPath};
 use crate::kubernetes;
 use crate::model::name::ObjectRef;
 use crate::model::record::{Hindrance, Obstacle, Peer};
@@ -39,16 +39,20 @@ pub struct Done {
 pub struct Unready(&'static str);
 
 impl Drill {
-    /// The one that touches a decoy.
+    /// The one that touches a decoy, which is in the prober's own namespace of Vault.
     ///
     /// # Errors
     /// There is none.
-    pub fn decoy(audit: &Audit) -> Result<Self, Unready> {
+    pub fn decoy(audit: &Audit, namespace: Option<&str>) -> Result<Self, Unready> {
         let decoy = audit.decoys.first();
         let none = Unready(
             "the drill of the rule `honey` asks for a decoy, and `audit.decoys` has none; add one, and let `serve` write it",
         );
-        decoy.map(|decoy| Self::Decoy(decoy.kv_path())).ok_or(none)
+        let at = |decoy: &Decoy| KvPath {
+            namespace: namespace.map(str::to_owned),
+            ..decoy.kv_path()
+        };
+        decoy.map(|decoy| Self::Decoy(at(decoy))).ok_or(none)
     }
 
     /// The one that takes the operator's identity by a VaultAuth, `name` or `namespace/name`, that canaries in the namespace
@@ -68,10 +72,15 @@ impl Drill {
         }
     }
 
-    /// The path in Vault that is asked for, as the audit log has it.
+    /// The path in Vault that is asked for, as a finding has it.
     pub fn path(&self) -> Option<String> {
         match self {
-            Self::Decoy(at) => Some(format!("{}/data/{}", at.mount.trim_matches('/'), at.path)),
+            Self::Decoy(at) => {
+                let namespace = at.namespace.as_ref().map(|own| format!("{own}/"));
+                let (namespace, mount) =
+                    (namespace.unwrap_or_default(), at.mount.trim_matches('/'));
+                Some(format!("{namespace}{mount}/data/{}", at.path))
+            }
             Self::Login { .. } => None,
         }
     }
@@ -122,4 +131,28 @@ async fn take_identity(vault: &Vault, kube: &Client, auth: &ObjectRef) -> Result
         text,
         request: Some(request),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::KvVersion;
+
+    #[test]
+    fn a_decoy_is_known_in_a_finding_by_its_path_and_its_namespace() {
+        let path = |namespace: Option<&str>| {
+            let decoy = Drill::Decoy(KvPath {
+                namespace: namespace.map(str::to_owned),
+                mount: "kvv2/".to_owned(),
+                version: KvVersion::V2,
+                path: "aws/prod-root".to_owned(),
+            });
+            decoy.path()
+        };
+        assert_eq!(path(None).as_deref(), Some("kvv2/data/aws/prod-root"));
+        assert_eq!(
+            path(Some("a/b")).as_deref(),
+            Some("a/b/kvv2/data/aws/prod-root")
+        );
+    }
 }

@@ -3,6 +3,8 @@
 
 mod devices;
 mod entry;
+mod namespaces;
+mod wary;
 
 use std::fmt::Write as _;
 use std::fs;

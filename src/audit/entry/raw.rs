@@ -76,6 +76,8 @@ pub(super) struct RawRequest<'a> {
     #[serde(borrow)]
     pub(super) path: Option<Cow<'a, str>>,
     #[serde(borrow)]
+    pub(super) namespace: Option<RawNamespace<'a>>,
+    #[serde(borrow)]
     pub(super) mount_point: Option<Cow<'a, str>>,
     #[serde(borrow)]
     pub(super) remote_address: Option<Cow<'a, str>>,
@@ -83,6 +85,12 @@ pub(super) struct RawRequest<'a> {
     pub(super) client_token: Option<Cow<'a, str>>,
     #[serde(borrow)]
     pub(super) headers: Option<RawHeaders<'a>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RawNamespace<'a> {
+    #[serde(borrow)]
+    pub(super) path: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]

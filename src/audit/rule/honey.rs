@@ -13,6 +13,10 @@ const MOMENT: Duration = Duration::from_secs(2);
 /// A canary or a decoy was touched, granted or refused, by somebody who has no reason to.
 pub(super) fn honey(case: &Case<'_>) -> Said {
     let (trap, touch) = case.context.touched(case.entry)?;
+    if case.context.probers.is_empty() {
+        // It may be the prober.
+        return None;
+    }
     let may = case.context.own(case.entry) || case.context.reader(case.entry);
     let syncs = trap.kind == Kind::Canary && case.identity.is_some_and(|identity| identity.probe);
     if may || syncs {

@@ -12,6 +12,8 @@ use crate::model::time::Moment as _;
 
 /// A login follows the token that it takes by milliseconds (2 to 22 ms of 1.4.1, on `OpenBao` and on Vault).
 const FOLLOWS: Duration = Duration::from_secs(30);
+/// By how much the API server's clock may be ahead. By how much it may be behind, `FOLLOWS` has room for.
+const CLOCKS: Duration = Duration::from_secs(2);
 
 /// A login was granted with a token of a ServiceAccount that the operator did not ask for in the 30 s before.
 pub(super) fn unbacked(case: &Case<'_>) -> Said {
@@ -26,10 +28,12 @@ pub(super) fn unbacked(case: &Case<'_>) -> Said {
         return None;
     }
     let (first, last) = case.facts.events()?;
-    let from = case.at.earlier(FOLLOWS).earlier(case.context.error());
-    let to = case.at.later(case.context.error());
-    // Only where the API server's log is known to be whole does its silence say anything.
+    let error = case.context.offset?.error;
+    let from = case.at.earlier(FOLLOWS).earlier(error);
+    let to = case.at.later(error).later(CLOCKS);
+    // Only where the API server's log is known to have such requests, and to be whole, does its silence say anything.
     let whole = last >= to || case.context.events_until.is_some_and(|until| until >= to);
+    let whole = whole && case.facts.shows_requests();
     (first <= from && whole && !case.facts.issued(account, from, to)).then(|| {
         let text = format!(
             "{} from {} with a token of the ServiceAccount `{account}` that the operator did not ask for",

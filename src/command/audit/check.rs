@@ -136,7 +136,7 @@ fn known(config: Option<&Config>, args: &AuditCheckArgs) -> Result<Context, Erro
     let mut context = Context::default();
     if let Some(config) = config {
         context.traps = traps(config);
-        context.probers = prober(&config.vault.auth).into_iter().collect();
+        context.probers = prober(&config.vault).into_iter().collect();
     }
     context.settings.address = match args.address {
         Some(AuditAddress::Pod) => Some(Mode::Pod),

@@ -31,9 +31,8 @@ pub(super) async fn run(settings: &Settings, args: &AuditDrillArgs) -> Result<Ex
         Error::Usage(none.to_owned())
     })?;
     let drill = match args.rule {
-        DrillRule::Honey => {
-            Drill::decoy(audit).map_err(|unready| Error::Usage(unready.to_string()))?
-        }
+        DrillRule::Honey => Drill::decoy(audit, config.vault.namespace.as_deref())
+            .map_err(|unready| Error::Usage(unready.to_string()))?,
         DrillRule::Address => {
             let probe = config.probes.first().ok_or_else(|| {
                 Error::Usage("the drill of the rule `address` needs a probe".to_owned())

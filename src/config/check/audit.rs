@@ -42,7 +42,7 @@ impl Checker {
         Some(url)
     }
 
-    pub(super) fn audit(&mut self, raw: &raw::Audit) -> Option<Audit> {
+    pub(super) fn audit(&mut self, raw: &raw::Audit, vault: Option<&String>) -> Option<Audit> {
         if raw.state.is_none() && raw.sources.is_some() {
             let lacks = "`audit` lacks `state`: the folder of positions, pending suspects and known tokens; it must survive a restart";
             self.report("audit", lacks.to_owned());
@@ -53,7 +53,7 @@ impl Checker {
             raw.server.as_ref().unwrap_or(&raw::AuditServer::default()),
             &sources,
         );
-        let identities = self.identities(raw.identities.as_ref());
+        let identities = self.identities(raw.identities.as_ref(), vault);
         let trusted = raw.trusted.iter().flatten().enumerate();
         let trusted = trusted
             .filter_map(|(index, text)| {
@@ -213,7 +213,7 @@ impl Checker {
         })
     }
 
-    fn identities(&mut self, raw: Option<&raw::Identities>) -> Identities {
+    fn identities(&mut self, raw: Option<&raw::Identities>, vault: Option<&String>) -> Identities {
         let path = "audit.identities";
         match raw {
             None => Identities::Auto,
@@ -238,6 +238,7 @@ impl Checker {
                         mount: mount?,
                         role: role?,
                         service_account: account?,
+                        namespace: vault.cloned(),
                     })
                 });
                 Identities::Listed(listed.collect())

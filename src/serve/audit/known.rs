@@ -14,6 +14,7 @@ pub(super) fn login(listed: &config::Identity) -> LoginIdentity {
         mount: listed.mount.clone(),
         role: listed.role.clone(),
         service_account: listed.service_account.to_string(),
+        namespace: listed.namespace.clone().unwrap_or_default(),
     }
 }
 
@@ -38,6 +39,7 @@ pub(super) fn known(config: &Config, audit: &Audit) -> Context {
         mount: decoy.mount.clone(),
         path: decoy.path.clone(),
         kind: Kind::Decoy,
+        namespace: config.vault.namespace.clone().unwrap_or_default(),
     });
     Context {
         settings: Settings {
@@ -54,7 +56,7 @@ pub(super) fn known(config: &Config, audit: &Audit) -> Context {
             trusted: audit.trusted.clone(),
         },
         traps: traps(config).into_iter().chain(decoys).collect(),
-        probers: prober(&config.vault.auth).into_iter().collect(),
+        probers: prober(&config.vault).into_iter().collect(),
         readers: readers.collect(),
         counts: matches!(
             config.operator.metrics,

@@ -138,7 +138,7 @@ impl Auditor {
             receipts: Vec::new(),
             readings: Readings::default(),
             weighed: None,
-            own: Own::new(prober(&config.vault.auth).into_iter().collect()),
+            own: Own::new(prober(&config.vault).into_iter().collect()),
             logins: match audit.identities {
                 config::Identities::Auto => None,
                 config::Identities::Listed(_) => Some(Vec::new()),

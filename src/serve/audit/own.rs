@@ -88,14 +88,7 @@ impl Own {
         }
         self.heard = self.heard.max(Some(asked.received));
         self.asked.retain(|older| older.sent > asked.sent);
-        let set = |text: &String| (!text.is_empty()).then(|| text.clone());
-        let person = Person {
-            display_name: set(&line.who.display_name),
-            role: set(&line.who.role),
-            service_account: set(&line.who.service_account),
-            entity: set(&line.who.entity),
-            policy: None,
-        };
+        let person = Person::of(&line.who);
         let new = !self.people.contains(&person);
         if new {
             self.people.push(person);
