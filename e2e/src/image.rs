@@ -1,6 +1,6 @@
-//! What the image of the prober holds beside its binary.
+//! The environment of the prober in its image.
 
-/// The environment: glibc keeps what was freed in one arena, and gives large pieces back at once, or else whoever reads logs fast has twice
+/// glibc keeps what was freed in one arena, and gives large pieces back at once, or else whoever reads logs fast has twice
 /// the memory that it needs.
 pub const ENVIRONMENT: [(&str, &str); 3] = [
     ("MALLOC_ARENA_MAX", "1"),
