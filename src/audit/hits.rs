@@ -73,7 +73,16 @@ impl Hits {
     pub(super) fn close(&mut self) {
         self.closed.get_or_insert(self.seen.len());
         self.seen = BTreeSet::new();
-        while self.requests.len() > REQUESTS {
+        self.keep_requests();
+    }
+
+    fn keep_requests(&mut self) {
+        let kept = if self.closed.is_some() {
+            REQUESTS
+        } else {
+            KEPT
+        };
+        while self.requests.len() > kept {
             self.requests.pop_last();
         }
     }
@@ -90,9 +99,7 @@ impl Hits {
         }
         self.requests
             .insert((request.time, request.id.clone()), request);
-        if self.requests.len() > KEPT {
-            self.requests.pop_last();
-        }
+        self.keep_requests();
     }
 
     fn begin(&mut self, hit: Hit) {

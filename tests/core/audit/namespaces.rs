@@ -2,6 +2,9 @@
 
 use vso_prober::audit::entry::Entry;
 use vso_prober::audit::identity::{Identities, Identity};
+use vso_prober::config;
+use vso_prober::config::check::load;
+use vso_prober::serve::traps;
 
 use super::{entries, folder};
 
@@ -60,4 +63,27 @@ fn each_recorded_line_is_of_one_mount_in_one_namespace() {
         ],
     );
     assert_eq!(own(identity("cluster-b", "kubernetes")), []);
+}
+
+#[test]
+fn what_the_configuration_names_is_in_the_probers_own_namespace_or_in_the_probes() {
+    let text = "
+vault: {address: 'http://127.0.0.1:8200', namespace: team-a, auth: {token: {env: VAULT_TOKEN}}}
+probes:
+- {name: own, static: {authRef: probe, mount: kvv2, type: kv-v2, path: vso-prober}}
+- {name: below, vaultNamespace: team-a/app, static: {authRef: probe, mount: kvv2, type: kv-v2, path: vso-prober}}
+audit:
+  state: /var/lib/vso-prober/audit
+  sources: [{name: vault-0, file: {path: /vault/audit/audit.log}}]
+  identities: [{role: app, serviceAccount: team-a/app}]
+";
+    let config = load(text, "c.yaml", |_| None).unwrap_or_else(|problems| panic!("{problems}"));
+    let traps = traps(&config);
+    let namespaces: Vec<_> = traps.iter().map(|trap| trap.namespace.as_str()).collect();
+    assert_eq!(namespaces, ["team-a", "team-a/app"]);
+    let audit = config.audit.expect("an audit");
+    let config::Identities::Listed(listed) = audit.identities else {
+        panic!("they are listed")
+    };
+    assert_eq!(listed[0].namespace.as_deref(), Some("team-a"));
 }

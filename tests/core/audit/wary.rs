@@ -125,6 +125,14 @@ fn a_finding_that_is_over_keeps_its_count_and_little_else() {
     assert_eq!(kept(&judge), [Some(0), Some(10)]);
     assert_eq!((judge.findings(), full[0].count), (full.clone(), 51));
     assert_eq!(full[0].state, State::Confirmed);
+    let mut late = last.clone();
+    if let Entry::Vault(vault) = &mut late {
+        vault.id = "late".to_owned();
+    }
+    judge.take("vault-0", late, &context);
+    judge.judge(&context, after(3900));
+    assert_eq!(kept(&judge), [Some(0), Some(10)]);
+    assert_eq!(judge.findings(), full, "what comes later is not counted");
     // One more of the same is the same finding.
     let more = judge_of(&lines, &context);
     assert_eq!(found(more, &context)[0].id, full[0].id);
