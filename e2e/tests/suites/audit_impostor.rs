@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use e2e::lab::Part;
 use e2e::scenario::{ATTACKER, Probe, Prober, Relay, Scene, Server, Suite, eventually};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -27,6 +28,7 @@ pub(crate) fn suite() -> Suite {
         .trial("minted_by_kubectl", minted_by_kubectl)
         .trial("minted_beside_the_operator", minted_beside_the_operator)
         .trial("decoy_read", decoy_read)
+        .trial("found_while_kubernetes_hangs", found_while_kubernetes_hangs)
         .trial("decoy_written", decoy_written)
         .trial("drilled", drilled)
         .trial("canary_listed", canary_listed)
@@ -369,6 +371,34 @@ async fn decoy_read(scene: &Scene) -> Result<()> {
         "{found:#}"
     );
     ensure!(begun.elapsed() < LATE, "after {:.1?}", begun.elapsed());
+    vault.delete("kvv2/metadata/vso-prober/decoy").await?;
+    end(server).await
+}
+
+/// Each finding is told by an event too, and none of them waits for that.
+async fn found_while_kubernetes_hangs(scene: &Scene) -> Result<()> {
+    let server = serving(&with_decoy(scene, "hanging").await?).await?;
+    let intruder = scene.lab().vault().from(ATTACKER)?.with_token("nothing");
+    scene.lab().pause(Part::ApiServer).await?;
+    let found = async {
+        for touched in [
+            "kvv2/data/vso-prober/decoy",
+            "kvv2/metadata/vso-prober/decoy",
+        ] {
+            ensure!(intruder.read(touched).await.is_err(), "nobody's token");
+            let told = eventually("finding", Duration::from_secs(20), async || {
+                let found = findings(&server, "?rule=honey&state=confirmed").await?;
+                let paths = found.iter().map(|found| found["requests"].to_string());
+                Ok(paths.into_iter().find(|paths| paths.contains(touched)))
+            });
+            told.await?;
+        }
+        Ok(())
+    };
+    let found = found.await;
+    scene.lab().resume(Part::ApiServer).await?;
+    found?;
+    let vault = scene.lab().vault();
     vault.delete("kvv2/metadata/vso-prober/decoy").await?;
     end(server).await
 }
