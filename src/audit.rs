@@ -40,7 +40,7 @@ use crate::model::time::Moment as _;
 
 /// So many entries may be open at a time: 90 s of 50 requests of the operator's a second. So many more, and room is made.
 const OPEN: usize = 10_000;
-const SURPLUS: usize = 2_000;
+const SURPLUS: usize = 1_000;
 /// For so long a line that comes again is known as such, and so many are: ten minutes of 80 requests a second.
 const AGAIN: Duration = Duration::from_secs(600);
 const SETTLED: usize = 100_000;
@@ -120,7 +120,7 @@ impl Judge {
     /// Judges what was taken, at `now` by the cluster's clock; `None` if all is over. Returns the findings that are new or
     /// have changed their state.
     pub fn judge(&mut self, context: &Context, now: Option<Timestamp>) -> Vec<Finding> {
-        let mut changed = self.make_room(context);
+        let mut changed = self.make_room(context, now);
         let mut hits = Vec::new();
         let mode = self.facts.mode(context);
         for (source, entry) in self.open.values() {
@@ -135,9 +135,9 @@ impl Judge {
         changed
     }
 
-    /// Settles the earliest of more entries than there is room for: whoever floods the log must not fill the memory. Returns the
-    /// findings that are new or have changed their state.
-    pub fn make_room(&mut self, context: &Context) -> Vec<Finding> {
+    /// Settles the earliest of more entries than there is room for, at `now` by the cluster's clock: whoever floods the log must not
+    /// fill the memory. Returns the findings that are new or have changed their state.
+    pub fn make_room(&mut self, context: &Context, now: Option<Timestamp>) -> Vec<Finding> {
         if self.open.len() <= OPEN + SURPLUS {
             return Vec::new();
         }
@@ -153,6 +153,9 @@ impl Judge {
                 hits.extend(said);
             }
             self.settled.insert((time, id));
+        }
+        if let Some(now) = now {
+            self.forget_settled(context, now);
         }
         while self.settled.len() > SETTLED {
             self.settled.pop_first();
@@ -177,6 +180,7 @@ impl Judge {
             self.open.remove(&id);
             self.settled.insert((time, id));
         }
+        self.forget_settled(context, now);
         let remembered = now.earlier(settings.remember);
         self.ledger.close(remembered.earlier(settings.grace));
     }
@@ -184,9 +188,14 @@ impl Judge {
     /// Forgets what is too old to matter.
     pub fn forget(&mut self, context: &Context, now: Timestamp) {
         let settings = &context.settings;
-        let again = now.earlier(settings.remember.min(AGAIN));
-        self.settled = self.settled.split_off(&(again, LineId::default()));
+        self.forget_settled(context, now);
         self.facts.forget(now.earlier(settings.remember));
+    }
+
+    /// Forgets the lines that would not be known any more if they came again.
+    fn forget_settled(&mut self, context: &Context, now: Timestamp) {
+        let again = now.earlier(context.settings.remember.min(AGAIN));
+        self.settled = self.settled.split_off(&(again, LineId::default()));
     }
 
     /// What a restart must not lose, without anything secret: of tokens the digests of their hashes.

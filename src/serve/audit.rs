@@ -36,12 +36,12 @@ use crate::model::time::Moment as _;
 use crate::operator::LoginIdentity;
 use crate::publish::Publisher;
 use crate::shutdown::Shutdown;
-use crate::tail::{Batch, Piece, Receipt, Status};
+use crate::tail::{Batch, Piece, Status};
 use crate::vault::Vault;
 use counts::{Counts, VOID};
 use decoys::Decoys;
 use disk::Disk;
-use keep::{BATCHES, Journal};
+use keep::{Journal, Owed};
 use known::login;
 use notice::Notice;
 use own::Own;
@@ -79,7 +79,7 @@ pub(super) struct Auditor {
     journal: Journal,
     /// What was taken before a crash, until it can be taken again.
     replayed: Vec<(String, Entry)>,
-    receipts: Vec<Receipt>,
+    owed: Owed,
     own: Own,
     readings: Readings,
     /// Up to when the operator's count was compared with the log.
@@ -126,7 +126,7 @@ impl Auditor {
                         break;
                     };
                     self.take(batch);
-                    if self.receipts.len() >= BATCHES {
+                    if self.owed.is_much() {
                         self.settle();
                     }
                 }
@@ -168,8 +168,10 @@ impl Auditor {
                 }
             }
         }
-        self.changed.extend(self.judge.make_room(&self.context));
-        self.receipts.push(batch.receipt);
+        self.changed
+            .extend(self.judge.make_room(&self.context, Some(at)));
+        let bytes = batch.pieces.iter().map(Piece::bytes).sum();
+        self.owed.add(batch.receipt, bytes);
     }
 
     fn take_line(&mut self, name: &str, line: &[u8], at: Timestamp) {

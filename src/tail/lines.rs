@@ -8,7 +8,7 @@ use memchr::{memchr, memchr_iter, memrchr};
 use super::{LONGEST_LINE, Piece};
 
 /// How much is read at once, in bytes.
-const CHUNK: usize = 512 << 10;
+const CHUNK: usize = 256 << 10;
 
 /// What has been read of a line that has not ended yet.
 #[derive(Default)]

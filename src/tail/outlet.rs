@@ -52,7 +52,7 @@ impl Outlet {
 
 impl Piece {
     /// How many bytes of a log it stands for, in memory.
-    fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         match self {
             Self::Line(line) => line.len(),
             Self::TooLong { .. } | Self::Gap(_) => 0,

@@ -16,8 +16,10 @@ use crate::tail::Receipt;
 
 /// How often what was taken is written.
 const SAVE: Duration = Duration::from_millis(500);
-/// So many batches are acknowledged together where they come faster than that: whoever reads waits for it.
-pub(super) const BATCHES: usize = 8;
+/// So many batches, or bytes of them, are acknowledged together where they come faster than that: whoever reads waits for it, and has
+/// room for twice as many bytes.
+const BATCHES: usize = 8;
+const BYTES: usize = 2 << 20;
 /// How often the whole is written: all that is known, of which some only moves on. As it may be much, writing it takes no more than
 /// a thousandth of the time, unless it is a minute old.
 const RENEW: Duration = Duration::from_secs(10);
@@ -25,6 +27,31 @@ const SHARE: u32 = 1000;
 const OLDEST: Duration = Duration::from_secs(60);
 /// The whole is written when the journal has grown to this, in bytes, or to twice the whole.
 const JOURNAL: u64 = 16 << 20;
+
+/// What was taken and is not acknowledged.
+#[derive(Debug, Default)]
+pub(super) struct Owed {
+    receipts: Vec<Receipt>,
+    bytes: usize,
+}
+
+impl Owed {
+    /// A batch was taken, of so many bytes.
+    pub(super) fn add(&mut self, receipt: Receipt, bytes: usize) {
+        self.receipts.push(receipt);
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    /// Whether it is so much that it is to be kept now.
+    pub(super) const fn is_much(&self) -> bool {
+        self.receipts.len() >= BATCHES || self.bytes >= BYTES
+    }
+
+    fn acknowledge(&mut self) {
+        self.receipts.drain(..).for_each(Receipt::acknowledge);
+        self.bytes = 0;
+    }
+}
 
 /// What was taken and is to be kept.
 #[derive(Debug, Default)]
@@ -96,10 +123,11 @@ impl Journal {
 
 impl Auditor {
     /// Takes what was taken before a crash and is not in the whole.
-    pub(super) fn replay(&mut self) {
+    pub(super) fn replay(&mut self, now: Timestamp) {
         for (source, entry) in std::mem::take(&mut self.replayed) {
             self.judge.take(&source, entry, &self.context);
-            self.changed.extend(self.judge.make_room(&self.context));
+            self.changed
+                .extend(self.judge.make_room(&self.context, Some(now)));
         }
     }
 
@@ -109,7 +137,7 @@ impl Auditor {
         // The whole would not have what is to be replayed.
         let written = if self.replayed.is_empty() && self.journal.renewal_due(now) {
             self.renew(now)
-        } else if self.journal.due(now) || self.receipts.len() >= BATCHES {
+        } else if self.journal.due(now) || self.owed.is_much() {
             self.append(now)
         } else {
             Ok(())
@@ -122,7 +150,7 @@ impl Auditor {
             return;
         }
         if self.journal.fresh.is_empty() {
-            self.receipts.drain(..).for_each(Receipt::acknowledge);
+            self.owed.acknowledge();
         }
     }
 

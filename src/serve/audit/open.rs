@@ -11,7 +11,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use super::counts::Counts;
 use super::decoys::Decoys;
 use super::disk::{Disk, Note};
-use super::keep::Journal;
+use super::keep::{Journal, Owed};
 use super::known::known;
 use super::notice::Notice;
 use super::own::Own;
@@ -135,7 +135,7 @@ impl Auditor {
             changed: Vec::new(),
             journal: Journal::default(),
             replayed,
-            receipts: Vec::new(),
+            owed: Owed::default(),
             readings: Readings::default(),
             weighed: None,
             own: Own::new(prober(&config.vault).into_iter().collect()),

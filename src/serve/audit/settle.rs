@@ -38,7 +38,7 @@ impl Auditor {
         // As long as it is not known whose lines are to be heeded, nothing is suspicious, and nothing is explained.
         if self.ready() && self.judged.is_none_or(|judged| judged.later(JUDGE) <= now) {
             self.judged = Some(now);
-            self.replay();
+            self.replay(now);
             changed.extend(self.judge.judge(&self.context, Some(now)));
         }
         for finding in &changed {
