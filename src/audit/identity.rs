@@ -33,8 +33,8 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Whether a request was made as this identity.
-    fn is(&self, entry: &VaultEntry) -> bool {
+    /// Whether a request was made as this identity, whose mount Vault names so.
+    fn is(&self, named: &Names, entry: &VaultEntry) -> bool {
         let who = &entry.who;
         if who.role != self.role
             || !self.service_account.is_empty()
@@ -43,13 +43,12 @@ impl Identity {
             return false;
         }
         if entry.login && !entry.mount.is_empty() {
-            return entry.mount.trim_end_matches('/') == self.mount_path();
+            return entry.mount.trim_end_matches('/') == named.path;
         }
-        let source = source(&self.namespace, &self.mount);
-        if let Some(named) = named_after(who) {
-            return named == source;
+        if let Some(before) = named_after(who) {
+            return before == named.source;
         }
-        let rest = who.display_name.strip_prefix(&source);
+        let rest = who.display_name.strip_prefix(&named.source);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
     }
 
@@ -88,8 +87,17 @@ pub(super) fn named_after(who: &Who) -> Option<&str> {
 #[serde(from = "Vec<Identity>", into = "Vec<Identity>")]
 pub struct Identities {
     all: Vec<Identity>,
+    /// How Vault names the mount of each, which every line is compared with.
+    names: Vec<Names>,
     /// Where those of each role are.
     roles: HashMap<String, Places>,
+}
+
+/// How Vault names a mount: its path, and how the names of those begin who log in there.
+#[derive(Clone, Debug)]
+struct Names {
+    path: String,
+    source: String,
 }
 
 /// Where the identities of a role are.
@@ -136,7 +144,15 @@ impl Identities {
                 places.push(place);
             }
         }
-        Self { all, roles }
+        let names = all.iter().map(|identity| Names {
+            path: identity.mount_path(),
+            source: source(&identity.namespace, &identity.mount),
+        });
+        Self {
+            names: names.collect(),
+            all,
+            roles,
+        }
     }
 
     /// That of a request, if it is one of them.
@@ -144,7 +160,7 @@ impl Identities {
         let who = &entry.who;
         let Places { exact, loose } = self.roles.get(&who.role).filter(|_| !who.role.is_empty())?;
         let exact = exact.get(&who.service_account).into_iter().flatten();
-        let is = |place: &&usize| self.all[**place].is(entry);
+        let is = |place: &&usize| self.all[**place].is(&self.names[**place], entry);
         let first = exact.chain(loose).filter(is).min()?;
         self.all.get(*first)
     }

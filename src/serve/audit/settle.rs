@@ -97,11 +97,8 @@ impl Auditor {
         let recent = now.earlier(self.context.settings.remember);
         let kubernetes = self.counts.sources.get(KUBERNETES);
         let come = kubernetes.is_some_and(|source| source.down(recent).is_none());
-        let read = self
-            .statuses
-            .iter()
-            .find(|(name, _)| name.as_str() == KUBERNETES);
-        let read = read.and_then(|(_, status)| status.borrow().whole_until);
+        let read = self.statuses.get(KUBERNETES);
+        let read = read.and_then(|status| status.borrow().whole_until);
         let lag = self.context.settings.lag;
         self.context.events_until = read.filter(|_| come).map(|read| read.earlier(lag));
     }
